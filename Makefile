@@ -1,0 +1,89 @@
+# Everything sets itself up: `make run` and `make test` work from a clean clone, and do only what changed after that.
+# CONTRIBUTING.md explains each target.
+
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/.done
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install
+PYTEST := $(BIN)/python -m pytest
+SOURCES := $(shell find gateway -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+CYTHON := $(filter %.pyx %.pxd,$(SOURCES))
+
+ARGS ?=
+T ?= tests bench
+FUZZ_SECONDS ?= 60
+
+.DELETE_ON_ERROR:
+.PHONY: help run build test lint format bench conformance fuzz sanitize wheels hooks clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+run: $(DONE)/build ## start the gateway (ARGS='--listen 127.0.0.1:9000 ...')
+	@exec $(BIN)/ringgate serve $(ARGS)
+
+build: $(DONE)/build ## make .venv and compile the extensions, as far as needed
+
+test: $(DONE)/build $(DONE)/test ## every test but the full suites (T=path/of/test.py, ARGS='-k name')
+	@$(PYTEST) $(T) $(ARGS)
+
+lint: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/fuzz ## ruff, mypy --strict and cython-lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: make format" >&2; exit 1; }
+	@PATH="$(BIN):$$PATH" cython-lint $(CYTHON)
+	@$(BIN)/mypy
+
+format: $(DONE)/lint ## let ruff put the Python files into shape
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(DONE)/build $(DONE)/test ## measure; the figures go to build/bench.json (T=bench/test_x.py)
+	@mkdir -p build
+	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
+
+conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
+	@$(PYTEST) -m full tests/conformance -s $(ARGS)
+
+fuzz: $(DONE)/build $(DONE)/fuzz ## fuzz with atheris for FUZZ_SECONDS (60) in all
+	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
+
+sanitize: $(DONE)/build $(DONE)/test ## the tests of the C-like parts under AddressSanitizer and UBSan
+	@scripts/sanitize $(BIN)/python $(ARGS)
+
+wheels: $(DONE)/build $(DONE)/test ## sdist and a wheel for each Python found (PYTHONS='python3.12 ...'), tried out
+	@$(BIN)/python scripts/build_wheels.py
+
+hooks: $(DONE)/lint ## check what is committed with pre-commit
+	@$(BIN)/pre-commit install
+
+clean: ## remove what was built, and .venv
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules
+	find gateway -name '*.so' -delete
+
+# --- what the targets stand on -------------------------------------------------------------------
+
+$(DONE)/venv: scripts/bootstrap
+	@scripts/bootstrap $(VENV)
+	@mkdir -p $(DONE) && touch $@
+
+$(DONE)/install: pyproject.toml $(DONE)/venv
+	@echo "==> installing what the gateway runs on"
+	@$(PIP) --group build
+	@RINGGATE_PREBUILT=1 $(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(DONE)/build: $(SOURCES) setup.py $(DONE)/install
+	@echo "==> compiling the extensions"
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+$(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json $(DONE)/install
+	@echo "==> installing what the tests need"
+	@$(PIP) --group test
+	@scripts/test-tools
+	@touch $@
+
+$(DONE)/lint $(DONE)/fuzz: $(DONE)/%: pyproject.toml $(DONE)/install
+	@echo "==> installing the tools of: make $*"
+	@$(PIP) --group $*
+	@touch $@

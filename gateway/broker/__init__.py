@@ -1,0 +1,23 @@
+"""Brokers: publish, history, presence, sessions and control behind one small interface."""
+
+from .interface import (
+    Broker,
+    ChannelOptions,
+    Control,
+    ControlKind,
+    HistoryPage,
+    PresenceChange,
+    PublishResult,
+    Relay,
+)
+
+__all__ = [
+    "Broker",
+    "ChannelOptions",
+    "Control",
+    "ControlKind",
+    "HistoryPage",
+    "PresenceChange",
+    "PublishResult",
+    "Relay",
+]

@@ -1,0 +1,199 @@
+"""What every broker promises, and what it asks of the node that it serves.
+
+A broker numbers publications, keeps their history, knows who is present, remembers the
+sessions of lost connections, and carries control messages between nodes.  It knows
+nothing of sockets, frames or codecs.  `memory.MemoryBroker` does it inside one process;
+later brokers do it across machines, and pass the same suite (`tests/unit/broker/`).
+
+Promises that hold for every broker:
+
+* **One order.** All publications of a channel reach every node's relay in the order of
+  their offsets; within an epoch offsets grow by exactly one.  A publisher's own node
+  learns of its publications through the relay like every other.
+* **Acknowledged means numbered.** When `publish` returns, the publication has its offset
+  and is in the history (where the channel keeps one and the bound on bytes leaves room for it:
+  a publication too large for the bound is delivered but not kept, and no read reaches back
+  across it).  When it raises BrokerUnavailableError
+  nothing happened; when it raises OutcomeUnknownError it may have, and repeating it
+  with the same idempotency key is safe.
+* **A new life has a new name.** Whenever offsets could be used twice or history was
+  lost, the epoch changes.
+* **Never partly.** A history page that cannot reach back to the position asked for says
+  so (`complete` is false).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from ..message.publication import Member, Position, Publication
+
+
+class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a namespace's configuration says to the broker about one of its channels.
+
+    A history of 0 publications means none is kept; 0 for bytes means no bound on bytes.
+    Bytes are those of the payloads and a constant per publication that each broker states.
+    Times are in seconds; what has reached its time is gone: 0 seconds means not at all.
+    """
+
+    history_size: int = 0
+    history_bytes: int = 1 << 20
+    history_ttl_s: float = 300.0
+    idempotency_ttl_s: float = 300.0
+    presence: bool = False
+
+
+class PublishResult(NamedTuple):
+    """Where a publication stands.  `duplicate`: its key was known, and nothing was published now."""
+
+    epoch: str
+    offset: int
+    duplicate: bool = False
+
+
+class HistoryPage(NamedTuple):
+    """Publications in ascending order of offset, and the channel's newest position when they were read.
+
+    `complete` is true when the page holds everything that was asked for: for a read from
+    a position, every publication after it up to `top`.
+    """
+
+    publications: list[Publication]
+    top: Position
+    complete: bool
+
+
+class ControlKind(StrEnum):
+    """What a control message asks of the connections it is aimed at."""
+
+    SEND = "send"
+    DISCONNECT = "disconnect"
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to all connections of `user`, or to the one of `client`, whichever is not empty.
+
+    `publication` is set for SEND; `channel` for SUBSCRIBE and UNSUBSCRIBE; `close_code` and
+    `reason` for DISCONNECT.
+    """
+
+    kind: ControlKind
+    user: str = ""
+    client: str = ""
+    channel: str = ""
+    publication: Publication | None = None
+    close_code: int = 0
+    reason: str = ""
+
+
+class PresenceChange(NamedTuple):
+    """A member came (`joined`) or went."""
+
+    joined: bool
+    member: Member
+
+
+class Relay(Protocol):
+    """What a broker calls on its node.  None of these may raise, block or await."""
+
+    def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
+        """Take new publications of a channel in which this node is interested, in order."""
+
+    def on_presence(self, channel: str, change: PresenceChange) -> None:
+        """Take a change of presence in a channel in which this node is interested."""
+
+    def on_control(self, control: Control) -> int:
+        """Carry out a control message; return the number of this node's connections it reached."""
+
+
+class Broker(Protocol):
+    """The interface of every broker.  All methods belong to one event loop.
+
+    Every coroutine may raise BrokerUnavailableError.  Where a broker needs no input or output
+    for an answer, its coroutine finishes without suspending, and its callers run on
+    without a task.
+    """
+
+    async def start(self, relay: Relay) -> None:
+        """Connect; from now on `relay` is called.  Raises BrokerUnavailableError when it cannot."""
+
+    async def stop(self) -> None:
+        """Disconnect and forget the relay.  Idempotent."""
+
+    async def publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
+    ) -> PublishResult:
+        """Number `publication` (its `offset` is ignored), keep it, and give it to every interested node.
+
+        With a `key` that was used on this channel within `options.idempotency_ttl_s`, nothing is
+        published and the result is the first one's with `duplicate` set.  That does not prolong the time.
+        A new key for which there is no room raises BrokerUnavailableError: none is forgotten early.
+        """
+
+    async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
+        """Become interested; return the newest position.
+
+        Every publication after that position reaches the relay, and none at or before it.
+        Subscribing again is allowed and only returns the position.
+        """
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Lose interest.  Publications may still arrive until this returns.  Idempotent."""
+
+    async def history(
+        self, channel: str, options: ChannelOptions, *, since: Position, limit: int
+    ) -> HistoryPage:
+        """Read what follows `since`, oldest first, at most `limit` publications.
+
+        Not complete, and without publications, when the epoch is another one, when the
+        history does not reach back to `since` without a gap, when `since` was never reached, or
+        when more than `limit` follow.
+        """
+
+    async def history_before(
+        self, channel: str, options: ChannelOptions, *, before: int, limit: int
+    ) -> HistoryPage:
+        """Read the `limit` newest publications whose offset is below `before` (0: the newest of all).
+
+        Complete when nothing older is kept than what the page holds.
+        """
+
+    async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
+        """Enter `member` (by its client id) in the channel; interested nodes hear of it once.
+
+        Joining again replaces what is known of the member and keeps its place; nobody hears of it.
+        Does nothing where `options.presence` is off.
+        """
+
+    async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
+        """Remove a member; interested nodes hear of it once if it was there.  Idempotent."""
+
+    async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
+        """Return who is present, in the order in which they joined; nobody where presence is off."""
+
+    async def control(self, control: Control) -> int:
+        """Give a control message to every node; return the number of connections reached."""
+
+    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+        """Keep what a lost connection was, for `ttl_s` seconds, in place of an earlier record."""
+
+    async def take_session(self, session: str) -> bytes | None:
+        """Return and forget a kept session; None when there is none.  Only one caller gets it."""
+
+    async def probe(self) -> float:
+        """Send a probe through the broker and receive it back; return the round trip in seconds."""
+
+    def stats(self) -> dict[str, int]:
+        """Return gauges: `channels`, `publications`, `history_bytes`, `keys`, `members`, `sessions`."""
+
+    def sweep(self) -> bool:
+        """Forget what has run out; called about once a second, and cheap.
+
+        Returns True when there is more to do than fits one call: call again soon.
+        """

@@ -1,0 +1,181 @@
+"""`ringgate publish`: posts one message to a running gateway's publish API.
+
+The payload goes out byte for byte as it was given; it is only checked to be JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Final, NamedTuple, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from ..config.kinds import Address, Duration, Secret, ValueRefusedError
+from ..config.lists import Secrets
+from ..logs import escape
+from ..message.names import is_channel_name
+from .parser import CommandFailedError, Commands, add_command
+
+_KEYS_VARIABLE: Final = "RINGGATE_API_KEYS"
+_MAX_ANSWER_BYTES: Final = 1 << 20
+_TIMEOUT = Duration(0.01, 3600.0)
+
+
+class _Target(NamedTuple):
+    secure: bool
+    host: str
+    port: int
+    path: str
+
+
+def add(commands: Commands) -> None:
+    """Describe the command."""
+    parser = add_command(
+        commands,
+        "publish",
+        "publish one message to a channel",
+        description="Publish one message through a running gateway; print its epoch and offset as JSON.",
+    )
+    parser.add_argument("channel", metavar="CHANNEL", help="the name of the channel, such as news or chat:1")
+    parser.add_argument("data", metavar="DATA", help="the payload, as JSON; - reads it from standard input")
+    parser.add_argument("--text", action="store_true", help="DATA is plain text and is sent as a JSON string")
+    parser.add_argument("--key", default="", help="idempotency key: repeating it does not publish again")
+    parser.add_argument(
+        "--api",
+        metavar="URL",
+        default="http://127.0.0.1:8001",
+        help="the internal port (default %(default)s)",
+    )
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help=f"an api key, or file:/path with one in it (default: the first of {_KEYS_VARIABLE})",
+    )
+    parser.add_argument("--timeout", metavar="TIME", default="10s", help="longest wait (default %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Publish.  Raises CommandFailedError when the gateway did not say that it is published."""
+    if not is_channel_name(arguments.channel):
+        allowed = "1 to 200 characters of A-Z a-z 0-9 _ - = @ , . ; : / #"
+        raise CommandFailedError(
+            f'"{escape(arguments.channel)}" is not the name of a channel; allowed: {allowed}'
+        )
+    body = _body(arguments.channel, _payload(arguments.data, text=arguments.text), arguments.key)
+    headers = {"Content-Type": "application/json"} | _authorization(arguments.api_key, os.environ)
+    status, answer = _post(
+        _target(arguments.api), body, headers, read_duration("--timeout", arguments.timeout)
+    )
+    print(_result(status, answer))
+    return 0
+
+
+def read_duration(flag: str, text: str) -> float:
+    """Return seconds.  Raises CommandFailedError that names the flag."""
+    try:
+        seconds: float = _TIMEOUT.from_text(text)
+    except ValueRefusedError:
+        raise CommandFailedError(f'{flag} is "{escape(text)}"; allowed: {_TIMEOUT.allowed()}') from None
+    return seconds
+
+
+def _payload(data: str, *, text: bool) -> bytes:
+    """Return the payload as JSON text.  Raises CommandFailedError when it is none."""
+    raw = sys.stdin.buffer.read() if data == "-" else os.fsencode(data)
+    try:
+        if text:
+            return json.dumps(raw.decode()).encode()
+        json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        hint = "--text sends it as a string" if not text else "it has to be UTF-8"
+        raise CommandFailedError(f"DATA is not JSON: {escape(reason)}; {hint}") from None
+    return raw
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed in JSON")
+
+
+def _body(channel: str, payload: bytes, key: str) -> bytes:
+    head = json.dumps({"channel": channel} | ({"key": key} if key else {}))
+    return b'%s,"data":%s}' % (head.removesuffix("}").encode(), payload)
+
+
+def _authorization(given: str | None, environment: Mapping[str, str]) -> dict[str, str]:
+    text = environment.get(_KEYS_VARIABLE, "") if given is None else given
+    try:
+        keys: tuple[Secret, ...] = Secrets().from_text(text)
+    except ValueRefusedError as error:
+        name = _KEYS_VARIABLE if given is None else "--api-key"
+        raise CommandFailedError(f"{name}: {error}") from None
+    return {"Authorization": f"Bearer {keys[0].reveal()}"} if keys else {}
+
+
+def _target(url: str) -> _Target:
+    """Return where to post.  Raises CommandFailedError when `url` is not one of HTTP."""
+    parts, port = split_url(url, {"http": 80, "https": 443})
+    path = parts.path.rstrip("/")
+    return _Target(parts.scheme == "https", parts.hostname or "", port, path or "/api/publish")
+
+
+def split_url(url: str, schemes: Mapping[str, int]) -> tuple[SplitResult, int]:
+    """Return the parts of a URL with a host, and its port.  Raises CommandFailedError when it is not one.
+
+    `schemes` are the allowed ones with their ports.
+    """
+    if url.isascii() and url.isprintable() and " " not in url:
+        try:
+            parts = urlsplit(url)
+            if parts.scheme in schemes and parts.hostname and parts.username is None:
+                return parts, schemes[parts.scheme] if parts.port is None else parts.port
+        except ValueError:
+            pass
+    allowed = " or ".join(f"{scheme}://HOST:PORT" for scheme in schemes)
+    raise CommandFailedError(f'"{escape(url)}" is not a URL to connect to; allowed: {allowed}')
+
+
+def _post(target: _Target, body: bytes, headers: dict[str, str], timeout_s: float) -> tuple[int, bytes]:
+    """Return status and body of the answer.  Raises CommandFailedError when there is none."""
+    make = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
+    connection = make(target.host, target.port, timeout=timeout_s)
+    try:
+        connection.request("POST", target.path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read(_MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise CommandFailedError(connection_error(error, Address(target.host, target.port))) from None
+    finally:
+        connection.close()
+
+
+def connection_error(error: Exception, address: Address) -> str:
+    """Return what to tell the user about a connection that failed, with a hint where there is one."""
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {address}: is `ringgate serve` running?"
+    if isinstance(error, TimeoutError):
+        return f"{address} did not answer in time"
+    reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    return f"cannot talk to {address}: {escape(reason)}"
+
+
+def _result(status: int, answer: bytes) -> str:
+    """Return epoch and offset as JSON.  Raises CommandFailedError when the gateway refused."""
+    try:
+        decoded = json.loads(answer)
+    except (ValueError, RecursionError):
+        decoded = None
+    fields = decoded if isinstance(decoded, dict) else {}
+    if status == http.client.OK and "epoch" in fields and "offset" in fields:
+        return json.dumps({"epoch": fields["epoch"], "offset": fields["offset"]})
+    error = fields.get("error")
+    if isinstance(error, dict):
+        reason = escape(f"{error.get('code')}: {error.get('message')}")
+        hint = "; give one with --api-key" if status == http.client.UNAUTHORIZED else ""
+        raise CommandFailedError(f"the gateway refused: {reason}{hint} (HTTP {status})")
+    raise CommandFailedError(f"this is not the publish API of a gateway (HTTP {status}); --api names its URL")

@@ -1,0 +1,33 @@
+"""Configuration: one table of options, read from a TOML file, the environment and flags.
+
+`schema` is the table and the frozen dataclasses, `kinds` the types of values, `load` merges
+the three sources, `rules` checks across options, `render` prints.  Nothing here opens
+sockets or knows what an option is used for.
+"""
+
+from .kinds import Address, Secret
+from .load import Loaded, load
+from .problems import InvalidConfigError, Problem
+from .schema import (
+    ApiOptions,
+    Config,
+    NamespaceOptions,
+    ServerOptions,
+    SessionOptions,
+    WebSocketOptions,
+)
+
+__all__ = [
+    "Address",
+    "ApiOptions",
+    "Config",
+    "InvalidConfigError",
+    "Loaded",
+    "NamespaceOptions",
+    "Problem",
+    "Secret",
+    "ServerOptions",
+    "SessionOptions",
+    "WebSocketOptions",
+    "load",
+]

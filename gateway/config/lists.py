@@ -1,0 +1,114 @@
+"""Kinds of values that are lists: origins and secrets.
+
+As text (an environment variable or a flag) the items are separated by commas; in TOML they are
+an array of strings, or a single string.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Final
+
+from .kinds import Kind, Secret, ValueRefusedError, quote
+
+HIDDEN: Final = "<hidden>"
+_MAX_SECRET_FILE_BYTES: Final = 4096
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]{0,31}://(?:\[[0-9a-f:.]+\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?")
+_SECRET = re.compile(r"[!-~]{1,1024}")
+
+
+class ListKind(Kind):
+    """A list whose items are all read by `_item`."""
+
+    def _from_toml(self, value: object) -> object:
+        return self._items(value)
+
+    def _items(self, value: object) -> tuple[object, ...]:
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list):
+            raise ValueRefusedError
+        items = []
+        for text in values:
+            if not isinstance(text, str):
+                raise ValueRefusedError
+            items.append(self._item(text))
+        return tuple(items)
+
+    def _from_text(self, text: str) -> object:
+        return self._from_toml([part.strip() for part in text.split(",") if part.strip()])
+
+    @abstractmethod
+    def _item(self, text: str) -> object:
+        """Return the value of one item.  Raises ValueRefusedError."""
+
+
+class Origins(ListKind):
+    """Exact origins, or "*" alone for every one; empty for the same host only."""
+
+    name = "list of origins"
+    metavar = "ORIGIN[,ORIGIN...]"
+
+    def _allowed(self) -> str:
+        return 'a list of origins such as "https://example.com" or "http://localhost:3000", or "*" alone'
+
+    def _from_toml(self, value: object) -> object:
+        origins = self._items(value)
+        if "*" in origins and len(origins) > 1:
+            raise ValueRefusedError('"*" is every origin, so nothing can stand beside it')
+        return origins
+
+    def _item(self, text: str) -> object:
+        if text == "*":
+            return text
+        if text == "null":
+            raise ValueRefusedError('"null" is what sandboxed pages of anyone send, so it cannot be listed')
+        if not _ORIGIN.fullmatch(text):
+            raise ValueRefusedError("an origin is SCHEME://HOST or SCHEME://HOST:PORT in lower case, no path")
+        return text
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(origin) for origin in value) + "]"
+
+
+class Secrets(ListKind):
+    """Secrets as they are, or "file:/path" for one that is the text of a file."""
+
+    name = "list of secrets"
+    metavar = "KEY[,KEY...]"
+
+    def _allowed(self) -> str:
+        return (
+            "a list of secrets of 1 to 1024 visible ASCII characters each, "
+            'or "file:/path" for a file that holds one'
+        )
+
+    def _item(self, text: str) -> object:
+        if text == HIDDEN:
+            raise ValueRefusedError('this is the placeholder that "ringgate config" prints, not a secret')
+        if not text.startswith("file:"):
+            return Secret(_checked(text))
+        return Secret(_checked(_read_secret(text.removeprefix("file:"))), text)
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(secret.source or HIDDEN) for secret in value) + "]"
+
+
+def _checked(text: str) -> str:
+    if not _SECRET.fullmatch(text):
+        raise ValueRefusedError("a secret is empty, too long or has characters that are not visible ASCII")
+    return text
+
+
+def _read_secret(path: str) -> str:
+    """Return the text of a secret's file without the white space around it.  Raises ValueRefusedError."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_MAX_SECRET_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ValueRefusedError(f"cannot read {quote(path)}: {reason}") from None
+    if len(data) > _MAX_SECRET_FILE_BYTES:
+        raise ValueRefusedError(f"{quote(path)} is larger than {_MAX_SECRET_FILE_BYTES} bytes")
+    return data.decode("latin-1").strip()

@@ -1,0 +1,93 @@
+"""Prints the configuration: the effective one as TOML, and the table of options for the documentation.
+
+What `render_toml` writes can be loaded again and gives the same configuration, except for secrets that
+were given as they are: those are commented out and never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from .load import Loaded, shown_key
+from .scan import KeyPath
+from .schema import DEFAULT_NAMESPACE, SECTIONS, Config, Option, options_of, section_doc
+
+_TABLE_HEAD: Final = (
+    "| option | type | default | allowed | environment | flag | meaning |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
+def render_toml(loaded: Loaded) -> str:
+    """Return the effective configuration as TOML, every option with its documentation and its source."""
+    lines: list[str] = []
+    for section in SECTIONS:
+        if section == "namespace":
+            for name in loaded.config.namespaces:
+                lines += _table(loaded, ("namespace", name), documented=name == DEFAULT_NAMESPACE)
+        else:
+            lines += _table(loaded, (section,), documented=True)
+    return "\n".join(lines)
+
+
+def _table(loaded: Loaded, prefix: KeyPath, *, documented: bool) -> Iterator[str]:
+    values = _values(loaded.config, prefix)
+    yield f"# {section_doc(prefix[0])}"
+    yield f"[{shown_key(prefix)}]"
+    for row in options_of(prefix[0]):
+        if documented:
+            yield f"# {row.doc} (default {render_default(row)}; {row.variable}, {flag_text(row)})"
+        source = loaded.sources.get((*prefix, row.name), "")
+        yield _assignment(row, getattr(values, row.name)) + (f"  # {source}" if source else "")
+    yield ""
+
+
+def _assignment(row: Option, value: object) -> str:
+    line = f"{row.name} = {row.kind.to_toml(value)}"
+    hides = row.secret and isinstance(value, tuple) and any(not secret.source for secret in value)
+    return f"# {line}" if hides else line
+
+
+def _values(config: Config, prefix: KeyPath) -> object:
+    if prefix[0] == "namespace":
+        return config.namespaces[prefix[1]]
+    values: object = getattr(config, prefix[0])
+    return values
+
+
+def render_default(row: Option) -> str:
+    """Return the default of an option as it would be written in the file."""
+    return row.kind.to_toml(row.default)
+
+
+def flag_text(row: Option) -> str:
+    """Return how an option is given as a flag."""
+    if row.section == "namespace":
+        return f"--namespace NAME.{row.name}=..."
+    return row.flag
+
+
+def render_markdown() -> str:
+    """Return the table of options for docs/configuration.md, a heading for each section."""
+    lines: list[str] = []
+    for section in SECTIONS:
+        heading = "[namespace.NAME]" if section == "namespace" else f"[{section}]"
+        lines += [f"### `{heading}`", "", section_doc(section), "", *_TABLE_HEAD]
+        lines += [_markdown_row(row) for row in options_of(section)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _markdown_row(row: Option) -> str:
+    kind = f"{row.kind.name}, secret" if row.secret else row.kind.name
+    cells = (
+        f"`{row.name}`",
+        kind,
+        f"`{render_default(row)}`",
+        row.kind.allowed(),
+        f"`{row.variable}`",
+        f"`{flag_text(row)}`",
+        row.doc,
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

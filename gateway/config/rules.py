@@ -1,0 +1,106 @@
+"""Rules that join several options: what is only safe, or only makes sense, together.
+
+Each rule is a function from the configuration to the problems with it, and the table `RULES` says which
+values it reads.  An address other than loopback needs either protection or the word `insecure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+
+from .kinds import Address, format_duration, format_size, quote
+from .problems import Problem
+from .scan import KeyPath
+from .schema import DEFAULT_NAMESPACE, Config
+
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound to)
+_LOOPBACK: Final = "a loopback address (127.0.0.1, [::1] or localhost)"
+
+Where = Callable[[KeyPath], str]
+Rule = Callable[[Config, Where], Iterator[Problem]]
+
+
+def check_rules(
+    config: Config, sources: Mapping[KeyPath, str], refused: Collection[KeyPath] = ()
+) -> list[Problem]:
+    """Return every broken rule.
+
+    `sources` says where values that are not defaults were set.  Rules that read a path in
+    `refused` are left out, since its value is not known.
+    """
+
+    def where(path: KeyPath) -> str:
+        fallback = ("namespace", DEFAULT_NAMESPACE, path[-1]) if path[0] == "namespace" else path
+        return sources.get(path) or sources.get(fallback) or "default"
+
+    kept = [rule for reads, rule in RULES if not any(path in refused for path in reads)]
+    return [problem for rule in kept for problem in rule(config, where)]
+
+
+def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
+    """Without authentication of clients the edge is for this machine only."""
+    if config.server.insecure or config.server.listen.is_loopback:
+        return
+    found = quote(str(config.server.listen))
+    allowed = f"{_LOOPBACK} while no authentication of clients is configured; --insecure overrides"
+    yield Problem("server.listen", where(_LISTEN), found, allowed)
+
+
+def _api_is_private(config: Config, where: Where) -> Iterator[Problem]:
+    """Without a key the internal port is for this machine only."""
+    if config.server.insecure or config.api.keys or config.server.api_listen.is_loopback:
+        return
+    found = quote(str(config.server.api_listen))
+    allowed = f"{_LOOPBACK} while api.keys is empty; --insecure overrides"
+    yield Problem("server.api_listen", where(_API_LISTEN), found, allowed)
+
+
+def _ports_differ(config: Config, where: Where) -> Iterator[Problem]:
+    """Edge and internal port cannot be the same."""
+    edge, api = config.server.listen, config.server.api_listen
+    if edge.port and edge.port == api.port and _overlap(edge, api):
+        allowed = f"another address than server.listen, which is {quote(str(edge))}"
+        yield Problem("server.api_listen", where(_API_LISTEN), quote(str(api)), allowed)
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    return one.host == other.host or one.host in _WILDCARDS or other.host in _WILDCARDS
+
+
+def _pings_come_before_idle(config: Config, where: Where) -> Iterator[Problem]:
+    """A healthy but silent client must be pinged before it counts as gone."""
+    options = config.websocket
+    if options.idle_timeout <= options.ping_interval:
+        found = quote(format_duration(options.idle_timeout))
+        allowed = (
+            f"more than websocket.ping_interval, which is {quote(format_duration(options.ping_interval))}"
+        )
+        yield Problem("websocket.idle_timeout", where(("websocket", "idle_timeout")), found, allowed)
+
+
+def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
+    """The largest publication must fit into a ring: with its envelope, and in base64 when it is binary."""
+    least_bytes = 2 * config.session.max_publish_bytes
+    for name, options in config.namespaces.items():
+        if options.ring_bytes < least_bytes:
+            path = ("namespace", name, "ring_bytes")
+            allowed = (
+                f"at least twice session.max_publish_bytes, which is {quote(format_size(least_bytes // 2))}"
+            )
+            yield Problem(
+                f"namespace.{name}.ring_bytes", where(path), quote(format_size(options.ring_bytes)), allowed
+            )
+
+
+_LISTEN: Final = ("server", "listen")
+_API_LISTEN: Final = ("server", "api_listen")
+_INSECURE: Final = ("server", "insecure")
+
+RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
+    ((_LISTEN, _INSECURE), _edge_is_private),
+    ((_API_LISTEN, _INSECURE, ("api", "keys")), _api_is_private),
+    ((_LISTEN, _API_LISTEN), _ports_differ),
+    ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
+    ((("session", "max_publish_bytes"),), _ring_holds_a_message),
+)

@@ -1,0 +1,216 @@
+"""The table of options: for each its name, type, default, bounds, one-line documentation and secrecy.
+
+The frozen dataclasses are the table: a field's metadata holds its `Option`, so that what the
+program reads, what is checked, what `--help` says and what the documentation lists cannot
+differ.  Times are seconds (float), sizes are bytes (int).  The defaults are those of
+development mode: anyone may subscribe and publish, and a short history is kept.
+
+Nothing here reads files or the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
+
+from .kinds import (
+    GIB,
+    KIB,
+    MIB,
+    Address,
+    Boolean,
+    Choice,
+    Duration,
+    Integer,
+    Kind,
+    ListenAddress,
+    Secret,
+    Size,
+)
+from .lists import Origins, Secrets
+
+T = TypeVar("T")
+
+DEFAULT_NAMESPACE: Final = "default"
+_HOUR: Final = 3600.0
+_DAY: Final = 24 * _HOUR
+
+
+class Option(NamedTuple):
+    """One row of the table.  `section` is "namespace" for what every `[namespace.NAME]` can set."""
+
+    section: str
+    name: str
+    kind: Kind
+    default: object
+    doc: str
+    secret: bool
+
+    @property
+    def key(self) -> str:
+        """Its name in the file: `section.name`, or `namespace.NAME.name`."""
+        return f"{self.section}.{'NAME.' if self.section == 'namespace' else ''}{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """Its flag: without a prefix for the server's own, else `--section-name`."""
+        prefix = "" if self.section == "server" else f"{self.section}-"
+        return f"--{prefix}{self.name}".replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable; NAME stands for a namespace's name in capitals."""
+        prefix = {"server": "", "namespace": "NAMESPACE_NAME_"}.get(self.section, f"{self.section.upper()}_")
+        return f"RINGGATE_{prefix}{self.name.upper()}"
+
+
+def option(default: T, kind: Kind, doc: str, *, secret: bool = False) -> T:
+    """Declare a field of a section.  The result is the dataclass field, typed as the value it will have."""
+    made: Any = field(default=default, metadata={"kind": kind, "doc": doc, "secret": secret})
+    return made  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """The process as a whole."""
+
+    listen: Address = option(  # noqa: RUF009 (it makes a field)
+        Address("127.0.0.1", 8000), ListenAddress(), "where WebSocket clients connect (the edge)"
+    )
+    api_listen: Address = option(  # noqa: RUF009 (it makes a field)
+        Address("127.0.0.1", 8001),
+        ListenAddress(),
+        "where app services reach the API, health, metrics and demo",
+    )
+    broker: str = option("memory", Choice("memory"), "what keeps channels and their history: in this process")
+    echo: bool = option(False, Boolean(), "serve /echo, which returns every message, for tests")
+    insecure: bool = option(False, Boolean(), "start although anyone who reaches the ports can use them")
+    max_connections: int = option(10_000, Integer(1, 10_000_000), "most client connections at a time")
+    backlog: int = option(4096, Integer(1, 65535), "most connections that wait in the kernel to be accepted")
+    shutdown_timeout: float = option(10.0, Duration(0.0, _HOUR), "longest time from a stop signal to the end")
+    log_level: str = option(
+        "info", Choice("debug", "info", "warning", "error"), "the least important lines that are logged"
+    )
+    log_format: str = option(
+        "auto", Choice("auto", "json", "text"), "how lines are logged; auto is text on a terminal, else json"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiOptions:
+    """The internal HTTP port."""
+
+    keys: tuple[Secret, ...] = option(
+        (),
+        Secrets(),
+        "what app services send as Bearer token; without any, loopback only",
+        secret=True,
+    )
+    max_body_bytes: int = option(MIB, Size(KIB, GIB), "largest body of a request")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketOptions:
+    """One client connection: handshake, frames, keep-alive, compression."""
+
+    origins: tuple[str, ...] = option((), Origins(), "pages that may connect; empty is the same host only")
+    max_message_bytes: int = option(
+        64 * KIB, Size(128, GIB), "largest message of a client, also when inflated"
+    )
+    max_fragments: int = option(1024, Integer(1, 1_000_000), "most frames that one message may come in")
+    handshake_timeout: float = option(10.0, Duration(0.01, _HOUR), "longest time from connecting to upgraded")
+    message_timeout: float = option(30.0, Duration(0.01, _HOUR), "longest time for one message to come in")
+    ping_interval: float = option(30.0, Duration(0.01, _HOUR), "time between two pings to a client")
+    idle_timeout: float = option(60.0, Duration(0.01, _DAY), "close a connection that is silent for so long")
+    max_missed_pings: int = option(3, Integer(1, 1000), "close a connection that left so many pings open")
+    close_timeout: float = option(5.0, Duration(0.01, _HOUR), "longest wait for the answer to a close frame")
+    compression: bool = option(False, Boolean(), "offer permessage-deflate (RFC 7692)")
+    compression_window_bits: int = option(12, Integer(9, 15), "compression window as a power of two")
+    compression_level: int = option(6, Integer(1, 9), "1 is fastest, 9 is smallest")
+    compression_memory: int = option(5, Integer(1, 9), "memory for compressing, zlib's memLevel; 9 is most")
+    compression_takeover: bool = option(
+        False,
+        Boolean(),
+        "keep the window between messages: smaller ones, more memory",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What one client may ask for, and how long it is remembered."""
+
+    max_channels: int = option(256, Integer(1, 1_000_000), "most subscriptions of one connection")
+    max_commands_per_frame: int = option(100, Integer(1, 10_000), "most commands in one frame")
+    resume_ttl: float = option(60.0, Duration(0.0, 7 * _DAY), "how long a lost session is remembered")
+    max_publish_bytes: int = option(32 * KIB, Size(1, GIB), "largest payload of one publication")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceOptions:
+    """The channels of one namespace."""
+
+    history_size: int = option(100, Integer(0, 1_000_000), "most publications kept per channel; 0 keeps none")
+    history_bytes: int = option(MIB, Size(0, GIB), "most bytes of history per channel; 0 is no bound")
+    history_ttl: float = option(300.0, Duration(0.01, 365 * _DAY), "how long a publication is kept")
+    idempotency_ttl: float = option(
+        300.0, Duration(300.0, 7 * _DAY), "how long the key of a publication is remembered"
+    )
+    presence: bool = option(True, Boolean(), "keep who is in a channel")
+    join_leave: bool = option(True, Boolean(), "tell subscribers who comes and goes, where presence is kept")
+    subscribe: str = option("anyone", Choice("anyone", "nobody"), "which clients may subscribe")
+    publish: str = option(
+        "anyone", Choice("anyone", "nobody"), "which clients may publish; services always may"
+    )
+    slow: str = option(
+        "disconnect", Choice("disconnect", "skip", "latest"), "what happens to a client that reads too slowly"
+    )
+    ring_bytes: int = option(MIB, Size(4 * KIB, GIB), "most memory for a channel's unsent frames")
+    ring_idle: float = option(10.0, Duration(0.01, _DAY), "give a silent channel's memory back after so long")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole effective configuration.  `namespaces` always has "default"."""
+
+    server: ServerOptions = field(default_factory=ServerOptions)
+    api: ApiOptions = field(default_factory=ApiOptions)
+    websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    session: SessionOptions = field(default_factory=SessionOptions)
+    namespaces: Mapping[str, NamespaceOptions] = field(
+        default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
+    )
+
+    def namespace(self, name: str) -> NamespaceOptions:
+        """Return the options of a namespace ("" for channels without one), or else those of the default."""
+        return self.namespaces.get(name) or self.namespaces[DEFAULT_NAMESPACE]
+
+
+SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
+    {
+        "server": ServerOptions,
+        "api": ApiOptions,
+        "websocket": WebSocketOptions,
+        "session": SessionOptions,
+        "namespace": NamespaceOptions,
+    }
+)
+
+
+def section_doc(section: str) -> str:
+    """Return what a section is about, in a line."""
+    return (SECTIONS[section].__doc__ or "").strip()
+
+
+def options_of(section: str) -> Iterator[Option]:
+    """Yield the options of a section in the order of the table."""
+    for entry in fields(SECTIONS[section]):
+        meta = entry.metadata
+        yield Option(section, entry.name, meta["kind"], entry.default, meta["doc"], meta["secret"])
+
+
+def all_options() -> Iterator[Option]:
+    """Yield every option, section by section."""
+    for section in SECTIONS:
+        yield from options_of(section)

@@ -1,0 +1,577 @@
+"""The edge protocol: one client's socket, from accept to close.
+
+A `Connection` is a uvloop BufferedProtocol.  All connections of a loop read into one buffer and
+gather their answers in one other, so an idle connection holds neither.  It knows
+handshakes and frames; channels and sessions are its handler's.
+
+What always holds:
+
+* bytes leave in order: answers gathered during a read leave before anything a ring
+  sends (`corked`), and once the transport holds bytes (`blocked`) everything goes
+  behind them, or stays where it is;
+* while the peer does not read, nothing is read from it: what was read already and not
+  decoded waits in `stalled`;
+* after a close frame nothing is sent; every closing has a deadline;
+* no exception leaves a protocol callback;
+* the handler hears on_close once, and nothing after it.
+"""
+import logging
+from asyncio import BufferedProtocol
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from gateway import closecodes
+from gateway._encode cimport encode_close, write_header
+from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder
+from gateway._sink cimport Sink, ssize
+
+from gateway.connection.answers import Plain
+from gateway.connection.handshake import Accepted, head_is_decidable, respond, unavailable
+from gateway.connection.wheel import TimerWheel
+from gateway.deflate import Deflater, Inflater
+
+cdef enum:
+    OPENING = 0         # waits for the handshake's request
+    OPEN = 1
+    CLOSING = 2         # sent a close frame, waits for the peer's
+    LINGERING = 3       # said everything, waits for the peer to hang up; what it sends is dropped
+    CLOSED = 4
+
+    OUT_BYTES = 65536           # gathered answers leave at this size at the latest
+    OUT_KEPT_BYTES = 1 << 20    # memory for them is given back above this
+    HEADER_BYTES = 10           # of a frame without a mask, at most
+
+cdef int NO_STATUS = closecodes.NO_STATUS
+cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
+
+
+cdef class EdgeStats:
+    """Counters of all connections of one gateway, in messages and bytes; never reset."""
+
+    def __cinit__(self):
+        self.refusals = {}
+        self.closes = {}
+
+    cdef int count(self, dict counts, object label) except -1:
+        counts[label] = counts.get(label, 0) + 1
+        return 0
+
+
+cdef class Edge:
+    """What the connections of one event loop share.
+
+    `routes` maps a path to its RouteOptions, `factories` the same path to the HandlerFactory of its
+    connections, or to None for echo.  `options` is an EdgeOptions.
+    """
+
+    def __init__(self, *, loop, routes, factories, options, EdgeStats stats not None):
+        self.loop = loop
+        self.routes = routes
+        self.factories = factories
+        self.options = options
+        self.stats = stats
+        self.connections = set()
+        self.wheel = TimerWheel(now=loop.time())
+        self.log = logging.getLogger("gateway.edge")
+        self.read_buffer = bytearray(options.read_buffer_bytes)
+        self.read_view = memoryview(self.read_buffer)
+        self.read_at = PyByteArray_AS_STRING(self.read_buffer)
+        self.handshake_timeout = options.handshake_timeout
+        self.message_timeout = options.message_timeout
+        self.ping_interval = options.ping_interval
+        self.idle_timeout = options.idle_timeout
+        self.close_timeout = options.close_timeout
+        self.max_missed_pings = options.max_missed_pings
+        self.max_connections = options.max_connections
+        self._tick()
+
+    def __dealloc__(self):
+        free(self.out)
+
+    def __call__(self):
+        """Return the protocol of a connection that was just accepted."""
+        return Connection(self)
+
+    def _tick(self):
+        now = self.loop.time()
+        for connection in self.wheel.due(now):
+            (<Connection>connection).visit(now)
+        self.timer = self.loop.call_later(self.wheel.tick_s, self._tick)
+
+    def drain(self, int code, str reason):
+        """Let nobody in any more; send every open connection a close frame."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close(code, reason)
+
+    def stop(self):
+        """Drop what is left and end the timer."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.abort()
+        self.timer.cancel()
+
+    cdef char* reserve(self, size_t n) except NULL:
+        """Return where `n` more bytes of gathered answers can be written."""
+        cdef size_t capacity = max(<size_t>OUT_BYTES, self.out_capacity)
+        cdef char* out
+        while capacity < self.out_bytes + n:
+            capacity *= 2
+        if capacity != self.out_capacity:
+            out = <char*>realloc(self.out, capacity)
+            if out == NULL:
+                raise MemoryError
+            self.out = out
+            self.out_capacity = capacity
+        return self.out + self.out_bytes
+
+
+cdef class Connection(Sink, BufferedProtocol):
+    """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
+
+    def __init__(self, Edge edge not None):
+        self.edge = edge
+        self.wheel_slot = -1
+        self.remote = ""
+
+    # -- what the loop calls ------------------------------------------------------------
+
+    def connection_made(self, transport):
+        """Set the socket up; the handshake's deadline starts."""
+        cdef Edge edge = self.edge
+        try:
+            self.transport = transport
+            self.opened_at = self.last_heard = edge.loop.time()
+            transport.set_write_buffer_limits(high=0)
+            peer = transport.get_extra_info("peername")
+            if peer:
+                self.remote = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+            if transport.get_extra_info("ssl_object") is None:
+                self.fd = transport.get_extra_info("socket").fileno()
+            edge.stats.accepted += 1
+            edge.connections.add(self)
+            self.deadline = self.opened_at + edge.handshake_timeout
+            self.schedule(self.deadline)
+            if edge.draining or len(edge.connections) > edge.max_connections:
+                self.refuse(unavailable())
+        except Exception:
+            self.fail("connection_made")
+
+    def get_buffer(self, sizehint):
+        """Lend the loop the one read buffer."""
+        return self.edge.read_view
+
+    def buffer_updated(self, nbytes):
+        """Handle what was read into the shared buffer."""
+        cdef Edge edge = self.edge
+        cdef size_t n = nbytes
+        try:
+            edge.stats.bytes_in += n
+            self.heard = True
+            if self.state == OPEN or self.state == CLOSING:
+                self.read_frames(edge.read_at, n)
+            elif self.state == OPENING:
+                self.read_head(edge.read_at, n)
+        except Exception:
+            self.fail("buffer_updated")
+
+    def eof_received(self):
+        """The peer sends nothing more: have the transport closed."""
+        return False
+
+    def pause_writing(self):
+        """The peer does not read: send nothing more, and read nothing more from it."""
+        self.blocked = True
+        if self.state == OPEN and not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_writing(self):
+        """The peer reads again: first what is owed, then the rings, then its own commands."""
+        cdef bytes stalled
+        self.blocked = False
+        try:
+            if self.state == OPEN and self.pong is not None:
+                pong, self.pong = self.pong, None
+                self.write(PONG, PyBytes_AS_STRING(pong), len(pong), False)
+            if self.state == OPEN and self.handler is not None and not self.blocked:
+                self.handler.on_writable()
+            if self.state == OPEN and self.stalled is not None and not self.blocked:
+                stalled, self.stalled = self.stalled, None
+                data = bytearray(stalled)
+                self.read_frames(PyByteArray_AS_STRING(data), len(data))
+            if self.reading_paused and not self.blocked:
+                self.reading_paused = False
+                self.transport.resume_reading()
+        except Exception:
+            self.fail("resume_writing")
+
+    def connection_lost(self, exc):
+        """The socket is gone."""
+        cdef Edge edge = self.edge
+        self.closed = True
+        if self.state != CLOSED:
+            try:
+                self.tell_closed(closecodes.ABNORMAL, "")
+            except Exception:
+                edge.log.exception("connection_lost", extra={"remote": self.remote})
+            self.state = CLOSED
+        edge.wheel.remove(self)
+        edge.connections.discard(self)
+        edge.stats.closed += 1
+        self.fd = -1
+        self.handler = self.transport = self.decoder = self.deflater = None
+        self.stalled = self.pong = None
+        self.head = None
+
+    def fail(self, str where):
+        """Something of ours raised: log it, tell the peer 1011, let nobody else notice."""
+        self.edge.log.exception("internal error in %s", where, extra={"remote": self.remote})
+        try:
+            if self.state == OPEN:
+                self.start_closing(INTERNAL_ERROR, b"internal error", CLOSING)
+            elif self.state == OPENING or self.state == CLOSING:
+                self.abort()
+        except Exception:
+            self.abort()
+
+    # -- what the handler calls ---------------------------------------------------------
+
+    def send(self, int opcode, bytes payload not None):
+        """Send one message; see `interface.Connection`."""
+        cdef bytes data
+        if self.state != OPEN or self.closed:
+            return
+        self.edge.stats.messages_out += 1
+        self.edge.stats.message_bytes_out += len(payload)
+        if self.deflater is not None:
+            data = self.deflater.deflate(payload)
+            self.write(opcode, PyBytes_AS_STRING(data), len(data), True)
+        else:
+            self.write(opcode, PyBytes_AS_STRING(payload), len(payload), False)
+
+    def close(self, int code, str reason):
+        """Begin the closing handshake.  Idempotent."""
+        if self.state == OPEN:
+            self.start_closing(code, reason.encode(), CLOSING)
+        elif self.state == OPENING:
+            self.abort()
+
+    def abort(self):
+        """Drop the connection at once."""
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    @property
+    def queued_bytes(self):
+        """Bytes that wait behind the socket."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    # -- handshake ----------------------------------------------------------------------
+
+    cdef int read_head(self, const char* data, size_t n) except -1:
+        cdef Edge edge = self.edge
+        cdef size_t seen
+        if self.head is None:
+            self.head = bytearray()
+        seen = len(self.head)
+        self.head += data[:n]
+        if not head_is_decidable(self.head, seen):
+            return 0
+        answer = respond(bytes(self.head), edge.routes)
+        if answer is None:
+            return 0
+        if not isinstance(answer, Accepted):
+            return self.refuse(answer)
+        rest = self.head[answer.request.consumed:]
+        self.head = None
+        self.open(answer)
+        if rest and self.state == OPEN:
+            self.read_frames(PyByteArray_AS_STRING(rest), len(rest))
+        return 0
+
+    cdef int open(self, object accepted) except -1:
+        cdef Edge edge = self.edge
+        cdef bytes response = accepted.response
+        cdef double now = edge.loop.time()
+        parameters = accepted.deflate
+        inflater = None
+        if parameters is not None:
+            inflater = Inflater(
+                window_bits=parameters.client_max_window_bits, takeover=not parameters.client_no_context_takeover
+            )
+            self.deflater = Deflater(
+                window_bits=parameters.server_max_window_bits,
+                takeover=not parameters.server_no_context_takeover,
+                level=edge.options.compression_level,
+                mem_level=edge.options.compression_memory,
+            )
+        self.decoder = Decoder(
+            max_message_bytes=edge.options.max_message_bytes,
+            max_fragments=edge.options.max_fragments,
+            inflater=inflater,
+        )
+        self.state = OPEN
+        edge.stats.opened += 1
+        self.last_heard = now
+        self.next_ping = now + edge.ping_interval
+        self.deadline = 0
+        self.schedule(self.next_visit(now))
+        memcpy(edge.reserve(len(response)), PyBytes_AS_STRING(response), len(response))
+        edge.out_bytes += len(response)
+        self.gathering = self.corked = True
+        try:
+            factory = edge.factories[accepted.request.path]
+            if factory is None:
+                self.echo = True
+            else:
+                self.handler = factory(self, accepted)
+        finally:
+            self.gathering = False
+            self.send_out()
+        return 0
+
+    cdef int refuse(self, object refusal) except -1:
+        """Send a complete HTTP answer and hang up."""
+        cdef Edge edge = self.edge
+        if not isinstance(refusal, Plain):
+            edge.stats.count(edge.stats.refusals, refusal.reason_label)
+        self.head = None
+        self.transport.write(refusal.response)
+        return self.linger()
+
+    # -- frames in ----------------------------------------------------------------------
+
+    cdef int read_frames(self, char* data, size_t n) except -1:
+        """Decode what was read; gather the answers, and send them in one piece at the end."""
+        cdef Decoder decoder = self.decoder
+        cdef int kind = NEED_DATA
+        cdef bint taken = False
+        self.gathering = True
+        try:
+            decoder.feed(data, n)
+            while True:
+                if self.blocked and self.state == OPEN:
+                    if decoder._at != decoder._end:
+                        self.stalled = PyBytes_FromStringAndSize(decoder._at, decoder._end - decoder._at)
+                        decoder.feed(NULL, 0)
+                    break
+                kind = decoder.next()
+                if kind == NEED_DATA:
+                    break
+                if kind == TEXT or kind == BINARY:
+                    taken = True
+                    if self.state == OPEN:
+                        self.take_message(kind)
+                elif kind == PING:
+                    if self.state == OPEN:
+                        if self.blocked:
+                            self.pong = decoder.payload[:decoder.payload_bytes]
+                        else:
+                            self.write(PONG, decoder.payload, decoder.payload_bytes, False)
+                elif kind == PONG:
+                    self.pings_unanswered = 0
+                    self.edge.stats.pongs_in += 1
+                elif kind == CLOSE:
+                    self.answer_close(decoder.close_code, decoder.close_reason)
+                    break
+                else:
+                    if self.state == OPEN:
+                        self.start_closing(decoder.close_code, decoder.close_reason, LINGERING)
+                    self.linger()
+                    break
+        finally:
+            self.gathering = False
+            if self.corked:
+                self.send_out()
+        if self.state == OPEN:
+            if not decoder.in_message:
+                self.deadline = 0
+            elif taken or self.deadline == 0:
+                self.deadline = self.edge.loop.time() + self.edge.message_timeout
+                self.schedule(self.next_visit(self.edge.loop.time()))
+        return 0
+
+    cdef int take_message(self, int opcode) except -1:
+        cdef Edge edge = self.edge
+        cdef Decoder decoder = self.decoder
+        cdef size_t n = decoder.payload_bytes
+        edge.stats.messages_in += 1
+        edge.stats.message_bytes_in += n
+        if not self.echo:
+            self.handler.on_message(opcode, PyBytes_FromStringAndSize(decoder.payload, n))
+        elif self.deflater is not None:
+            self.send(opcode, PyBytes_FromStringAndSize(decoder.payload, n))
+        else:
+            edge.stats.messages_out += 1
+            edge.stats.message_bytes_out += n
+            self.write(opcode, decoder.payload, n, False)
+        return 0
+
+    # -- frames out ---------------------------------------------------------------------
+
+    cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1:
+        """Send one frame, or gather it when a read is being handled."""
+        cdef Edge edge = self.edge
+        cdef char* at = edge.reserve(n + HEADER_BYTES)
+        cdef size_t header_bytes = write_header(at, opcode, n, True, rsv1)
+        memcpy(at + header_bytes, payload, n)
+        if self.gathering:
+            edge.out_bytes += header_bytes + n
+            self.corked = True
+            if edge.out_bytes >= OUT_BYTES:
+                self.send_out()
+            return 0
+        # Another connection's answers may stand in front of ours in the shared memory.
+        self.push(at, header_bytes + n)
+        return 0
+
+    cdef int push(self, const char* data, size_t n) except -1:
+        """Send bytes now: through the socket, or behind what already waits for it."""
+        cdef ssize taken = 0
+        if self.closed or self.transport is None:
+            return 0
+        if not self.blocked and self.fd >= 0:
+            taken = self.offer(data, n)
+            if taken < 0:
+                return self.broken()
+        if <size_t>taken < n:
+            self.hand_over(data + taken, n - taken)
+        return 0
+
+    cdef int send_out(self) except -1:
+        """Send what this connection has gathered."""
+        cdef Edge edge = self.edge
+        cdef size_t n = edge.out_bytes
+        self.corked = False
+        edge.out_bytes = 0
+        if n:
+            self.push(edge.out, n)
+        if edge.out_capacity > OUT_KEPT_BYTES:
+            free(edge.out)
+            edge.out = NULL
+            edge.out_capacity = 0
+        return 0
+
+    # -- as a sink ----------------------------------------------------------------------
+
+    cdef int hand_over(self, const char* data, size_t n) except -1:
+        if self.transport is not None:
+            self.transport.write(PyBytes_FromStringAndSize(data, n))
+        return 0
+
+    cdef int uncork(self) except -1:
+        return self.send_out()
+
+    cdef int too_slow(self, object cursor) except -1:
+        # The hub may be in the midst of a flush: it is told in a later turn of the loop.
+        self.closed = True
+        self.edge.loop.call_soon(self.close_slow)
+        return 0
+
+    cdef int broken(self) except -1:
+        self.closed = True
+        self.edge.loop.call_soon(self.abort)
+        return 0
+
+    def close_slow(self):
+        """Close because a ring had to go on without this connection."""
+        self.closed = False
+        self.close(closecodes.SLOW_CONSUMER, "slow consumer")
+
+    # -- closing ------------------------------------------------------------------------
+
+    cdef int answer_close(self, int code, bytes reason) except -1:
+        """The peer sent a close frame: answer it (RFC 6455 section 5.5.1), then hang up."""
+        if self.state == OPEN:
+            self.start_closing(code, b"", LINGERING)
+        return self.linger()
+
+    cdef int start_closing(self, int code, bytes reason, int state) except -1:
+        """Send a close frame with `code` (none for NO_STATUS); nothing may be sent after it."""
+        cdef Edge edge = self.edge
+        cdef bytes frame = encode_close(code, reason) if code != NO_STATUS else b"\x88\x00"
+        edge.stats.count(edge.stats.closes, code)
+        self.state = state
+        self.stalled = self.pong = None
+        if self.corked:
+            self.send_out()
+        self.push(PyBytes_AS_STRING(frame), len(frame))
+        self.closed = True
+        self.deadline = edge.loop.time() + edge.close_timeout
+        self.schedule(self.deadline)
+        if self.reading_paused and self.transport is not None:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        return self.tell_closed(code, reason.decode("utf-8", "replace"))
+
+    cdef int linger(self) except -1:
+        """Say that nothing more comes; wait, not for long, until the peer has read it and hangs up.
+
+        Closing at once with bytes unread would reset the connection, and the peer might
+        never see why.
+        """
+        self.state = LINGERING
+        self.closed = True
+        if self.transport is None:
+            return 0
+        self.deadline = self.edge.loop.time() + self.edge.close_timeout
+        self.schedule(self.deadline)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+        return 0
+
+    cdef int tell_closed(self, int code, str reason) except -1:
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_close(code, reason)
+        return 0
+
+    # -- timers -------------------------------------------------------------------------
+
+    cdef int schedule(self, double due) except -1:
+        self.edge.wheel.schedule(self, due)
+        return 0
+
+    cdef int visit(self, double now) except -1:
+        """Look after this connection; called by the one timer of all."""
+        try:
+            if self.state == OPEN:
+                self.visit_open(now)
+            elif self.state != CLOSED:
+                if now >= self.deadline:
+                    if self.state == OPENING:
+                        self.edge.stats.count(self.edge.stats.refusals, "timeout")
+                    self.abort()
+                else:
+                    self.schedule(self.deadline)
+        except Exception:
+            self.fail("visit")
+        return 0
+
+    cdef int visit_open(self, double now) except -1:
+        cdef Edge edge = self.edge
+        if self.heard:
+            self.heard = False
+            self.last_heard = now
+        if now - self.last_heard >= edge.idle_timeout or self.pings_unanswered >= edge.max_missed_pings:
+            return self.start_closing(closecodes.NO_PONG, b"nothing heard", CLOSING)
+        if self.deadline and now >= self.deadline:
+            return self.start_closing(closecodes.POLICY_VIOLATION, b"a message took too long", CLOSING)
+        if now >= self.next_ping:
+            self.next_ping = now + edge.ping_interval
+            if not self.blocked:
+                self.pings_unanswered += 1
+                edge.stats.pings_out += 1
+                self.write(PING, "", 0, False)
+        return self.schedule(self.next_visit(now))
+
+    cdef double next_visit(self, double now) noexcept:
+        cdef double due = min(self.next_ping, now + self.edge.idle_timeout / 4)
+        return min(due, self.deadline) if self.deadline else due

@@ -1,0 +1,62 @@
+"""What a connection asks of the layer above, and what that layer may ask of a connection.
+
+A connection knows nothing of channels and sessions: whoever was made by the route's
+factory is its handler, and hears of whole messages.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .handshake import Accepted
+
+
+class Connection(Protocol):
+    """One client's open WebSocket, as its handler sees it."""
+
+    closed: bool
+    """Nothing that is sent now will leave any more."""
+
+    @property
+    def remote(self) -> str:
+        """The peer's address as `host:port`, or the empty string for a Unix socket."""
+
+    @property
+    def opened_at(self) -> float:
+        """The loop's time, in seconds, at which the connection was made."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait behind the socket because the peer does not read."""
+
+    def send(self, opcode: int, payload: bytes) -> None:
+        """Send one message; text when `opcode` is 1, binary when 2.  Does nothing once closed.
+
+        Never blocks: what the socket does not take is queued behind it.
+        """
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake (RFC 6455 section 7.1.2).  Idempotent."""
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
+
+class Handler(Protocol):
+    """The layer above one connection.  Exceptions that leave it close the connection with 1011."""
+
+    def on_message(self, opcode: int, payload: bytes) -> None:
+        """Take one whole message."""
+
+    def on_writable(self) -> None:
+        """Send what could not be sent: the socket was blocked and is no longer."""
+
+    def on_close(self, code: int, reason: str) -> None:
+        """The connection is over, or will be after a close frame.  Called once; 1006 without a close frame."""
+
+
+class HandlerFactory(Protocol):
+    """Makes the handler of a connection whose handshake is done."""
+
+    def __call__(self, connection: Connection, accepted: Accepted) -> Handler:
+        """Return the handler.  The 101 answer has left: it may send at once."""

@@ -1,0 +1,185 @@
+"""The operations of the app-service API: one table, and a short method for each row.
+
+Knows the node through `GatewayView`, and nothing of HTTP's headers or sockets: `app` turns each
+row into a route and `openapi` turns each into documentation.  A batch and a broadcast
+never fail half-told: every command or channel has its own result or error, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from ..broker.interface import PublishResult
+from ..message.names import check_channel_name
+from . import bodies, results
+from .answers import as_command_error
+from .gateway_view import GatewayView
+
+_YIELD_EVERY: Final = 64
+"""After so many publications in one request the event loop gets a turn."""
+
+
+class Operation(NamedTuple):
+    """One row: the name of `Api`'s method, where it is served, and the records it takes and gives.
+
+    `takes` is the body of a POST and the query of a GET.
+    """
+
+    name: str
+    method: str
+    path: str
+    takes: type[Struct]
+    gives: type[Struct]
+    summary: str
+
+
+OPERATIONS: Final = (
+    Operation(
+        "publish", "POST", "/api/publish", bodies.PublishBody, results.Published, "Publish to one channel"
+    ),
+    Operation(
+        "broadcast", "POST", "/api/broadcast", bodies.BroadcastBody, results.Broadcasted,
+        "Publish the same payload to several channels",
+    ),
+    Operation("send", "POST", "/api/send", bodies.SendBody, results.Sent, "Send to a user or to one client"),
+    Operation(
+        "batch", "POST", "/api/batch", bodies.BatchBody, results.BatchAnswer, "Carry out commands in order"
+    ),
+    Operation(
+        "subscribe", "POST", "/api/subscribe", bodies.SubscribeBody, results.Reached,
+        "Subscribe connections to a channel",
+    ),
+    Operation(
+        "unsubscribe", "POST", "/api/unsubscribe", bodies.UnsubscribeBody, results.Reached,
+        "Unsubscribe connections from a channel",
+    ),
+    Operation(
+        "disconnect", "POST", "/api/disconnect", bodies.DisconnectBody, results.Reached, "Close connections"
+    ),
+    Operation(
+        "channels", "GET", "/api/channels", bodies.ChannelsQuery, results.ChannelList,
+        "List the channels of this node",
+    ),
+    Operation(
+        "presence", "GET", "/api/channels/{channel}/presence", bodies.NoQuery, results.Presence,
+        "List who is present in a channel",
+    ),
+    Operation(
+        "history", "GET", "/api/channels/{channel}/history", bodies.HistoryQuery, results.History,
+        "Read what was published to a channel",
+    ),
+    Operation(
+        "connections", "GET", "/api/connections", bodies.ListQuery, results.ConnectionList,
+        "List the connections of this node",
+    ),
+    Operation(
+        "nodes", "GET", "/api/nodes", bodies.NoQuery, results.NodeList, "List the nodes of the cluster"
+    ),
+)  # fmt: skip
+
+
+class Api:
+    """Carries out the operations.  Each method raises what the node raises."""
+
+    def __init__(self, node: GatewayView) -> None:
+        self._node = node
+        self._commands: dict[str, Callable[[Any], Awaitable[Struct]]] = {
+            "publish": self.publish,
+            "broadcast": self.broadcast,
+            "send": self.send,
+            "subscribe": self.subscribe,
+            "unsubscribe": self.unsubscribe,
+            "disconnect": self.disconnect,
+        }
+
+    async def publish(self, body: bodies.PublishBody) -> results.Published:
+        """Publish to one channel."""
+        return results.published(await self._publish(body.channel, body))
+
+    async def broadcast(self, body: bodies.BroadcastBody) -> results.Broadcasted:
+        """Publish to each channel; an error of one does not stop the others."""
+        answers: list[results.ChannelResult] = []
+        for number, channel in enumerate(body.channels, 1):
+            try:
+                done = await self._publish(channel, body)
+                answers.append(results.ChannelResult(channel, done.epoch, done.offset, done.duplicate))
+            except Exception as error:  # noqa: BLE001 - each has its own result
+                refusal = results.refused(as_command_error(error))
+                answers.append(results.ChannelResult(channel, error=refusal))
+            if number % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return results.Broadcasted(answers)
+
+    async def send(self, body: bodies.SendBody) -> results.Sent:
+        """Send to a user's personal channel, or to one client."""
+        answer = await self._node.send(
+            user=body.user, client=body.client, data=body.payload(), binary=body.binary
+        )
+        return msgspec.convert(answer, results.Sent)
+
+    async def batch(self, body: bodies.BatchBody) -> results.BatchAnswer:
+        """Carry out each command; an error of one does not stop the others."""
+        answers: list[Any] = []
+        for number, command in enumerate(body.commands, 1):
+            try:
+                answers.append(await self._commands[str(command.__struct_config__.tag)](command))
+            except Exception as error:  # noqa: BLE001 - each has its own result
+                answers.append(results.ErrorAnswer(results.refused(as_command_error(error))))
+            if number % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return results.BatchAnswer(answers)
+
+    async def subscribe(self, body: bodies.SubscribeBody) -> results.Reached:
+        """Subscribe connections to a channel."""
+        return results.Reached(
+            await self._node.subscribe(user=body.user, client=body.client, channel=body.channel)
+        )
+
+    async def unsubscribe(self, body: bodies.UnsubscribeBody) -> results.Reached:
+        """Unsubscribe connections from a channel."""
+        return results.Reached(
+            await self._node.unsubscribe(user=body.user, client=body.client, channel=body.channel)
+        )
+
+    async def disconnect(self, body: bodies.DisconnectBody) -> results.Reached:
+        """Close connections."""
+        return results.Reached(
+            await self._node.disconnect(
+                user=body.user, client=body.client, code=body.code, reason=body.reason
+            )
+        )
+
+    async def channels(self, query: bodies.ChannelsQuery) -> results.ChannelList:
+        """List channels whose name begins with the prefix."""
+        found = [item for item in self._node.channels() if str(item["name"]).startswith(query.prefix)]
+        shown = [msgspec.convert(item, results.ChannelInfo) for item in found[: query.limit]]
+        return results.ChannelList(shown, len(found))
+
+    async def presence(self, query: bodies.NoQuery, channel: str) -> results.Presence:
+        """List the members of a channel."""
+        return results.presence(await self._node.presence(check_channel_name(channel)))
+
+    async def history(self, query: bodies.HistoryQuery, channel: str) -> results.History:
+        """Read a page of a channel's history."""
+        check_channel_name(channel)
+        return results.history(await self._node.history(channel, limit=query.limit, before=query.before))
+
+    async def connections(self, query: bodies.ListQuery) -> results.ConnectionList:
+        """List connections of this node."""
+        found = self._node.connections()
+        shown = [msgspec.convert(item, results.ConnectionInfo) for item in found[: query.limit]]
+        return results.ConnectionList(shown, len(found))
+
+    async def nodes(self, query: bodies.NoQuery) -> results.NodeList:
+        """List the nodes of the cluster."""
+        return results.NodeList([msgspec.convert(dict(item), dict[str, Any]) for item in self._node.nodes()])
+
+    async def _publish(self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody) -> PublishResult:
+        return await self._node.publish(
+            channel, body.payload(), binary=body.binary, key=body.key, exclude=body.exclude
+        )

@@ -1,0 +1,91 @@
+"""The ASGI application of the internal port: routes, wrapped handlers, and the guard around all.
+
+The one place of `http/` that joins its parts; `server.HttpServer` serves what `build_app` returns.
+Every answer of `/api`, and every refusal anywhere, is JSON in the one form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from .answers import Handler, answering, json_response, on_http_exception
+from .api import OPERATIONS, Api, Operation
+from .auth import Guard
+from .bodies import decode_body, decode_query
+from .demo_page import demo_routes
+from .gateway_view import GatewayView, HttpOptions
+from .health import Health
+from .metrics import Metrics
+from .openapi import build_openapi
+from .reading import read_json_body
+
+
+def build_app(node: GatewayView, options: HttpOptions, metrics: Metrics) -> ASGIApp:
+    """Return the application that serves `node`; it keeps no state but `metrics`."""
+    inner = Starlette(
+        routes=build_routes(node, options, metrics), exception_handlers={HTTPException: on_http_exception}
+    )
+    inner.router.redirect_slashes = False
+    return Guard(inner, options)
+
+
+def build_routes(node: GatewayView, options: HttpOptions, metrics: Metrics) -> list[Route]:
+    """Return every route that there is."""
+    api = Api(node)
+    health = Health(node, options)
+    routes = [_api_route(row, api, options.max_body_bytes, metrics) for row in OPERATIONS]
+    routes += [
+        _get("/health/live", health.live),
+        _get("/health/ready", health.ready),
+        _get("/metrics", metrics.show),
+        _get("/openapi.json", _constant(build_openapi(options))),
+    ]
+    if options.demo:
+        routes += demo_routes(options)
+    return routes
+
+
+def _api_route(row: Operation, api: Api, max_body_bytes: int, metrics: Metrics) -> Route:
+    carry_out: Callable[..., Any] = getattr(api, row.name)
+
+    async def post(request: Request) -> Response:
+        body = await read_json_body(request, max_body_bytes)
+        return json_response(await carry_out(decode_body(body, row.takes)))
+
+    async def get(request: Request) -> Response:
+        query = decode_query(request.query_params.multi_items(), row.takes)
+        return json_response(await carry_out(query, **request.path_params))
+
+    def count(code: str) -> None:
+        metrics.count_request(row.name, code)
+
+    handler = answering(post if row.method == "POST" else get, count)
+    # A channel's name may hold slashes, so its place in the path takes them too.
+    return Route(row.path.replace("{channel}", "{channel:path}"), handler, methods=[row.method])
+
+
+def _get(path: str, handler: Handler) -> Route:
+    return Route(path, answering(handler, _not_counted), methods=["GET"])
+
+
+def _not_counted(code: str) -> None:
+    return None
+
+
+def _constant(value: object) -> Handler:
+    response = json_response(value)
+    content = bytes(response.body)
+
+    async def show(request: Request) -> Response:
+        return json_response(msgspec.Raw(content))
+
+    return show

@@ -1,0 +1,123 @@
+"""Who may call: API keys where they are configured, and a guard against web pages where none are.
+
+A pure ASGI wrapper around the whole application; knows nothing of what is asked for, only paths
+and headers.  With keys, `/api/*` needs one of them; health, metrics, OpenAPI and demo do not.
+Without keys the port is on loopback and trusts every local program, but not the web pages
+that a local browser shows: a request with an Origin of another host (cross-site request
+forgery), or called by a foreign name (DNS rebinding), is refused on every path.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import CommandError
+from .answers import HttpError, error_response
+from .gateway_view import HttpOptions
+
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::([0-9]{1,5}))?\Z")
+_ORIGIN: Final = re.compile(r"https?://([^/?#@\\\s]+)\Z")
+_MAX_KEY_CHARS: Final = 4096
+
+
+class Guard:
+    """ASGI wrapper that lets a request through, or answers it with 400, 401 or 403."""
+
+    def __init__(self, app: ASGIApp, options: HttpOptions) -> None:
+        self._app = app
+        self._keys = tuple(key.encode() for key in options.keys)
+        self._hosts = frozenset(
+            host.lower().strip("[]") for host in ("localhost", options.listen_host, *options.hosts) if host
+        )
+        self._any_host = "*" in options.hosts
+        self._any_address = not is_loopback(options.listen_host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; scopes other than HTTP are refused by never being answered."""
+        if scope["type"] != "http":
+            return
+        try:
+            self._check(scope)
+        except CommandError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if self._keys:
+            if scope["path"].startswith("/api/"):
+                self._check_key(_only(headers, b"authorization"))
+            return
+        host = _only(headers, b"host").lower()
+        self._check_host(host)
+        origin = _only(headers, b"origin").lower()
+        if origin and not same_host(origin, host):
+            raise CommandError("permission_denied", "web pages of another origin may not call the gateway")
+
+    def _check_key(self, authorization: str) -> None:
+        """Compare with every key in constant time, so that time tells nothing about any of them."""
+        scheme, _, given = authorization.partition(" ")
+        secret = given.strip().encode("latin-1")
+        if not secret or scheme.lower() != "bearer" or len(secret) > _MAX_KEY_CHARS:
+            raise CommandError("unauthorized", "an API key is needed: Authorization: Bearer <key>")
+        valid = 0
+        for key in self._keys:
+            valid |= hmac.compare_digest(key, secret)
+        if not valid:
+            raise CommandError("unauthorized", "the API key is not valid")
+
+    def _check_host(self, host: str) -> None:
+        """Refuse a name that an attacker's DNS could have pointed at this machine."""
+        name = host_name(host)
+        if not name:
+            raise HttpError(400, "bad_request", "exactly one valid Host header is needed")
+        if self._any_host or name in self._hosts or is_loopback(name):
+            return
+        # A rebound name is never an address: where we listen widely, any address may be ours.
+        if not (self._any_address and _is_address(name)):
+            raise CommandError("permission_denied", "the gateway is not called by this host name")
+
+
+def host_name(host: str) -> str:
+    """Return the host of a `Host` header without port and brackets, or "" when it is malformed."""
+    match = _HOST.match(host)
+    return match[1].strip("[]") if match else ""
+
+
+def same_host(origin: str, host: str) -> bool:
+    """Tell whether an Origin header (RFC 6454 section 7) names the same host and port as a Host header."""
+    match = _ORIGIN.match(origin)
+    if match is None:
+        return False
+    port = ":443" if origin.startswith("https:") else ":80"
+    return match[1].removesuffix(port) == host.removesuffix(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is `localhost` or a loopback address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _only(headers: list[tuple[bytes, bytes]], name: bytes) -> str:
+    """Return a header's value, "" when it is absent.  Raises CommandError when it is there twice."""
+    values = [value for key, value in headers if key == name]
+    if len(values) > 1:
+        raise HttpError(400, "bad_request", f"the header {name.decode()} is given twice")
+    return values[0].decode("latin-1").strip() if values else ""

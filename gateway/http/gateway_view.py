@@ -1,0 +1,86 @@
+"""The gateway as the HTTP side sees it: a Protocol, and the options that it is built with.
+
+The node fulfils `GatewayView`; tests fulfil it with a few dictionaries.  This module knows
+nothing of HTTP itself.  Every coroutine may raise CommandError (its message is meant for the
+caller), BrokerUnavailableError (nothing happened) or OutcomeUnknownError (it may have happened).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from ..broker.interface import HistoryPage, PublishResult
+from ..message.publication import Member
+
+MetricSample: TypeAlias = tuple[str, str, str, Mapping[str, str], float]
+"""Name (`ringgate_…`), kind ("counter" or "gauge"), help text, labels, value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """What the internal port is built with.
+
+    `keys` are the API keys; with none, every caller is trusted and `auth` guards against web
+    pages instead.  `listen_host` is the host that was configured to listen on.  `hosts` are further names
+    by which a keyless gateway may be called ("*": any).  `ws_port` and `ws_path` tell the
+    demo page where the edge is.  Sizes are in bytes, times in seconds.
+    """
+
+    version: str
+    keys: tuple[str, ...] = ()
+    listen_host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()
+    max_body_bytes: int = 1 << 20
+    ready_timeout_s: float = 2.0
+    demo: bool = True
+    ws_port: int = 8000
+    ws_path: str = "/ws"
+
+
+class GatewayView(Protocol):
+    """What the HTTP side asks of the node.
+
+    `user` and `client`: exactly one of them is not empty, and says which connections are meant.
+    """
+
+    async def publish(
+        self, channel: str, data: bytes, *, binary: bool = False, key: str = "", exclude: str = ""
+    ) -> PublishResult:
+        """Publish `data` (JSON text, or bytes when `binary`); `exclude` is a client that must not get it."""
+
+    async def send(
+        self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
+    ) -> Mapping[str, object]:
+        """Send to a user (answer: `epoch`, `offset` of the personal channel) or a client (`connections`)."""
+
+    async def subscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
+        """Subscribe connections; return how many were reached."""
+
+    async def unsubscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
+        """Unsubscribe connections; return how many were reached."""
+
+    async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
+        """Close connections with `code` (0: 4004 disconnected); return how many were reached."""
+
+    def channels(self) -> Sequence[Mapping[str, object]]:
+        """Return `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers on this node."""
+
+    async def presence(self, channel: str) -> Sequence[Member]:
+        """Return who is present, in the order in which they joined."""
+
+    async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
+        """Return the newest `limit` publications with an offset below `before` (0: the newest of all)."""
+
+    def connections(self) -> Sequence[Mapping[str, object]]:
+        """Return `client`, `user`, `session`, `channels`, `remote`, `since_ms` of each connection."""
+
+    def nodes(self) -> Sequence[Mapping[str, object]]:
+        """Return what is known of each node of the cluster."""
+
+    async def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Tell whether this node should get traffic (a broker probe came back; not draining), and why not."""
+
+    def metrics(self) -> Iterable[MetricSample]:
+        """Return counters and gauges, read now."""

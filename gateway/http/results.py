@@ -1,0 +1,171 @@
+"""What services are told: the answers of the API as records, from which OpenAPI is generated too.
+
+Knows nothing of HTTP.  Payloads go out byte for byte as they were published (`Raw`), binary
+ones as `data64`; publications and members look as they do to WebSocket clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from ..broker.interface import HistoryPage, PublishResult
+from ..errors import CommandError
+from ..message.events import MemberView, PublicationView
+from ..message.json import raw_info
+from ..message.publication import Member
+from ..message.views import view_publication
+
+
+class ErrorBody(Struct):
+    """A code from the table of error codes, and a message for a person."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(Struct):
+    """What every refusal looks like."""
+
+    error: ErrorBody
+
+
+class Published(Struct, omit_defaults=True):
+    """Where the publication stands.  `duplicate`: its key was known, and nothing was published now."""
+
+    epoch: str
+    offset: int
+    duplicate: bool = False
+
+
+class ChannelResult(Struct, omit_defaults=True):
+    """One channel of a broadcast: `epoch` and `offset`, or `error`."""
+
+    channel: str
+    epoch: str | UnsetType = UNSET
+    offset: int | UnsetType = UNSET
+    duplicate: bool = False
+    error: ErrorBody | UnsetType = UNSET
+
+
+class Broadcasted(Struct):
+    """One result for each channel, in the order of the request."""
+
+    results: list[ChannelResult]
+
+
+class Sent(Struct, omit_defaults=True):
+    """To a user: the position in the personal channel.  To a client: the number of connections reached."""
+
+    epoch: str | UnsetType = UNSET
+    offset: int | UnsetType = UNSET
+    duplicate: bool = False
+    connections: int | UnsetType = UNSET
+
+
+class Reached(Struct):
+    """How many connections were reached; 0 is no error."""
+
+    connections: int
+
+
+_ONE_RESULT: Final = {
+    "items": {
+        "anyOf": [
+            {"$ref": f"#/components/schemas/{kind}"}
+            for kind in ("Published", "Broadcasted", "Sent", "Reached", "ErrorAnswer")
+        ]
+    }
+}
+
+
+class BatchAnswer(Struct):
+    """One result for each command, in order: what the command's own endpoint answers, or `error`."""
+
+    results: Annotated[list[Any], Meta(extra_json_schema=_ONE_RESULT)]
+
+
+class ChannelInfo(Struct):
+    """A channel with subscribers on this node."""
+
+    name: str
+    subscribers: int
+    epoch: str
+    offset: int
+
+
+class ChannelList(Struct):
+    """Channels of this node; `total` counts those that match, shown or not."""
+
+    channels: list[ChannelInfo]
+    total: int
+
+
+class ConnectionInfo(Struct):
+    """A client of this node.  `channels` is a number, `since_ms` wall-clock milliseconds since 1970."""
+
+    client: str
+    user: str
+    session: str
+    channels: int
+    remote: str
+    since_ms: int
+
+
+class ConnectionList(Struct):
+    """Connections of this node; `total` counts all."""
+
+    connections: list[ConnectionInfo]
+    total: int
+
+
+class NodeList(Struct):
+    """The nodes of the cluster, each as it describes itself."""
+
+    nodes: list[dict[str, str | int | float | bool | None]]
+
+
+class Presence(Struct):
+    """Who is present, in the order in which they joined."""
+
+    members: list[MemberView]
+
+
+class History(Struct):
+    """Oldest first.  `offset` is the channel's newest; `complete`: nothing older is kept."""
+
+    epoch: str
+    offset: int
+    complete: bool
+    publications: list[PublicationView]
+
+
+class HealthAnswer(Struct):
+    """`status` is ok, ready or not_ready; `details` says why."""
+
+    status: str
+    details: dict[str, str | int | float | bool | None] | UnsetType = UNSET
+
+
+def published(result: PublishResult) -> Published:
+    """Return a broker's result as an answer."""
+    return Published(result.epoch, result.offset, result.duplicate)
+
+
+def refused(error: CommandError) -> ErrorBody:
+    """Return an error as the caller sees it."""
+    return ErrorBody(error.code, error.message)
+
+
+def presence(members: Sequence[Member]) -> Presence:
+    """Return the members of a channel as an answer."""
+    return Presence([MemberView(m.client, m.user, raw_info(m)) for m in members])
+
+
+def history(page: HistoryPage) -> History:
+    """Return a page of history as an answer."""
+    return History(
+        page.top.epoch, page.top.offset, page.complete, [view_publication(item) for item in page.publications]
+    )

@@ -1,0 +1,1 @@
+"""Channels, their subscribers, and the broadcast ring."""

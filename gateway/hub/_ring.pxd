@@ -1,0 +1,89 @@
+# The broadcast ring, its cursors and the flusher.  See _ring.pyx.
+from libc.stdint cimport uint32_t, uint64_t
+
+from gateway._sink cimport Sink, ssize
+
+
+cdef struct Entry:                  # one frame in the ring
+    uint64_t start                  # position of its first byte; it ends where the next one starts
+    uint64_t offset                 # of its publication, or of the newest one before it
+    uint32_t numbered               # is it a publication with an offset?
+
+
+cdef class HubStats:                # counters of all rings of one hub; never reset
+    cdef readonly uint64_t frames_appended, bytes_appended
+    cdef readonly uint64_t frames_delivered, bytes_sent, sends
+    cdef readonly uint64_t blocks   # times a socket took less than it was offered
+    cdef readonly uint64_t dropped_disconnect, dropped_skip, dropped_latest     # frames
+    cdef readonly uint64_t slow_disconnects, gaps
+    cdef readonly uint64_t ring_bytes                                           # allocated now
+
+
+cdef class Flusher:
+    cdef object call_soon
+    cdef list dirty
+    cdef bint scheduled
+
+    cdef int mark(self, Ring ring) except -1
+
+
+cdef class Cursor:
+    cdef readonly Sink sink
+    cdef readonly Ring ring         # None once detached
+    cdef readonly object owner      # whatever the hub wants to find again
+    # place in the ring
+    cdef uint64_t position          # next byte to send
+    cdef Py_ssize_t index           # in ring.cursors
+    cdef list holes                 # [start, end) pairs of frames that it must not get, ascending
+    # a gap not yet announced
+    cdef readonly bint gapped
+    cdef readonly uint64_t gap_from, gap_to     # offsets, 0 when nothing numbered was dropped
+
+
+cdef class Ring:
+    # memory
+    cdef char* data
+    cdef uint64_t capacity          # bytes, a power of two, 0 when released
+    cdef readonly uint64_t bound    # capacity never exceeds it
+    cdef readonly uint64_t retain   # bytes kept for resume when everybody has them
+    cdef uint64_t tail, head        # positions: oldest byte kept, next byte to write
+    cdef Entry* entries             # circular like data
+    cdef uint64_t entries_capacity, first_entry, end_entry
+    # what it covers: every publication after `covered` up to `newest`
+    cdef readonly uint64_t covered, newest
+    # subscribers
+    cdef void** cursors             # borrowed; a cursor is kept alive by its sink
+    cdef readonly Py_ssize_t cursor_count
+    cdef Py_ssize_t cursors_capacity
+    cdef uint64_t flushed           # every cursor that could move stands here or later
+    cdef uint64_t fresh             # frames appended since
+    cdef uint64_t floor             # no open cursor stands below
+    cdef bint dirty
+    cdef int policy
+    cdef HubStats stats
+    cdef Flusher flusher
+    cdef object encode_gap
+
+    # entries
+    cdef Entry* entry(self, uint64_t index) noexcept
+    cdef uint64_t find(self, uint64_t position) noexcept
+    cdef uint64_t index_at(self, uint64_t position) noexcept
+    cdef uint64_t end_of(self, uint64_t index) noexcept
+    cdef uint64_t frame_start(self, uint64_t position) noexcept
+    # memory
+    cdef void copy_in(self, uint64_t position, const char* source, uint64_t n) noexcept
+    cdef int resize(self, uint64_t capacity) except -1
+    cdef int resize_entries(self, uint64_t capacity) except -1
+    cdef int make_room(self, uint64_t n) except -1
+    cdef void drop_until(self, uint64_t position) noexcept
+    cdef void find_floor(self) noexcept
+    # slow consumers
+    cdef int apply_policy(self, uint64_t n) except -1
+    cdef int leave_behind(self, Cursor cursor, uint64_t target) except -1
+    # sending
+    cdef int flush(self) except -1
+    cdef int drain(self, Cursor cursor) except -1
+    cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1
+    cdef int hand_over(self, Cursor cursor, uint64_t end) except -1
+    cdef int send_gap(self, Cursor cursor) except -1
+    cdef uint64_t next_stop(self, Cursor cursor) except? 0

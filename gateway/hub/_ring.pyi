@@ -1,0 +1,66 @@
+from collections.abc import Callable
+from typing import Any, Final
+
+from .._sink import Sink
+
+POLICIES: Final[dict[str, int]]
+
+class HubStats:
+    frames_appended: int
+    bytes_appended: int
+    frames_delivered: int
+    bytes_sent: int
+    sends: int
+    blocks: int
+    dropped_disconnect: int
+    dropped_skip: int
+    dropped_latest: int
+    slow_disconnects: int
+    gaps: int
+    ring_bytes: int
+
+class Flusher:
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None: ...
+    def run(self) -> None: ...
+    @staticmethod
+    def catch_up(sink: Sink) -> None: ...
+
+class Cursor:
+    sink: Sink
+    ring: Ring | None
+    owner: Any
+    gapped: bool
+    gap_from: int
+    gap_to: int
+    @property
+    def lag_bytes(self) -> int: ...
+    def skip_newest(self) -> None: ...
+
+class Ring:
+    bound: int
+    retain: int
+    covered: int
+    newest: int
+    cursor_count: int
+    def __init__(
+        self,
+        *,
+        bound_bytes: int,
+        retain_bytes: int,
+        policy: str,
+        newest: int,
+        flusher: Flusher,
+        stats: HubStats,
+        encode_gap: Callable[[Cursor], tuple[int, bytes]],
+    ) -> None: ...
+    def attach(self, sink: Sink, owner: object) -> Cursor: ...
+    def detach(self, cursor: Cursor) -> None: ...
+    def send_pending(self, cursor: Cursor) -> None: ...
+    def seek(self, cursor: Cursor, offset: int) -> bool: ...
+    def append(self, opcode: int, payload: bytes, offset: int = 0) -> None: ...
+    def prepend(self, opcode: int, payloads: list[bytes]) -> bool: ...
+    def rebase(self, newest: int) -> None: ...
+    def tidy(self, idle: bool) -> bool: ...
+    @property
+    def capacity_bytes(self) -> int: ...
+    def lag(self) -> tuple[int, int]: ...

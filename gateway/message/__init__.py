@@ -1,0 +1,1 @@
+"""What clients and services say: commands and events as typed records, and the codecs."""

@@ -1,0 +1,81 @@
+"""What a client can say: one record per command, the same for every encoding.
+
+The records know nothing of who carries them out.  `id` is 0 when the client wants
+no answer; `MalformedCommand` stands for one that could not be understood, so that it
+is answered in its place among its neighbours.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Since(msgspec.Struct, frozen=True, gc=False):
+    """The position up to which a client has everything of a channel."""
+
+    epoch: str
+    offset: int
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+    """Base of all commands.  `id`: a positive integer if the command is to be answered, else 0."""
+
+    id: int = 0
+
+
+class Connect(Command, kw_only=True, frozen=True):
+    """Show credentials, or resume what a lost connection was subscribed to."""
+
+    token: str = ""
+    session: str = ""
+    since: dict[str, Since] = {}
+
+
+class Subscribe(Command, kw_only=True, frozen=True):
+    """Hear a channel from now on, or from `since` on."""
+
+    channel: str
+    since: Since | None = None
+
+
+class Unsubscribe(Command, kw_only=True, frozen=True):
+    """Hear a channel no longer."""
+
+    channel: str
+
+
+class Publish(Command, kw_only=True, frozen=True):
+    """Publish a payload: either JSON `data` as it stands, or bytes as base64 in `data64`."""
+
+    channel: str
+    data: msgspec.Raw = msgspec.Raw()
+    data64: str = ""
+    key: str = ""
+
+
+class Presence(Command, kw_only=True, frozen=True):
+    """Ask who is in a channel."""
+
+    channel: str
+
+
+class History(Command, kw_only=True, frozen=True):
+    """Ask for the newest publications below the offset `before` (0: of all)."""
+
+    channel: str
+    limit: int = 50
+    before: int = 0
+
+
+class Ping(Command, frozen=True):
+    """Ask for a `pong`: for browsers, which cannot send WebSocket pings."""
+
+
+class MalformedCommand(Command, kw_only=True, frozen=True):
+    """Something that was no command.  `message` says to the client what is wrong with it."""
+
+    message: str
+
+
+AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Presence | History | Ping
+"""Every command that a client may send."""

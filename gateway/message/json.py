@@ -1,0 +1,144 @@
+"""The JSON encoding, subprotocol `ringgate.v1.json`.
+
+It knows records, not sessions.  A payload that came as JSON goes out byte for byte:
+it was checked once, when it came in (`check_json`), and is never parsed and rebuilt.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import orjson
+
+from ..errors import CommandError
+from .commands import AnyCommand, Command, MalformedCommand
+from .events import Event, From, Join, Leave, Message
+from .publication import Member, Publication
+
+MAX_DEPTH: Final = 64
+_TEXT: Final = 1
+
+_commands = msgspec.json.Decoder(AnyCommand | list[AnyCommand])
+_one_command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(AnyCommand)
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _Identified(msgspec.Struct):
+    id: int = 0
+
+
+_identified = msgspec.json.Decoder(_Identified)
+_encode = msgspec.json.Encoder().encode
+
+
+def check_json(data: bytes | memoryview) -> bytes:
+    """Return a payload as bytes.  Raises CommandError `bad_request` unless every client can parse it.
+
+    It must be JSON in UTF-8 (RFC 8259), without lone surrogates, nested at most
+    MAX_DEPTH deep.
+    """
+    text = bytes(data)
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise CommandError("bad_request", "data is not valid JSON") from None
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise CommandError("bad_request", f"data is nested more than {MAX_DEPTH} levels deep")
+    return text
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether arrays and objects in `value` are nested more than `levels` deep."""
+    layer = [value]
+    for _ in range(levels + 1):
+        inner: list[object] = []
+        for item in layer:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        if not inner:
+            return False
+        layer = inner
+    return any(isinstance(item, dict | list) for item in layer)
+
+
+class JsonCodec:
+    """Commands and events as JSON text."""
+
+    subprotocol: Final = "ringgate.v1.json"
+    opcode: Final = _TEXT
+
+    def decode(self, payload: bytes, *, most: int) -> Sequence[Command]:
+        """Return the commands of one message; see `Codec.decode`."""
+        try:
+            decoded = _commands.decode(payload)
+        except (msgspec.DecodeError, RecursionError):
+            return self._decode_one_by_one(payload, most)
+        if not isinstance(decoded, list):
+            return (decoded,)
+        return decoded if len(decoded) <= most else (_too_many(most),)
+
+    def _decode_one_by_one(self, payload: bytes, most: int) -> Sequence[Command]:
+        if payload.lstrip()[:1] != b"[":
+            return (_decode_one(payload),)
+        try:
+            parts = _raw_list.decode(payload)
+        except (msgspec.DecodeError, RecursionError):
+            return (MalformedCommand(message="the message is not valid JSON"),)
+        return [_decode_one(bytes(part)) for part in parts] if len(parts) <= most else (_too_many(most),)
+
+    def encode(self, event: Event) -> bytes:
+        """Return an event as JSON text."""
+        return _encode(event)
+
+    def encode_publication(self, channel: str, publication: Publication) -> bytes:
+        """Return the `message` event of a publication, its JSON data byte for byte."""
+        p = publication
+        return _encode(
+            Message(
+                channel=channel,
+                offset=p.offset,
+                id=p.id,
+                data=None if p.binary else msgspec.Raw(p.data),
+                data64=b64encode(p.data).decode() if p.binary else None,
+                from_=From(client=p.client, user=p.user) if p.client or p.user else None,
+                time=p.time_ms,
+            )
+        )
+
+    def encode_join(self, channel: str, member: Member) -> bytes:
+        """Return the `join` event of a member."""
+        return _encode(Join(channel=channel, client=member.client, user=member.user, info=raw_info(member)))
+
+    def encode_leave(self, channel: str, member: Member) -> bytes:
+        """Return the `leave` event of a member."""
+        return _encode(Leave(channel=channel, client=member.client, user=member.user, info=raw_info(member)))
+
+
+def raw_info(member: Member) -> msgspec.Raw | None:
+    """Return a member's info as it stands, or None when there is none."""
+    return msgspec.Raw(member.info) if member.info else None
+
+
+def _decode_one(payload: bytes) -> Command:
+    """Decode one command that may be wrong; keep its id, so that it can be answered."""
+    try:
+        return _one_command.decode(payload)
+    except RecursionError:
+        return MalformedCommand(message="the command is nested too deeply")
+    except msgspec.ValidationError as problem:
+        try:
+            number = _identified.decode(payload).id
+        except (msgspec.DecodeError, RecursionError):
+            number = 0
+        return MalformedCommand(id=max(number, 0), message=f"the command is not understood: {problem}")
+    except msgspec.DecodeError:
+        return MalformedCommand(message="the message is not valid JSON")
+
+
+def _too_many(most: int) -> MalformedCommand:
+    return MalformedCommand(message=f"a message holds at most {most} commands")

@@ -1,0 +1,49 @@
+"""The records that every layer shares: a publication, a position in a channel, a member.
+
+They know nothing of who carries them: codecs turn them into events, brokers keep them,
+rings hold their encoded frames.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class Position(NamedTuple):
+    """A place in one life of a channel.
+
+    `epoch` names the life of the count; `offset` is the number of the last publication
+    at or before this place, 0 before the first.
+    """
+
+    epoch: str
+    offset: int
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One message of a channel, as the broker numbered it.
+
+    `offset` counts from 1 within an epoch (0: the channel is not counted).  `data` is the
+    payload as it came: JSON text in UTF-8, or arbitrary bytes when `binary`.  `time_ms` is
+    wall-clock milliseconds since 1970.  `client` and `user` say who published, empty for a
+    service.  `exclude` is a client id that must not be sent this publication, or empty.
+    """
+
+    id: str
+    data: bytes
+    time_ms: int
+    offset: int = 0
+    binary: bool = False
+    client: str = ""
+    user: str = ""
+    exclude: str = ""
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One client that is present in a channel.  `info` is JSON text, or empty."""
+
+    client: str
+    user: str = ""
+    info: bytes = b""

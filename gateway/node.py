@@ -1,0 +1,276 @@
+"""The node: joins the hub, the broker and the sessions of one event loop.
+
+It knows neither HTTP nor which broker it has.  Sessions and the publish API call it;
+the broker calls it back through `Relay`.  What always holds: a channel is open in the hub exactly
+while the node is interested in it at the broker (but for the moments between).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from .broker import (
+    Broker,
+    Control,
+    ControlKind,
+    HistoryPage,
+    PresenceChange,
+    PublishResult,
+)
+from .eager import run_eagerly
+from .errors import BrokerError, CommandError
+from .hub.channel import Channel
+from .hub.hub import Hub
+from .message.names import check_channel_name
+from .message.publication import Member, Position, Publication
+from .options import NodeOptions
+from .session import Session
+
+_SWEEP_S: Final = 1.0
+_SWEEP_CHANNELS: Final = 20_000
+
+
+class _Opening:
+    """A channel on its way into the hub: who waits for it, and what was published meanwhile."""
+
+    def __init__(self, waiters: asyncio.Future[Channel]) -> None:
+        self.waiters = waiters
+        self.published: list[tuple[str, list[Publication]]] = []
+
+
+class Node:
+    """One gateway process's heart.  Everything runs on one event loop.
+
+    `clock` is monotonic seconds (the loop's), `wall_ms` wall-clock milliseconds, `random_id`
+    returns an unguessable identifier.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        options: NodeOptions,
+        loop: asyncio.AbstractEventLoop,
+        wall_ms: Callable[[], int],
+        random_id: Callable[[], str],
+    ) -> None:
+        self.broker = broker
+        self.options = options
+        self.loop = loop
+        self.wall_ms = wall_ms
+        self.random_id = random_id
+        self.id = random_id()[:8]
+        self.hub = Hub(call_soon=loop.call_soon, clock=loop.time)
+        self.sessions: dict[str, Session] = {}
+        self.users: dict[str, dict[str, Session]] = {}
+        self.observe_publish: Callable[[float], None] = lambda seconds: None
+        self.draining = False
+        self._published = 0
+        self._opening: dict[str, _Opening] = {}
+        self._closing: dict[str, asyncio.Future[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._log = logging.getLogger("gateway.node")
+
+    # -- life ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect to the broker and begin to tidy.  Raises BrokerUnavailableError."""
+        await self.broker.start(self)
+        self._sweep()
+
+    async def stop(self) -> None:
+        """Wait for what is under way, and leave the broker."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+        await self.broker.stop()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something nobody waits for, at once as far as it goes; what it raises is logged."""
+        try:
+            task = run_eagerly(self._logged(work), self.loop)
+        except Exception:
+            self._log.exception("background work failed")
+            return
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _logged(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except BrokerError as problem:
+            self._log.warning("broker: %s", problem)
+        except Exception:
+            self._log.exception("background work failed")
+
+    def _sweep(self) -> None:
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+        self.broker.sweep()
+        for name in self.hub.sweep(_SWEEP_CHANNELS):
+            self.spawn(self._close_channel(name))
+
+    # -- channels -----------------------------------------------------------------------
+
+    async def open_channel(self, name: str) -> Channel:
+        """Return the channel's place in the hub, becoming interested in it at the broker if need be."""
+        while True:
+            channel = self.hub.get(name)
+            if channel is not None:
+                return channel
+            if name in self._closing:
+                await asyncio.shield(self._closing[name])
+                continue
+            if name in self._opening:
+                return await asyncio.shield(self._opening[name].waiters)
+            return await self._open_channel(name)
+
+    async def _open_channel(self, name: str) -> Channel:
+        opening = self._opening[name] = _Opening(self.loop.create_future())
+        namespace = self.options.namespace(name)
+        try:
+            position = await self.broker.subscribe(name, namespace.broker)
+        except BaseException as problem:
+            del self._opening[name]
+            opening.waiters.set_exception(problem if isinstance(problem, Exception) else BrokerError("cancelled"))
+            opening.waiters.exception()  # nobody else need be waiting
+            raise
+        del self._opening[name]
+        channel = self.hub.open(name, position, namespace.ring)
+        for epoch, publications in opening.published:
+            channel.deliver(epoch, publications, self.loop.time())
+        opening.waiters.set_result(channel)
+        return channel
+
+    async def _close_channel(self, name: str) -> None:
+        channel = self.hub.get(name)
+        if channel is None or channel.cursors or name in self._closing:
+            return
+        self.hub.close(name)
+        closing = self._closing[name] = self.loop.create_future()
+        try:
+            await self.broker.unsubscribe(name)
+        finally:
+            del self._closing[name]
+            closing.set_result(None)
+
+    # -- what the broker calls ----------------------------------------------------------
+
+    def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
+        """Give new publications to the channel's subscribers here."""
+        here = self.hub.get(channel)
+        if here is not None:
+            here.deliver(epoch, publications, self.loop.time())
+        elif channel in self._opening:
+            self._opening[channel].published.append((epoch, publications))
+
+    def on_presence(self, channel: str, change: PresenceChange) -> None:
+        """Tell the channel's subscribers here who came or went."""
+        here = self.hub.get(channel)
+        if here is not None and self.options.namespace(channel).join_leave:
+            here.deliver_presence(change.member, joined=change.joined, now=self.loop.time())
+
+    def on_control(self, control: Control) -> int:
+        """Carry out a control message on this node's sessions; return how many it reached."""
+        if control.client:
+            session = self.sessions.get(control.client)
+            targets = [session] if session is not None else []
+        else:
+            targets = list(self.users.get(control.user, {}).values())
+        for session in targets:
+            self._control(session, control)
+        return len(targets)
+
+    def _control(self, session: Session, control: Control) -> None:
+        if control.kind is ControlKind.DISCONNECT:
+            session.connection.close(control.close_code, control.reason)
+        elif control.kind is ControlKind.SEND and control.publication is not None:
+            session.send_directly(control.publication)
+        elif control.kind is ControlKind.SUBSCRIBE:
+            self.spawn(session.subscribe_by_server(control.channel))
+        elif control.kind is ControlKind.UNSUBSCRIBE:
+            self.spawn(session.unsubscribe_by_server(control.channel))
+
+    # -- what sessions and services ask -------------------------------------------------
+
+    def make_publication(
+        self, data: bytes, *, binary: bool = False, client: str = "", user: str = "", exclude: str = ""
+    ) -> Publication:
+        """Return a publication that is not numbered yet, with an id of its own."""
+        self._published += 1
+        return Publication(
+            id=f"{self.id}-{self._published:x}",
+            data=data,
+            binary=binary,
+            time_ms=self.wall_ms(),
+            client=client,
+            user=user,
+            exclude=exclude,
+        )
+
+    async def publish(
+        self,
+        channel: str,
+        data: bytes,
+        *,
+        binary: bool = False,
+        key: str = "",
+        exclude: str = "",
+        client: str = "",
+        user: str = "",
+    ) -> PublishResult:
+        """Publish a checked payload.  Raises CommandError and BrokerError."""
+        started = self.loop.time()
+        check_channel_name(channel)
+        if len(data) > self.options.max_publish_bytes:
+            raise CommandError("limit_exceeded", f"a payload is at most {self.options.max_publish_bytes} bytes")
+        publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
+        result = await self.broker.publish(channel, publication, self.options.namespace(channel).broker, key=key)
+        self.observe_publish(self.loop.time() - started)
+        return result
+
+    async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
+        """Read a channel's newest publications.  Raises CommandError and BrokerError."""
+        check_channel_name(channel)
+        options = self.options.namespace(channel).broker
+        if not options.history_size:
+            raise CommandError("bad_request", "the channel keeps no history")
+        if limit < 1 or before < 0:
+            raise CommandError("bad_request", "limit is at least 1 and before at least 0")
+        limit = min(limit, self.options.max_history_page)
+        return await self.broker.history_before(channel, options, before=before, limit=limit)
+
+    async def history_since(self, channel: str, since: Position) -> HistoryPage:
+        """Read everything that follows a position, if it is still kept."""
+        options = self.options.namespace(channel).broker
+        return await self.broker.history(channel, options, since=since, limit=max(1, options.history_size))
+
+    async def presence(self, channel: str) -> list[Member]:
+        """Return who is in a channel.  Raises CommandError and BrokerError."""
+        check_channel_name(channel)
+        options = self.options.namespace(channel).broker
+        if not options.presence:
+            raise CommandError("bad_request", "the channel keeps no presence")
+        return await self.broker.presence(channel, options)
+
+    # -- sessions -----------------------------------------------------------------------
+
+    def add_session(self, session: Session) -> None:
+        """Make a session known, so that it can be reached by client id and user."""
+        self.sessions[session.client] = session
+        if session.user:
+            self.users.setdefault(session.user, {})[session.client] = session
+
+    def remove_session(self, session: Session) -> None:
+        """Forget a session.  Idempotent."""
+        self.sessions.pop(session.client, None)
+        mine = self.users.get(session.user)
+        if mine is not None:
+            mine.pop(session.client, None)
+            if not mine:
+                del self.users[session.user]

@@ -1,0 +1,181 @@
+"""The node as app services see it: what the publish API asks, and what it is told.
+
+It knows the node, its sessions and its edge's counters, but no HTTP (`gateway.http.gateway_view`
+is the same from the other side).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from . import closecodes
+from .broker import Control, ControlKind, HistoryPage, PublishResult
+from .connection._edge import EdgeStats
+from .errors import BrokerError, CommandError
+from .message.names import check_channel_name, personal_channel
+from .message.publication import Member
+from .node import Node
+
+Sample = tuple[str, str, str, Mapping[str, str], float]
+
+_NONE: Final[Mapping[str, str]] = {}
+
+
+class ServiceView:
+    """What an app service may ask of the gateway.  Methods raise CommandError and BrokerError."""
+
+    def __init__(self, node: Node, edge: EdgeStats) -> None:
+        self._node = node
+        self._edge = edge
+
+    # -- publish and send -----------------------------------------------------------------
+
+    async def publish(
+        self, channel: str, data: bytes, *, binary: bool = False, key: str = "", exclude: str = ""
+    ) -> PublishResult:
+        """Publish a checked payload; `exclude` is a client id that must not get it."""
+        return await self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
+
+    async def send(
+        self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
+    ) -> Mapping[str, object]:
+        """Send to all connections of a user, through the personal channel, or to one client."""
+        if bool(user) == bool(client):
+            raise CommandError("bad_request", "exactly one of user and client is needed")
+        if user:
+            result = await self._node.publish(personal_channel(user), data, binary=binary)
+            return {"epoch": result.epoch, "offset": result.offset}
+        if len(data) > self._node.options.max_publish_bytes:
+            raise CommandError("limit_exceeded", f"a payload is at most {self._node.options.max_publish_bytes} bytes")
+        publication = self._node.make_publication(data, binary=binary)
+        reached = await self._control(ControlKind.SEND, client=client, publication=publication)
+        return {"connections": reached}
+
+    async def _control(self, kind: ControlKind, *, user: str = "", client: str = "", **more: object) -> int:
+        if bool(user) == bool(client):
+            raise CommandError("bad_request", "exactly one of user and client is needed")
+        return await self._node.broker.control(Control(kind=kind, user=user, client=client, **more))  # type: ignore[arg-type]
+
+    async def subscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
+        """Subscribe connections to a channel; return how many were reached."""
+        check_channel_name(channel)
+        return await self._control(ControlKind.SUBSCRIBE, user=user, client=client, channel=channel)
+
+    async def unsubscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
+        """End the subscription of connections; return how many were reached."""
+        check_channel_name(channel)
+        return await self._control(ControlKind.UNSUBSCRIBE, user=user, client=client, channel=channel)
+
+    async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
+        """Close connections; return how many were reached."""
+        code = code or closecodes.DISCONNECTED
+        if not (code == closecodes.NORMAL or 3000 <= code <= 4999):
+            raise CommandError("bad_request", "a close code is 1000, or 3000 to 4999")
+        if len(reason.encode()) > 123:
+            raise CommandError("bad_request", "a reason is at most 123 bytes")
+        return await self._control(
+            ControlKind.DISCONNECT, user=user, client=client, close_code=code, reason=reason or "disconnected"
+        )
+
+    # -- what there is --------------------------------------------------------------------
+
+    def channels(self) -> Sequence[Mapping[str, object]]:
+        """Return the channels that have subscribers on this node."""
+        return [
+            {"name": c.name, "subscribers": len(c.cursors), "epoch": c.position.epoch, "offset": c.position.offset}
+            for c in self._node.hub.channels()
+            if c.cursors
+        ]
+
+    async def presence(self, channel: str) -> Sequence[Member]:
+        """Return who is in a channel."""
+        return await self._node.presence(channel)
+
+    async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
+        """Return a channel's newest publications below the offset `before` (0: of all)."""
+        return await self._node.history(channel, limit=limit, before=before)
+
+    def connections(self) -> Sequence[Mapping[str, object]]:
+        """Return this node's connections.  `since_ms` is wall-clock milliseconds since 1970."""
+        now, wall_ms = self._node.loop.time(), self._node.wall_ms()
+        return [
+            {
+                "client": s.client,
+                "user": s.user,
+                "channels": len(s.channels),
+                "remote": s.connection.remote,
+                "since_ms": wall_ms - int((now - s.connection.opened_at) * 1000),
+            }
+            for s in self._node.sessions.values()
+        ]
+
+    def nodes(self) -> Sequence[Mapping[str, object]]:
+        """Return the nodes of the cluster; with the memory broker there is this one."""
+        return [
+            {
+                "id": self._node.id,
+                "connections": len(self._node.sessions),
+                "channels": len(self._node.hub),
+                "draining": self._node.draining,
+            }
+        ]
+
+    async def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Tell whether this node should get traffic: the broker answers a probe, and it is not draining."""
+        if self._node.draining:
+            return False, {"draining": True}
+        try:
+            seconds = await self._node.broker.probe()
+        except BrokerError as problem:
+            return False, {"broker": str(problem)}
+        return True, {"broker_round_trip_ms": round(seconds * 1000, 3)}
+
+    # -- metrics --------------------------------------------------------------------------
+
+    def metrics(self) -> Iterable[Sample]:
+        """Yield counters and gauges, read now."""
+        yield from self._edge_metrics()
+        yield from self._ring_metrics()
+        for name, value in self._node.broker.stats().items():
+            yield f"ringgate_broker_{name}", "gauge", f"{name.replace('_', ' ')} kept by the broker", _NONE, value
+
+    def _edge_metrics(self) -> Iterable[Sample]:
+        e, node, ring = self._edge, self._node, self._node.hub.stats
+        text, binary = {"path": "direct"}, {"path": "ring"}
+        yield "ringgate_connections", "gauge", "open client connections", _NONE, e.accepted - e.closed
+        yield "ringgate_sessions", "gauge", "clients that are let in", _NONE, len(node.sessions)
+        yield "ringgate_channels", "gauge", "channels open on this node", _NONE, len(node.hub)
+        yield "ringgate_connections_accepted", "counter", "connections accepted", _NONE, e.accepted
+        yield "ringgate_handshakes", "counter", "handshakes answered with 101", _NONE, e.opened
+        yield "ringgate_messages_in", "counter", "messages received", _NONE, e.messages_in
+        yield "ringgate_bytes_in", "counter", "bytes received", _NONE, e.bytes_in
+        yield "ringgate_messages_out", "counter", "messages sent", text, e.messages_out
+        yield "ringgate_messages_out", "counter", "messages sent", binary, ring.frames_delivered
+        yield "ringgate_bytes_out", "counter", "bytes of messages sent", text, e.message_bytes_out
+        yield "ringgate_bytes_out", "counter", "bytes of messages sent", binary, ring.bytes_sent
+        yield "ringgate_pings_out", "counter", "pings sent", _NONE, e.pings_out
+        for reason, count in list(e.refusals.items()):
+            yield "ringgate_handshakes_refused", "counter", "handshakes refused", {"reason": reason}, count
+        for code, count in list(e.closes.items()):
+            info = closecodes.CLOSE_CODES.get(code)
+            label = {"code": str(code) if info is not None else "other"}
+            yield "ringgate_closes", "counter", "closing handshakes by code", label, count
+
+    def _ring_metrics(self) -> Iterable[Sample]:
+        ring = self._node.hub.stats
+        lags = [r.lag() for channel in self._node.hub.channels() for r in channel.rings.values()]
+        yield "ringgate_ring_bytes", "gauge", "memory held by rings", _NONE, ring.ring_bytes
+        yield "ringgate_ring_lag_bytes", "gauge", "the slowest subscriber's lag", _NONE, max((b for b, _ in lags), default=0)
+        yield "ringgate_ring_lagging", "gauge", "subscriptions that are behind", _NONE, sum(n for _, n in lags)
+        yield "ringgate_ring_frames", "counter", "frames put into rings", _NONE, ring.frames_appended
+        yield "ringgate_ring_sends", "counter", "system calls that sent from rings", _NONE, ring.sends
+        yield "ringgate_ring_blocks", "counter", "times a socket took less than offered", _NONE, ring.blocks
+        for policy, count in (
+            ("disconnect", ring.dropped_disconnect),
+            ("skip", ring.dropped_skip),
+            ("latest", ring.dropped_latest),
+        ):
+            yield "ringgate_frames_dropped", "counter", "frames slow clients lost", {"reason": f"slow_{policy}"}, count
+        yield "ringgate_slow_disconnects", "counter", "clients closed for being slow", _NONE, ring.slow_disconnects
+        yield "ringgate_gaps", "counter", "gap events sent", _NONE, ring.gaps

@@ -1,0 +1,80 @@
+"""Autobahn|Testsuite against /echo: every case OK or, for the few that cannot fail, informational.
+
+The runner beside this file, `autobahn`, lets NON-STRICT pass and FAILED BY CLIENT too; here neither does.
+`make test` runs all of the groups that take seconds and a sample of the others, `make conformance` all.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import StartGateway
+
+RUNNER = Path(__file__).with_name("autobahn")
+ALL = 517
+INFORMATIONAL = {"7.1.6", "7.13.1", "7.13.2"}
+
+# 9: text and binary, whole, in fragments and chopped; 12 and 13: sizes and offers, both directions
+SAMPLE = (
+    "9.1.1,9.1.6,9.2.1,9.2.6,9.3.3,9.4.5,9.5.3,9.6.3,9.7.1,9.8.1,"
+    "12.1.1,12.1.5,12.1.12,12.2.3,12.3.4,12.4.2,12.5.8,"
+    "13.1.3,13.2.4,13.3.8,13.4.6,13.5.12,13.6.2,13.7.3"
+)
+GROUPS = {"framing": "1,2,3,4,5,10", "text": "6", "close": "7", "sample": SAMPLE}
+
+FLAGS = (
+    "--echo",
+    *("--websocket-max-message-bytes", "16MiB"),
+    *("--websocket-max-fragments", "65536"),
+    *("--websocket-compression", "true"),
+)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("cases", GROUPS.values(), ids=GROUPS)
+def test_autobahn_quick_groups_all_strictly_ok(
+    gateway_process: StartGateway, tmp_path: Path, cases: str
+) -> None:
+    gateway = gateway_process(*FLAGS)
+    verdicts = run_autobahn(gateway.echo_url, tmp_path / "reports", cases)
+    assert len(verdicts) >= cases.count(",") + 1
+    assert not_ok(verdicts) == {}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_autobahn_whole_suite_all_strictly_ok(gateway_process: StartGateway, tmp_path: Path) -> None:
+    gateway = gateway_process(*FLAGS)
+    verdicts = run_autobahn(gateway.echo_url, tmp_path / "reports", "*")
+    assert len(verdicts) == ALL
+    assert not_ok(verdicts) == {}
+
+
+def run_autobahn(url: str, reports: Path, cases: str) -> dict[str, dict[str, str]]:
+    """Run cases (as the runner's --cases names them) and return what its index says of each."""
+    command = [sys.executable, str(RUNNER), url, "--cases", cases, "--out", str(reports), "--timeout", "1700"]
+    run = subprocess.run(command, check=False)
+    index = reports / "index.json"
+    assert index.exists(), f"the runner ended with status {run.returncode} and wrote no report"
+    (verdicts,) = json.loads(index.read_text()).values()
+    assert run.returncode == (1 if failed(verdicts) else 0), f"the runner ended with status {run.returncode}"
+    return dict(verdicts)
+
+
+def failed(verdicts: dict[str, dict[str, str]]) -> bool:
+    """Whether the runner should have ended with status 1."""
+    bad = {"FAILED", "WRONG CODE", "UNCLEAN", "UNIMPLEMENTED"}
+    return any(bad & {verdict["behavior"], verdict["behaviorClose"]} for verdict in verdicts.values())
+
+
+def not_ok(verdicts: dict[str, dict[str, str]]) -> dict[str, tuple[str, str]]:
+    """Tell which cases are not strictly OK, with the verdicts on the case and on its close."""
+    wrong = {}
+    for case, verdict in verdicts.items():
+        allowed = {"OK", "INFORMATIONAL"} if case in INFORMATIONAL else {"OK"}
+        if verdict["behavior"] not in allowed or verdict["behaviorClose"] not in allowed:
+            wrong[case] = (verdict["behavior"], verdict["behaviorClose"])
+    return wrong

@@ -1,0 +1,100 @@
+"""Fixtures that every test may use, and what holds for all tests.
+
+    gateway_process   starts gateways as processes of their own, ends them, and shows their logs on failure
+    chromium          path of the browser of the machine, for playwright's executable_path
+    node              path of Node; scripts in tests/clients/ can import "ws"
+
+Asynchronous tests run on uvloop, as the gateway does.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import hypothesis
+import pytest
+import uvloop
+
+from tests.support.process import GatewayProcess, StartGateway, start_gateway
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# The machines of CI are slow and shared: examples are bounded in number, not in time.
+hypothesis.settings.register_profile("ringgate", deadline=None)
+hypothesis.settings.load_profile("ringgate")
+
+_PROCESSES = pytest.StashKey[list[GatewayProcess]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to test another build than the one that is meant (see scripts/sanitize)."""
+    expected = os.environ.get("GATEWAY_UNDER_TEST")
+    if expected:
+        import gateway
+
+        if not Path(gateway.__file__ or "").resolve().is_relative_to(Path(expected).resolve()):
+            raise pytest.UsageError(f"gateway was imported from {gateway.__file__} and not from {expected}")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every asynchronous test on uvloop."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the logs of a failed test's gateways to its report."""
+    report = yield
+    if report.failed:
+        for gateway in item.stash.get(_PROCESSES, []):
+            report.sections.append((f"log of gateway {gateway.pid}", gateway.log))
+    return report
+
+
+@pytest.fixture
+def gateway_process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartGateway]:
+    """Start gateways (see StartGateway) that are ended when the test is over."""
+    processes = request.node.stash.setdefault(_PROCESSES, [])
+    with ExitStack() as stack:
+
+        def start(*flags: str, env: Mapping[str, str] | None = None, unclean: bool = False) -> GatewayProcess:
+            log_path = tmp_path / f"gateway-{len(processes)}.log"
+            gateway = start_gateway(*flags, log_path=log_path, env=env)
+            processes.append(gateway)
+            stack.callback(_end, gateway, unclean)
+            return gateway
+
+        yield start
+
+
+def _end(gateway: GatewayProcess, unclean: bool) -> None:
+    status = gateway.stop()
+    if not unclean:
+        assert status == 0, f"the gateway ended with status {status}"
+        gateway.check()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the machine's Chromium; a failure, and no skip, where there is none."""
+    names = (os.environ.get("CHROMIUM", "chromium"), "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    assert found, "no Chromium on this machine: `make test` installs it, or names the package"
+    return found
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Path of Node, with `ws` installed for scripts in tests/clients/; a failure where they are missing."""
+    found = shutil.which("node")
+    assert found, "no Node on this machine: `make test` installs it, or names the package"
+    modules = ROOT / "tests" / "clients" / "node_modules" / "ws"
+    assert modules.is_dir(), "Node's ws is not installed: `make test` installs it"
+    return found

@@ -1,0 +1,162 @@
+"""What the suite needs around a broker, and the list of brokers that must pass it.
+
+A new broker is added by one more entry in `HARNESSES`: an async context manager that gives
+a started broker with a recording relay.  The tests of the suite assume neither that time can be set
+(they wait `unit_s` at a time) nor that the relay was called before a method returned
+(they `settle()` first).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+
+from gateway.broker.interface import (
+    Broker,
+    ChannelOptions,
+    Control,
+    PresenceChange,
+)
+from gateway.broker.log import ENTRY_BYTES
+from gateway.broker.memory import MemoryBroker
+from gateway.message.publication import Publication
+
+KEPT = ChannelOptions(history_size=100, presence=True)
+NOT_KEPT = ChannelOptions(history_size=0, presence=True)
+
+
+def message(text: str = "x", *, offset: int = 0, binary: bool = False, exclude: str = "") -> Publication:
+    """Return a publication whose id and data say `text`."""
+    return Publication(
+        id=text,
+        data=text.encode(),
+        time_ms=1_764_000_000_000,
+        offset=offset,
+        binary=binary,
+        client="c1",
+        user="alice",
+        exclude=exclude,
+    )
+
+
+class RecordingRelay:
+    """Writes down every call.  `fault` is raised by every method, after writing down."""
+
+    def __init__(self) -> None:
+        self.publications: list[tuple[str, str, Publication]] = []
+        self.changes: list[tuple[str, PresenceChange]] = []
+        self.controls: list[Control] = []
+        self.reached = 0
+        self.fault: Exception | None = None
+        self.on_publication: Callable[[str, Publication], None] = lambda channel, publication: None
+
+    def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
+        self.publications += [(channel, epoch, publication) for publication in publications]
+        self._maybe_fail()
+        for publication in publications:
+            self.on_publication(channel, publication)
+
+    def on_presence(self, channel: str, change: PresenceChange) -> None:
+        self.changes.append((channel, change))
+        self._maybe_fail()
+
+    def on_control(self, control: Control) -> int:
+        self.controls.append(control)
+        self._maybe_fail()
+        return self.reached
+
+    def offsets(self, channel: str) -> list[int]:
+        """Return the offsets that arrived on `channel`, in order of arrival."""
+        return [publication.offset for name, _, publication in self.publications if name == channel]
+
+    def ids(self, channel: str) -> list[str]:
+        """Return the ids that arrived on `channel`, in order of arrival."""
+        return [publication.id for name, _, publication in self.publications if name == channel]
+
+    def _maybe_fail(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+class Harness(ABC):
+    """A started broker, its relay, and power over time.
+
+    `unit_s` is a span that the harness can wait for: tests state times in multiples of it.
+    `entry_bytes` is the broker's stated constant per kept publication.
+    """
+
+    broker: Broker
+    relay: RecordingRelay
+    unit_s: float
+    entry_bytes: int
+
+    @abstractmethod
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass for the broker."""
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Wait until the relay was called for everything done so far."""
+
+    @abstractmethod
+    async def let_forget(self) -> None:
+        """Let the broker forget every channel that it may forget when it is left alone for long."""
+
+    @abstractmethod
+    def unstarted(self) -> Broker:
+        """Return another broker of the kind, not started."""
+
+    async def publish_many(self, channel: str, number: int, options: ChannelOptions = KEPT) -> None:
+        """Publish "m1", "m2" and so on."""
+        for n in range(1, number + 1):
+            await self.broker.publish(channel, message(f"m{n}"), options)
+
+
+class MemoryHarness(Harness):
+    """The memory broker in simulated time, for which a unit is ten seconds."""
+
+    unit_s = 10.0
+    entry_bytes = ENTRY_BYTES
+
+    def __init__(self, *, idle_s: float = 30.0, max_keys: int = 1000) -> None:
+        self.now_s = 5000.0
+        self.relay = RecordingRelay()
+        self.idle_s = idle_s
+        self._ids = count(1)
+        self._max_keys = max_keys
+        self.memory = self.unstarted()
+        self.broker: Broker = self.memory
+
+    def unstarted(self) -> MemoryBroker:
+        return MemoryBroker(
+            clock=lambda: self.now_s,
+            random_id=lambda: f"id{next(self._ids)}",
+            idle_s=self.idle_s,
+            max_keys=self._max_keys,
+        )
+
+    async def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0)
+
+    async def let_forget(self) -> None:
+        for _ in range(10):
+            self.now_s += 1000.0
+            while self.broker.sweep():
+                pass
+
+
+@asynccontextmanager
+async def memory_harness() -> AsyncIterator[Harness]:
+    harness = MemoryHarness()
+    await harness.broker.start(harness.relay)
+    yield harness
+    await harness.broker.stop()
+
+
+HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {"memory": memory_harness}

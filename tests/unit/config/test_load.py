@@ -1,0 +1,347 @@
+"""Merging file, environment and flags: every option all three ways, precedence, errors, rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config import Address, Config, InvalidConfigError, Loaded, load
+from gateway.config.kinds import Boolean, Choice, Duration, Integer, ListenAddress, Size, quote
+from gateway.config.lists import Origins, Secrets
+from gateway.config.schema import Option, all_options
+from gateway.config.sources import match_variable
+
+OPTIONS = list(all_options())
+IDS = [row.key for row in OPTIONS]
+
+# Options that only go together with another one have values that do.
+SPECIAL = {
+    "websocket.ping_interval": ("31s", "32s", "33s"),
+    "websocket.idle_timeout": ("2m", "3m", "4m"),
+    "namespace.NAME.ring_bytes": ("65KiB", "66KiB", "67KiB"),
+    "namespace.NAME.history_size": ("0", "1", "2"),
+    "session.max_publish_bytes": ("1KiB", "2KiB", "3KiB"),
+    "server.broker": ("memory", "memory", "memory"),
+}
+
+
+def texts(row: Option) -> tuple[str, str, str]:
+    """Return three allowed texts for an option, different ones where its kind has as many, no default."""
+    if row.key in SPECIAL:
+        return SPECIAL[row.key]
+    kind = row.kind
+    if isinstance(kind, Boolean):
+        new = "false" if row.default else "true"
+        return new, new, new
+    if isinstance(kind, Choice):
+        words = [word for word in kind.words if word != row.default]
+        return words[0], words[-1], words[0]
+    if isinstance(kind, Integer):
+        return str(kind.low), str(kind.low + 1), str(kind.high)
+    if isinstance(kind, Size):
+        return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
+    if isinstance(kind, Duration):
+        return "301s", "6m", "401"
+    if isinstance(kind, ListenAddress):
+        return "127.0.0.1:1", "localhost:2", "[::1]:3"
+    if isinstance(kind, Origins):
+        return "https://a.example", "http://b.example:1,http://c.example", "*"
+    assert isinstance(kind, Secrets)
+    return "first-key", "second-key,third-key", "fourth-key"
+
+
+def toml_of(row: Option, text: str) -> str:
+    """Return a file that sets one option to a text."""
+    table = "namespace.chat" if row.section == "namespace" else row.section
+    bare = isinstance(row.kind, Boolean | Integer)
+    if isinstance(row.kind, Origins | Secrets):
+        value = "[" + ", ".join(quote(part) for part in text.split(",")) + "]"
+    else:
+        value = text if bare else quote(text)
+    return f"[{table}]\n{row.name} = {value}\n"
+
+
+def as_variable(row: Option, text: str) -> dict[str, str]:
+    return {row.variable.replace("NAMESPACE_NAME_", "NAMESPACE_CHAT_"): text}
+
+
+def as_flags(row: Option, text: str) -> dict[str, Any]:
+    if row.section == "namespace":
+        return {"namespace_flags": [f"chat.{row.name}={text}"]}
+    return {"flags": {row.flag: text}}
+
+
+def value_of(config: Config, row: Option) -> object:
+    section = config.namespace("chat") if row.section == "namespace" else getattr(config, row.section)
+    value: object = getattr(section, row.name)
+    return value
+
+
+def load_text(tmp_path: Path, text: str, **others: Any) -> Loaded:
+    file = tmp_path / "ringgate.toml"
+    file.write_text(text)
+    return load(file=file, **others)
+
+
+def problems(tmp_path: Path, text: str, **others: Any) -> str:
+    with pytest.raises(InvalidConfigError) as caught:
+        load_text(tmp_path, text, **others)
+    return str(caught.value).replace(str(tmp_path), "")
+
+
+def test_load_of_nothing_gives_the_documented_defaults() -> None:
+    config = load().config
+    assert config == Config()
+    assert config.server.listen == Address("127.0.0.1", 8000)
+    assert config.server.api_listen == Address("127.0.0.1", 8001)
+    assert config.server.broker == "memory"
+    default = config.namespace("")
+    assert (default.history_size, default.history_ttl) == (100, 300.0)
+    assert (default.presence, default.join_leave) == (True, True)
+    assert (default.subscribe, default.publish) == ("anyone", "anyone")
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=IDS)
+def test_every_option_can_be_set_in_file_environment_and_flag(tmp_path: Path, row: Option) -> None:
+    for text in texts(row):
+        expected = row.kind.from_text(text)
+        assert expected != row.default or row.name == "broker"
+        assert value_of(load_text(tmp_path, toml_of(row, text)).config, row) == expected
+        assert value_of(load(environment=as_variable(row, text)).config, row) == expected
+        assert value_of(load(**as_flags(row, text)).config, row) == expected
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=IDS)
+def test_flag_wins_over_environment_wins_over_file(tmp_path: Path, row: Option) -> None:
+    in_file, in_environment, in_flag = texts(row)
+    variable = as_variable(row, in_environment)
+    two = load_text(tmp_path, toml_of(row, in_file), environment=variable)
+    assert value_of(two.config, row) == row.kind.from_text(in_environment)
+    three = load_text(tmp_path, toml_of(row, in_file), environment=variable, **as_flags(row, in_flag))
+    assert value_of(three.config, row) == row.kind.from_text(in_flag)
+    path = ("namespace", "chat", row.name) if row.section == "namespace" else (row.section, row.name)
+    assert two.sources[path] == f"environment {next(iter(variable))}"
+    assert three.sources[path].startswith("flag --")
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=IDS)
+def test_bad_value_of_every_option_names_key_line_found_and_allowed(tmp_path: Path, row: Option) -> None:
+    table = "namespace.chat" if row.section == "namespace" else row.section
+    text = problems(tmp_path, f"[{table}]\n\n{row.name} = {{ bad = 1 }}\n")
+    found = "a value that is not shown" if row.secret else "a table"
+    key = row.key.replace("NAME", "chat")
+    assert f"/ringgate.toml, line 3: {key}: found {found}; " in text
+    assert f"allowed: {row.kind.allowed()}" in text
+
+
+def test_all_errors_of_all_places_are_reported_together(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        load_text(
+            tmp_path,
+            '[server]\nlisten = 5\nlog_level = "loud"\n',
+            environment={"RINGGATE_BACKLOG": "many"},
+            flags={"--api-listen": "0.0.0.0:8001", "--websocket-ping-interval": "2m"},
+            namespace_flags=["chat"],
+        )
+    found = [(problem.key, problem.where.rpartition("/")[2]) for problem in caught.value.problems]
+    assert found == [
+        ("server.listen", "ringgate.toml, line 2"),
+        ("server.log_level", "ringgate.toml, line 3"),
+        ("server.backlog", "environment RINGGATE_BACKLOG"),
+        ("", "flag --namespace"),
+        ("server.api_listen", "flag --api-listen"),
+        ("websocket.idle_timeout", "default"),
+    ]
+    assert "the configuration has 6 errors:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[server]\nlisen = 1",
+            'line 2: server.lisen: found an unknown key; did you mean "listen"?; allowed: one of listen,',
+        ),
+        ("[websockets]", 'line 1: websockets: found an unknown key; did you mean "websocket"?'),
+        ('listen = "x"', "line 1: listen: found an unknown key; it belongs under [server]"),
+        (
+            "[server]\nhistory_size = 1",
+            "server.history_size: found an unknown key; it belongs under [namespace.default]",
+        ),
+        (
+            "[namespace]\nslow = 1",
+            "line 2: namespace.slow: found 1; did you mean [namespace.default]?; allowed: a table",
+        ),
+        (
+            '[namespace."a b"]\nslow = "skip"',
+            'line 1: namespace: found "a b"; allowed: a name of 1 to 199 characters',
+        ),
+        ("server = 1", "line 1: server: found 1; allowed: a table [server]"),
+        ('[server]\nbroker = "redis://h"', 'line 2: server.broker: found "redis://h"; allowed: "memory"'),
+        ("[server]\nlisten = \n", "/ringgate.toml, line 2: Invalid value; allowed: a TOML file"),
+        ("[server]\nlisten = ", "/ringgate.toml: Invalid value, at the end of the file"),
+        ("[server]\necho = true\necho = true\n", "/ringgate.toml, line 3: Cannot overwrite a value"),
+        ('[server]\nlisten = "\\u001b[31m"', 'found "\\u001b[31m"'),
+        ("[server]\nbacklog = 0x" + "f" * 5000, "found a very large number"),
+        ("x = " + "[" * 100_000, "/ringgate.toml: nesting that is too deep"),
+    ],
+)
+def test_mistake_in_the_file_is_named_with_a_hint(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in problems(tmp_path, text)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"[server]\n\xc3(", b"\x00", b"#" * ((1 << 20) + 1)])
+def test_file_that_is_no_text_is_an_error(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_bytes(data)
+    with pytest.raises(InvalidConfigError, match=r"bad\.toml"):
+        load(file=file)
+
+
+def test_file_that_is_not_there_or_a_folder_is_an_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(InvalidConfigError, match="cannot be read"):
+            load(file=path)
+
+
+def test_file_that_cannot_be_read_does_not_cause_errors_of_what_it_may_have_set(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        load(file=tmp_path / "none.toml", flags={"--listen": "0.0.0.0:1"})
+    assert len(caught.value.problems) == 1
+
+
+def test_secret_is_never_in_an_error(tmp_path: Path) -> None:
+    text = problems(tmp_path, '[api]\nkeys = ["hunter 2"]', environment={"RINGGATE_API_KEYS": "hunter\x002"})
+    assert "hunter" not in text
+    assert text.count("a value that is not shown") == 2
+
+
+def test_unknown_variable_is_an_error_with_a_suggestion() -> None:
+    with pytest.raises(InvalidConfigError, match='did you mean "RINGGATE_LISTEN"'):
+        load(environment={"RINGGATE_LISEN": "x"})
+    with pytest.raises(InvalidConfigError, match="found an unknown variable"):
+        load(environment={"RINGGATE_NAMESPACE_CHAT_COLOUR": "x"})
+
+
+def test_variables_of_others_and_of_kubernetes_are_ignored() -> None:
+    environment = {
+        "PATH": "/bin",
+        "RINGGATE_CONFIG": "x",
+        "RINGGATE_SERVICE_HOST": "10.0.0.1",
+        "RINGGATE_SERVICE_PORT_HTTP": "80",
+        "RINGGATE_PORT": "tcp://10.0.0.1:80",
+        "RINGGATE_PORT_80_TCP_ADDR": "10.0.0.1",
+        "RINGGATE_API_SERVICE_HOST": "10.0.0.1",
+    }
+    assert load(environment=environment).config == Config()
+
+
+def test_no_option_is_taken_for_a_variable_of_kubernetes() -> None:
+    assert all(match_variable(row.variable, ()) is not None for row in OPTIONS)
+
+
+def test_names_of_variables_and_flags_are_unique() -> None:
+    assert len({row.variable for row in OPTIONS}) == len(OPTIONS)
+    assert len({row.flag for row in OPTIONS}) == len(OPTIONS)
+
+
+def test_namespace_not_configured_has_the_options_of_the_default_one(tmp_path: Path) -> None:
+    text = '[namespace.default]\nhistory_size = 7\nslow = "skip"\n'
+    text += '[namespace.chat]\nslow = "latest"\n[namespace.empty]\n'
+    config = load_text(tmp_path, text).config
+    assert config.namespace("other") is config.namespace("default") is config.namespace("")
+    assert config.namespace("other").history_size == 7
+    assert (config.namespace("chat").history_size, config.namespace("chat").slow) == (7, "latest")
+    assert config.namespaces["empty"] == config.namespace("default")
+
+
+def test_namespace_in_the_environment_means_the_one_of_the_file_that_is_spelt_so(tmp_path: Path) -> None:
+    text = "[namespace.My-Chat]\nhistory_size = 1\n"
+    config = load_text(tmp_path, text, environment={"RINGGATE_NAMESPACE_MY_CHAT_HISTORY_SIZE": "2"}).config
+    assert config.namespaces["My-Chat"].history_size == 2
+    assert set(config.namespaces) == {"default", "My-Chat"}
+    config = load(environment={"RINGGATE_NAMESPACE_MY_CHAT_HISTORY_SIZE": "2"}).config
+    assert config.namespaces["my_chat"].history_size == 2
+
+
+def test_namespace_in_the_environment_that_could_be_two_is_an_error(tmp_path: Path) -> None:
+    text = "[namespace.a-b]\n[namespace.a_b]\n"
+    found = problems(tmp_path, text, environment={"RINGGATE_NAMESPACE_A_B_SLOW": "skip"})
+    assert "it could mean any of the namespaces a-b, a_b" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a", "NAME.OPTION=VALUE"),
+        ("a.slow", "NAME.OPTION=VALUE"),
+        ("a.slo=skip", 'did you mean "slow"?'),
+        ("a:b.slow=skip", 'found "a:b"'),
+        ("a.slow=never", 'namespace.a.slow: found "never"; allowed: "disconnect", "skip", "latest"'),
+        ("a\x1b.slo=skip", "\\u001b"),
+    ],
+)
+def test_namespace_flag_of_another_form_is_an_error(text: str, expected: str) -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        load(namespace_flags=[text])
+    assert expected in str(caught.value)
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_namespace_flag_takes_names_with_dots_and_equals_signs() -> None:
+    config = load(namespace_flags=["a.b=c.history-size=5"]).config
+    assert config.namespaces["a.b=c"].history_size == 5
+
+
+def test_edge_beyond_loopback_needs_insecure() -> None:
+    with pytest.raises(InvalidConfigError, match=r"flag --listen: server\.listen: .*--insecure overrides"):
+        load(flags={"--listen": "0.0.0.0:8000"})
+    assert load(flags={"--listen": "0.0.0.0:8000", "--insecure": "true"}).config.server.insecure
+
+
+def test_internal_port_beyond_loopback_needs_a_key_or_insecure() -> None:
+    flags = {"--api-listen": "[::]:8001"}
+    with pytest.raises(
+        InvalidConfigError, match=r"server\.api_listen: .*api\.keys is empty; --insecure overrides"
+    ):
+        load(flags=flags)
+    load(flags=flags | {"--insecure": "true"})
+    load(flags=flags | {"--api-keys": "some-key"})
+
+
+@pytest.mark.parametrize(
+    ("api", "good"), [("127.0.0.1:9000", False), ("127.0.0.1:9001", True), ("[::1]:9000", True)]
+)
+def test_both_ports_cannot_be_the_same(api: str, good: bool) -> None:
+    flags = {"--listen": "127.0.0.1:9000", "--api-listen": api}
+    if good:
+        load(flags=flags)
+    else:
+        with pytest.raises(InvalidConfigError, match=r"another address than server\.listen"):
+            load(flags=flags)
+
+
+def test_both_ports_may_be_any_free_ones() -> None:
+    load(flags={"--listen": "127.0.0.1:0", "--api-listen": "127.0.0.1:0"})
+
+
+def test_idle_timeout_has_to_be_more_than_the_ping_interval() -> None:
+    with pytest.raises(
+        InvalidConfigError, match=r"websocket\.idle_timeout: found \"1m\"; allowed: more than"
+    ):
+        load(flags={"--websocket-ping-interval": "60s"})
+
+
+def test_ring_has_to_hold_twice_the_largest_publication() -> None:
+    with pytest.raises(
+        InvalidConfigError, match=r"namespace\.chat\.ring_bytes: found \"4KiB\"; allowed: at least"
+    ):
+        load(namespace_flags=["chat.ring_bytes=4KiB"])
+
+
+def test_every_option_has_one_line_of_documentation() -> None:
+    for row in OPTIONS:
+        assert 10 <= len(row.doc) <= 90
+        assert row.doc.isprintable()

@@ -1,0 +1,109 @@
+"""A node made of dictionaries, and an application around it, for the tests of the HTTP side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from gateway.broker.interface import HistoryPage, PublishResult
+from gateway.http.app import build_app
+from gateway.http.gateway_view import HttpOptions, MetricSample
+from gateway.http.metrics import Metrics
+from gateway.message.names import check_channel_name
+from gateway.message.publication import Member, Position, Publication
+
+
+class FakeNode:
+    """Records what was asked of it; raises `error` (or `errors[channel]`) when it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.error: Exception | None = None
+        self.errors: dict[str, Exception] = {}
+        self.offsets: dict[str, int] = {}
+        self.members = [
+            Member(client="c1", user="ann", info=b'{ "age" : 1.0 }'),
+            Member(client="c2"),
+        ]
+        self.page = HistoryPage([], Position("e1", 0), complete=True)
+        self.samples: list[MetricSample] = []
+        self.is_ready: tuple[bool, Mapping[str, object]] = (True, {"broker": "ok"})
+
+    async def publish(
+        self, channel: str, data: bytes, *, binary: bool = False, key: str = "", exclude: str = ""
+    ) -> PublishResult:
+        self._note("publish", channel=channel, data=data, binary=binary, key=key, exclude=exclude)
+        check_channel_name(channel)
+        if channel in self.errors:
+            raise self.errors[channel]
+        self.offsets[channel] = self.offsets.get(channel, 0) + 1
+        return PublishResult("e1", self.offsets[channel], duplicate=key == "again")
+
+    async def send(
+        self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
+    ) -> Mapping[str, object]:
+        self._note("send", user=user, client=client, data=data, binary=binary)
+        return {"epoch": "e1", "offset": 7} if user else {"connections": 1}
+
+    async def subscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
+        self._note("subscribe", user=user, client=client, channel=channel)
+        return 2
+
+    async def unsubscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
+        self._note("unsubscribe", user=user, client=client, channel=channel)
+        return 1
+
+    async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
+        self._note("disconnect", user=user, client=client, code=code, reason=reason)
+        return 3
+
+    def channels(self) -> Sequence[Mapping[str, object]]:
+        self._note("channels")
+        return [
+            {"name": name, "subscribers": 1, "epoch": "e1", "offset": offset}
+            for name, offset in self.offsets.items()
+        ]
+
+    async def presence(self, channel: str) -> Sequence[Member]:
+        self._note("presence", channel=channel)
+        return self.members
+
+    async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
+        self._note("history", channel=channel, limit=limit, before=before)
+        return self.page
+
+    def connections(self) -> Sequence[Mapping[str, object]]:
+        self._note("connections")
+        return [
+            {"client": f"c{i}", "user": "u", "session": "s", "channels": i, "remote": "r", "since_ms": 1}
+            for i in range(3)
+        ]
+
+    def nodes(self) -> Sequence[Mapping[str, object]]:
+        self._note("nodes")
+        return [{"node": "n1", "connections": 3}]
+
+    async def ready(self) -> tuple[bool, Mapping[str, object]]:
+        self._note("ready")
+        return self.is_ready
+
+    def metrics(self) -> Iterable[MetricSample]:
+        return self.samples
+
+    def _note(self, name: str, **arguments: Any) -> None:
+        self.calls.append((name, arguments))
+        if self.error is not None:
+            raise self.error
+
+
+def publication(offset: int, data: bytes, *, binary: bool = False, client: str = "") -> Publication:
+    return Publication(id=f"p{offset}", data=data, time_ms=1000, offset=offset, binary=binary, client=client)
+
+
+def http_client(node: FakeNode, **options: Any) -> httpx.AsyncClient:
+    """A client of the application around `node`, without sockets."""
+    chosen = HttpOptions(**{"version": "1.2.3", **options})
+    app = build_app(node, chosen, Metrics(node, chosen))
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8001")
