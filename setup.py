@@ -14,6 +14,7 @@ import tempfile
 from glob import glob
 
 from Cython.Build import cythonize
+from Cython.Compiler.Errors import CompileError
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -30,6 +31,7 @@ LINK: list[str] = []
 if SANITIZE:
     LINK = ["-fsanitize=address,undefined"]
     COMPILE += ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", *LINK]
+    COMPILE += ["-fno-wrapv"]  # which Python builds with, and which would hide signed overflow
 else:
     COMPILE += ["-O3", "-g0"]
 if LINETRACE:
@@ -50,13 +52,18 @@ class BuildExtensions(build_ext):
         if missing:
             raise SystemExit(f"ringgate cannot be built: {missing}")
         # All at once and before the compiler's threads start: Cython is not made for several threads.
-        translated = cythonize(
-            self.extensions,
-            build_dir=self.build_temp,  # no .c files among the sources
-            compiler_directives={"language_level": "3", "linetrace": LINETRACE},
-            force=self.force,
-            quiet=True,
-        )
+        try:
+            translated = cythonize(
+                self.extensions,
+                build_dir=self.build_temp,  # no .c files among the sources
+                compiler_directives={"language_level": "3", "linetrace": LINETRACE},
+                force=self.force,
+                quiet=True,
+            )
+        except CompileError as error:
+            raise SystemExit(
+                f"ringgate cannot be built: Cython refuses {error.args[-1]}, see above"
+            ) from None
         sources = {extension.name: extension.sources for extension in translated}
         for extension in self.extensions:
             extension.sources = sources[extension.name]

@@ -11,9 +11,10 @@ in one buffer that grows by what *came*, never by what a header declares.
 
 What always holds: `_message_bytes <= _max_message_bytes`; `held_bytes` is at most the larger of
 64 and twice the bytes received of the open message, and 0 when none is open; control frames touch
-nothing of the message; where the input is cut changes neither the events nor the failure;
-nothing is raised, a broken rule is the event FAILED with a close code (RFC 6455 section 7.4.1):
-1002 a rule, 1007 text or compressed data that is wrong, 1008 too many fragments, 1009 too big.
+nothing of the message; where the input is cut changes neither the events nor the failure (but for
+two corners of zlib, in docs/decisions/0002-frames.md); nothing is raised, a broken rule is the event
+FAILED with a close code (RFC 6455 section 7.4.1): 1002 a rule, 1007 text or compressed data that is
+wrong, 1008 too many fragments, 1009 too big.
 """
 import zlib
 from collections import namedtuple
@@ -271,7 +272,6 @@ cdef class Decoder:
             self._compressed = compressed
             self._utf8 = UTF8_ACCEPT
             self._fragments = 0
-            self._wire_bytes = 0
         self._fragments += 1
         if self._compressed:
             self._wire_bytes += payload_bytes
@@ -378,6 +378,7 @@ cdef class Decoder:
             self.payload = self._message
         self.payload_bytes = self._message_bytes
         self._delivered = True
+        self._wire_bytes = 0
         kind = self._kind
         self._kind = 0
         return kind

@@ -77,7 +77,9 @@ async def subscribe(
     if channel in session.channels or channel in session.subscribing:
         raise CommandError("already_subscribed", "this connection is subscribed to the channel already")
     if len(session.channels) + len(session.subscribing) >= session.node.options.max_channels:
-        raise CommandError("limit_exceeded", f"at most {session.node.options.max_channels} channels a connection")
+        raise CommandError(
+            "limit_exceeded", f"at most {session.node.options.max_channels} channels a connection"
+        )
     session.subscribing.add(channel)
     try:
         here = await session.node.open_channel(channel)

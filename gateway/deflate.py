@@ -6,7 +6,8 @@ library's zlib.
 
 What always holds: no call gives more bytes than it was asked for; without context takeover
 nothing is kept between messages; an error of zlib is raised as it is (zlib.error), and the
-object is not to be used again after it.
+object is not to be used again after it.  Of a peer that refers back farther than the window it
+negotiated nothing holds but the bounds: zlib notices only what is no longer in memory.
 """
 
 from __future__ import annotations
@@ -63,7 +64,12 @@ class Inflater:
         self._ending = True
 
     def read(self, limit: int) -> bytes:
-        """Give the next 1 to `limit` bytes; empty when all that was fed is read.  Raises zlib.error."""
+        """Give the next 1 to `limit` bytes; empty when all that was fed is read.
+
+        Raises zlib.error for data that does not inflate, UsageError for a limit below 1.
+        """
+        if limit < 1:
+            raise UsageError("zlib takes a limit of 0 for no limit at all")
         while self._input or self._full:
             if self._stream is None:
                 self._stream = zlib.decompressobj(-self._window_bits)

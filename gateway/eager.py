@@ -16,7 +16,9 @@ from types import coroutine
 from typing import Any
 
 
-def run_eagerly(coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
+def run_eagerly(
+    coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[None] | None:
     """Run `coro` up to its end, or to where it must wait; return the task that goes on, or None at the end.
 
     What it raises before it first waits is raised here; later, by the task.

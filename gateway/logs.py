@@ -110,8 +110,7 @@ class JsonFormatter(logging.Formatter):
             line[_encodable(name)] = _json_value(value)
         if record.exc_info:
             line["exception"] = _encodable(redact(self.formatException(record.exc_info)))
-        ascii_text = json.dumps(line, allow_nan=False)
-        return ascii_text.replace("\x7f", "\\u007f")
+        return json.dumps(line, allow_nan=False)
 
 
 def _json_value(value: object) -> object:

@@ -111,9 +111,13 @@ class Node:
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
-        self.broker.sweep()
+        self._sweep_broker()
         for name in self.hub.sweep(_SWEEP_CHANNELS):
             self.spawn(self._close_channel(name))
+
+    def _sweep_broker(self) -> None:
+        if self.broker.sweep() and not self.draining:
+            self.loop.call_soon(self._sweep_broker)
 
     # -- channels -----------------------------------------------------------------------
 
@@ -137,7 +141,9 @@ class Node:
             position = await self.broker.subscribe(name, namespace.broker)
         except BaseException as problem:
             del self._opening[name]
-            opening.waiters.set_exception(problem if isinstance(problem, Exception) else BrokerError("cancelled"))
+            opening.waiters.set_exception(
+                problem if isinstance(problem, Exception) else BrokerError("cancelled")
+            )
             opening.waiters.exception()  # nobody else need be waiting
             raise
         del self._opening[name]
@@ -228,9 +234,13 @@ class Node:
         started = self.loop.time()
         check_channel_name(channel)
         if len(data) > self.options.max_publish_bytes:
-            raise CommandError("limit_exceeded", f"a payload is at most {self.options.max_publish_bytes} bytes")
+            raise CommandError(
+                "limit_exceeded", f"a payload is at most {self.options.max_publish_bytes} bytes"
+            )
         publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
-        result = await self.broker.publish(channel, publication, self.options.namespace(channel).broker, key=key)
+        result = await self.broker.publish(
+            channel, publication, self.options.namespace(channel).broker, key=key
+        )
         self.observe_publish(self.loop.time() - started)
         return result
 

@@ -150,20 +150,28 @@ class Gateway:
 
     def _make_edge(self, loop: asyncio.AbstractEventLoop, node: Node) -> Edge:
         codec = JsonCodec()
-        factories: dict[str, HandlerFactory | None] = {"/ws": _session_factory(node, {"": codec, codec.subprotocol: codec})}
+        factories: dict[str, HandlerFactory | None] = {
+            "/ws": _session_factory(node, {"": codec, codec.subprotocol: codec})
+        }
         routes = {"/ws": self._route(subprotocols=(codec.subprotocol,))}
         if self.config.server.echo:
             factories["/echo"] = None
             routes["/echo"] = self._route()
         return Edge(
-            loop=loop, routes=routes, factories=factories, options=_edge_options(self.config), stats=EdgeStats()
+            loop=loop,
+            routes=routes,
+            factories=factories,
+            options=_edge_options(self.config),
+            stats=EdgeStats(),
         )
 
     def _route(self, *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
         options = self.config.websocket
         deflate = None
         if options.compression:
-            deflate = DeflateOptions(window_bits=options.compression_window_bits, takeover=options.compression_takeover)
+            deflate = DeflateOptions(
+                window_bits=options.compression_window_bits, takeover=options.compression_takeover
+            )
         # The demo page comes from the internal port of the same host.
         return RouteOptions(
             subprotocols=subprotocols,
@@ -178,7 +186,7 @@ def _random_id() -> str:
 
 
 def _make_broker(loop: asyncio.AbstractEventLoop) -> Broker:
-    return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(5))
+    return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
 
 
 def _session_factory(node: Node, codecs: Mapping[str, Codec]) -> HandlerFactory:
@@ -193,7 +201,9 @@ def _session_factory(node: Node, codecs: Mapping[str, Codec]) -> HandlerFactory:
     return make
 
 
-def _make_http(config: Config, view: ServiceView, node: Node, sock: socket.socket, ws_port: int) -> HttpServer:
+def _make_http(
+    config: Config, view: ServiceView, node: Node, sock: socket.socket, ws_port: int
+) -> HttpServer:
     options = HttpOptions(
         version=VERSION,
         keys=tuple(key.reveal() for key in config.api.keys),

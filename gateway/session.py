@@ -61,7 +61,12 @@ class Session:
         """Let the client in: say hello, and subscribe it to its personal channel."""
         self.node.add_session(self)
         self.send(
-            Hello(client=self.client, session=self.session, user=self.user, ping=self.node.options.ping_interval_s)
+            Hello(
+                client=self.client,
+                session=self.session,
+                user=self.user,
+                ping=self.node.options.ping_interval_s,
+            )
         )
         if self.user:
             self._run(subscribe(self, personal_channel(self.user)))
@@ -81,7 +86,9 @@ class Session:
     def on_message(self, opcode: int, payload: bytes) -> None:
         """Take one message of commands."""
         if opcode != self.codec.opcode:
-            self.connection.close(closecodes.UNSUPPORTED_DATA, "this subprotocol has the other kind of message")
+            self.connection.close(
+                closecodes.UNSUPPORTED_DATA, "this subprotocol has the other kind of message"
+            )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
         self._pending.extend(commands)

@@ -135,7 +135,8 @@ class _Subscriber:
         self._offset = offset if isinstance(offset, int) else self._offset
         if kind == "hello":
             ping_s = event.get("ping")
-            connection.silence_s = _SILENT_PINGS * ping_s if isinstance(ping_s, int) and ping_s > 0 else None
+            if isinstance(ping_s, int | float) and ping_s > 0:
+                connection.silence_s = _SILENT_PINGS * ping_s
             for number, channel in enumerate(self._channels, 1):
                 command: dict[str, object] = {"type": "subscribe", "id": number, "channel": channel}
                 await connection.send(json.dumps(command | ({"since": self._since} if self._since else {})))

@@ -6,7 +6,7 @@ sockets or knows what an option is used for.
 """
 
 from .kinds import Address, Secret
-from .load import Loaded, load
+from .load import Loaded, from_mapping, load
 from .problems import InvalidConfigError, Problem
 from .schema import (
     ApiOptions,
@@ -29,5 +29,6 @@ __all__ = [
     "ServerOptions",
     "SessionOptions",
     "WebSocketOptions",
+    "from_mapping",
     "load",
 ]

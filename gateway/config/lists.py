@@ -27,7 +27,7 @@ class ListKind(Kind):
 
     def _items(self, value: object) -> tuple[object, ...]:
         values = [value] if isinstance(value, str) else value
-        if not isinstance(values, list):
+        if not isinstance(values, list | tuple):
             raise ValueRefusedError
         items = []
         for text in values:

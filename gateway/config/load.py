@@ -68,25 +68,18 @@ def load(
     merger.add_environment(environment or {})
     merger.add_flags(flags or {})
     merger.add_namespace_flags(namespace_flags)
-    config = merger.config()
-    broken = [] if merger.unread else check_rules(config, merger.sources, merger.refused)
-    if merger.problems or broken:
-        raise InvalidConfigError([*merger.problems, *broken])
-    return Loaded(config, MappingProxyType(merger.sources))
+    return merger.checked()
 
 
-def from_mapping(document: Mapping[str, Any]) -> Config:
-    """Return the configuration that a mapping of the form of the file describes.
+def from_mapping(options: Mapping[str, Any]) -> Config:
+    """Return the configuration of an embedding program, checked like a file.
 
+    `options` has the form of the configuration file, such as `{"server": {"listen": "127.0.0.1:0"}}`.
     Raises InvalidConfigError, which lists every fault.
     """
     merger = _Merger()
-    _FileReader(merger, "configuration", {}).read(document)
-    config = merger.config()
-    broken = check_rules(config, merger.sources, merger.refused)
-    if merger.problems or broken:
-        raise InvalidConfigError([*merger.problems, *broken])
-    return config
+    _FileReader(merger, "options", {}).read(options)
+    return merger.checked().config
 
 
 class _Merger:
@@ -171,6 +164,14 @@ class _Merger:
         allowed = "a name of 1 to 199 characters of A-Z a-z 0-9 _ - = @ , . ; / #"
         self.problems.append(Problem("namespace", where, describe(path[1]), allowed))
         return False
+
+    def checked(self) -> Loaded:
+        """Return the result.  Raises InvalidConfigError when a value was refused or a rule is broken."""
+        config = self.config()
+        broken = [] if self.unread else check_rules(config, self.sources, self.refused)
+        if self.problems or broken:
+            raise InvalidConfigError([*self.problems, *broken])
+        return Loaded(config, MappingProxyType(self.sources))
 
     def config(self) -> Config:
         """Return the dataclasses; values that were refused are left at their defaults."""

@@ -58,11 +58,11 @@ def describe(value: object) -> str:
         return str(value) if abs(value) < 10**30 else "a very large number"
     if isinstance(value, float):
         return str(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(describe(item) for item in value[:3])}{', ...' if len(value) > 3 else ''}]"
     if isinstance(value, dict):
         return "a table"
-    return "a date or time"
+    return f"an object of type {type(value).__name__}"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

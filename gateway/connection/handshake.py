@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 HEALTH_PATH: Final = "/health/live"
+_MAX_EXTENSIONS_BYTES: Final = 2048  # offers are dear to take apart; a browser sends 46 bytes
 _ACCEPTED: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
@@ -84,7 +85,7 @@ class RouteOptions:
     """What one WebSocket path accepts.
 
     `subprotocols`: names in the server's order of preference; none is selected when a client offers none of
-    them.  `origins`, `sibling_ports`: see `OriginPolicy`.  `deflate`: None means that no extension is negotiated.
+    them.  `origins`, `sibling_ports`: see `OriginPolicy`.  `deflate`: None negotiates no extension.
     Raises UsageError for a malformed origin.
     """
 
@@ -168,6 +169,8 @@ def upgrade(request: Request, options: RouteOptions) -> Accepted | Refusal:
     if origin is not None and not options.origin_policy.allows(origin, fields[b"host"]):
         return refuse("origin")
     offered = _joined(request, b"sec-websocket-extensions")
+    if len(offered) > _MAX_EXTENSIONS_BYTES:
+        return refuse("head_too_large")
     negotiated = options.common_offers.get(offered) or _negotiate(offered, options.deflate)
     if negotiated is None:
         return refuse("bad_extensions")
@@ -221,7 +224,7 @@ def _names_upgrade(connection: bytes) -> bool:
 
 
 def _head_for_wsproto(request: Request) -> bytes:
-    """Return the head that wsproto is asked about: as it came, save for the port of an internationalized host.
+    """Return the head that wsproto is asked about: as it came, save for the port of some hosts.
 
     wsproto 1.3 decodes the Host header port and all, and so takes the port of `xn--p1ai:8000` for punycode.
     """

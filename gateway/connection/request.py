@@ -31,6 +31,8 @@ _TEXT: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _LINE_ENDS: Final = tuple(b"\r\n" * count for count in range(DEFAULT_LIMITS.headers + 1))
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_MAX_HOST_BYTES: Final = 253 + len(":65535")  # RFC 1035; also bounds what decoding punycode costs
+_QUERY_SEPARATOR: Final = re.compile("[;?]")
 _ABSOLUTE: Final = re.compile(r"(?:https?|wss?)://([^/?]+)(.*)", re.IGNORECASE)
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _NOTHING_REPEATED: Final[frozenset[bytes]] = frozenset()
@@ -108,7 +110,7 @@ class Request:
 def redact_target(target: str) -> str:
     r"""Return `target` fit for a log: the value of every `token` query parameter is `[redacted]`.
 
-    However the name is spelled (case, percent-encoding, `;` as separator).  Whatever is not visible ASCII
+    However the name is spelled (case, percent-encoding, `;` or `?` before it).  Whatever is not visible ASCII
     comes out escaped as in Python: `\n`, `\x00`, `\u20ac`.
     """
     path, mark, query = target.partition("?")
@@ -118,7 +120,7 @@ def redact_target(target: str) -> str:
 
 def _redact_pair(pair: str) -> str:
     position = 0
-    for part in pair.split(";"):
+    for part in _QUERY_SEPARATOR.split(pair):
         name, equals, _ = part.partition("=")
         if equals and unquote_plus(name).strip().lower() == "token":
             return pair[: position + len(name) + 1] + "[redacted]"
@@ -207,7 +209,7 @@ def _check_host_and_target(request: Request) -> Request | Refusal:
     if host is None:
         if request.http_1_1:
             return refuse("bad_host")
-    elif _HOST.fullmatch(host) is None or b"host" in request.repeated:
+    elif len(host) > _MAX_HOST_BYTES or _HOST.fullmatch(host) is None or b"host" in request.repeated:
         return refuse("bad_host")
     target = request.target
     if "#" in target:

@@ -6,6 +6,7 @@ wrapped handler, and no text of an unexpected exception reaches a caller.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -78,6 +79,8 @@ def answering(handler: Handler, count: Callable[[str], None]) -> Handler:
             response = await handler(request)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
+        except asyncio.CancelledError:  # the server stops; what the node did with it is not known
+            return error_response(CommandError("timeout", "the gateway stops; the outcome is unknown"))
         except Exception as unexpected:  # noqa: BLE001 - the last line of defence; what is unexpected is logged
             error = as_command_error(unexpected)
             count(error.code)

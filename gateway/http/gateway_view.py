@@ -74,7 +74,7 @@ class GatewayView(Protocol):
         """Return the newest `limit` publications with an offset below `before` (0: the newest of all)."""
 
     def connections(self) -> Sequence[Mapping[str, object]]:
-        """Return `client`, `user`, `session`, `channels`, `remote`, `since_ms` of each connection."""
+        """Return `client`, `user`, `channels` (a number), `remote`, `since_ms` of each connection."""
 
     def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""

@@ -108,7 +108,6 @@ class ConnectionInfo(Struct):
 
     client: str
     user: str
-    session: str
     channels: int
     remote: str
     since_ms: int

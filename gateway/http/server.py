@@ -23,6 +23,15 @@ from uvicorn.server import ServerState
 from ..errors import UsageError
 from .results import ErrorAnswer, ErrorBody
 
+_MOST_FRAMING: Final = 8
+"""A chunk of one byte takes six: more than this many bytes for each byte of a body is no honest framing."""
+
+_SLACK_BYTES: Final = 1 << 20
+"""Room for the head, and for what was read together with it."""
+
+_LAST_WORDS_S: Final = 0.05
+"""How long the kernel gets to take the last answers before connections are aborted."""
+
 _log = logging.getLogger("gateway.http.server")
 
 
@@ -37,7 +46,6 @@ class ServerLimits:
     line_bytes: int = 8 << 10
     headers: int = 64
     head_bytes: int = 32 << 10
-    request_bytes: int = 32 << 20
     request_s: float = 30.0
     keep_alive_s: int = 30
     connections: int = 1024
@@ -50,6 +58,7 @@ class HttpServer:
 
     def __init__(self, app: ASGIApp, sock: socket.socket, limits: ServerLimits | None = None) -> None:
         self._sock = sock
+        self._port = int(sock.getsockname()[1])
         self._limits = limits or ServerLimits()
         self._state = ServerState()
         self._server: asyncio.Server | None = None
@@ -68,8 +77,8 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that the socket is bound to."""
-        return int(self._sock.getsockname()[1])
+        """The port that the socket is bound to, also after `stop`."""
+        return self._port
 
     async def start(self) -> None:
         """Accept connections from now on.  Raises UsageError when it was started before."""
@@ -97,6 +106,8 @@ class HttpServer:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._state.connections:
+            await asyncio.sleep(_LAST_WORDS_S)
         for connection in list(self._state.connections):
             connection.transport.abort()
         await server.wait_closed()
@@ -114,7 +125,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._request_bytes = 0
+        self._body_bytes = 0
         self._refusal = _BAD_REQUEST
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, or refuse at once when there are too many connections."""
@@ -131,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse `data`, and see that an unfinished head or request stays within its bound."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         self._arm()
         self._request_bytes += len(data)
@@ -140,8 +153,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head and self._request_bytes > self._limits.head_bytes:
             self._refuse(_HEAD_TOO_LARGE)
-        elif self._request_bytes > self._limits.request_bytes:
-            self.transport.abort()
+        elif self._request_bytes > _MOST_FRAMING * self._body_bytes + _SLACK_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)  # trailers or chunk extensions without end
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request's target."""
@@ -170,11 +183,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; how much of it is kept is the application's to bound."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is here: its deadline and its count of bytes end."""
         super().on_message_complete()
         self._in_head = True
-        self._request_bytes = 0
+        self._request_bytes = self._body_bytes = 0
         self._disarm()
 
     def send_400_response(self, msg: str) -> None:
@@ -192,8 +210,13 @@ class BoundedProtocol(HttpToolsProtocol):
         raise ValueError("bound exceeded")
 
     def _refuse(self, response: bytes) -> None:
+        """Read no more; answer what was refused, or let the answers to earlier requests be the last."""
+        self._refused = True
         if self._may_answer():
             self.transport.write(response)
+        elif not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            return
         self.transport.close()
 
     def _may_answer(self) -> bool:

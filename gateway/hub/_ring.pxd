@@ -1,13 +1,8 @@
 # The broadcast ring, its cursors and the flusher.  See _ring.pyx.
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from gateway._sink cimport Sink, ssize
-
-
-cdef struct Entry:                  # one frame in the ring
-    uint64_t start                  # position of its first byte; it ends where the next one starts
-    uint64_t offset                 # of its publication, or of the newest one before it
-    uint32_t numbered               # is it a publication with an offset?
+from gateway.hub._framelog cimport FrameLog
 
 
 cdef class HubStats:                # counters of all rings of one hub; never reset
@@ -16,7 +11,6 @@ cdef class HubStats:                # counters of all rings of one hub; never re
     cdef readonly uint64_t blocks   # times a socket took less than it was offered
     cdef readonly uint64_t dropped_disconnect, dropped_skip, dropped_latest     # frames
     cdef readonly uint64_t slow_disconnects, gaps
-    cdef readonly uint64_t ring_bytes                                           # allocated now
 
 
 cdef class Flusher:
@@ -39,18 +33,11 @@ cdef class Cursor:
     cdef readonly bint gapped
     cdef readonly uint64_t gap_from, gap_to     # offsets, 0 when nothing numbered was dropped
 
+    cdef bint excludes(self, uint64_t start)
 
-cdef class Ring:
-    # memory
-    cdef char* data
-    cdef uint64_t capacity          # bytes, a power of two, 0 when released
-    cdef readonly uint64_t bound    # capacity never exceeds it
+
+cdef class Ring(FrameLog):
     cdef readonly uint64_t retain   # bytes kept for resume when everybody has them
-    cdef uint64_t tail, head        # positions: oldest byte kept, next byte to write
-    cdef Entry* entries             # circular like data
-    cdef uint64_t entries_capacity, first_entry, end_entry
-    # what it covers: every publication after `covered` up to `newest`
-    cdef readonly uint64_t covered, newest
     # subscribers
     cdef void** cursors             # borrowed; a cursor is kept alive by its sink
     cdef readonly Py_ssize_t cursor_count
@@ -64,18 +51,8 @@ cdef class Ring:
     cdef Flusher flusher
     cdef object encode_gap
 
-    # entries
-    cdef Entry* entry(self, uint64_t index) noexcept
-    cdef uint64_t find(self, uint64_t position) noexcept
-    cdef uint64_t index_at(self, uint64_t position) noexcept
-    cdef uint64_t end_of(self, uint64_t index) noexcept
-    cdef uint64_t frame_start(self, uint64_t position) noexcept
-    # memory
-    cdef void copy_in(self, uint64_t position, const char* source, uint64_t n) noexcept
-    cdef int resize(self, uint64_t capacity) except -1
-    cdef int resize_entries(self, uint64_t capacity) except -1
+    # room
     cdef int make_room(self, uint64_t n) except -1
-    cdef void drop_until(self, uint64_t position) noexcept
     cdef void find_floor(self) noexcept
     # slow consumers
     cdef int apply_policy(self, uint64_t n) except -1

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .._sink import Sink
+from ._framelog import FrameLog
 
 POLICIES: Final[dict[str, int]]
 
@@ -17,7 +18,6 @@ class HubStats:
     dropped_latest: int
     slow_disconnects: int
     gaps: int
-    ring_bytes: int
 
 class Flusher:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None: ...
@@ -36,11 +36,8 @@ class Cursor:
     def lag_bytes(self) -> int: ...
     def skip_newest(self) -> None: ...
 
-class Ring:
-    bound: int
+class Ring(FrameLog):
     retain: int
-    covered: int
-    newest: int
     cursor_count: int
     def __init__(
         self,
@@ -58,9 +55,5 @@ class Ring:
     def send_pending(self, cursor: Cursor) -> None: ...
     def seek(self, cursor: Cursor, offset: int) -> bool: ...
     def append(self, opcode: int, payload: bytes, offset: int = 0) -> None: ...
-    def prepend(self, opcode: int, payloads: list[bytes]) -> bool: ...
-    def rebase(self, newest: int) -> None: ...
     def tidy(self, idle: bool) -> bool: ...
-    @property
-    def capacity_bytes(self) -> int: ...
     def lag(self) -> tuple[int, int]: ...

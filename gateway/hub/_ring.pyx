@@ -12,36 +12,22 @@ nor brokers nor encodings.  What always holds:
   by `Sink.hand_over` before anything else is sent, and only then is the sink blocked;
 * an open cursor never stands below `tail`; who is about to be overwritten meets the
   policy (disconnect, skip, latest), and every frame dropped is counted;
-* `entries` describe exactly the bytes between `tail` and `head`;
 * the list of cursors changes only in attach() and detach(), never inside a flush.
 """
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport free, realloc
 
 from gateway._encode cimport write_header
 from gateway._sink cimport Sink, ssize
-
-cdef extern from *:
-    """
-    #ifdef RINGGATE_DEBUG
-    #define RINGGATE_POISON 1
-    #else
-    #define RINGGATE_POISON 0
-    #endif
-    """
-    const int RINGGATE_POISON
+from gateway.hub._framelog cimport FrameLog
 
 cdef enum:
     DISCONNECT = 0
     SKIP = 1
     LATEST = 2
-    LEAST_CAPACITY = 1024
-    LEAST_ENTRIES = 16
+    LEAST_BOUND = 1024
+    HEADER_BYTES = 10           # of a frame without a mask, at most
     HAND_OVER_BYTES = 65536     # at a time, to a sink that has no socket of its own
-
-# Positions start in the middle of nowhere, so that history can be put in front.
-cdef uint64_t ORIGIN = <uint64_t>1 << 48
 
 POLICIES = {"disconnect": DISCONNECT, "skip": SKIP, "latest": LATEST}
 
@@ -115,7 +101,14 @@ cdef class Cursor:
             self.holes.append((start, ring.head))
 
 
-cdef class Ring:
+    cdef bint excludes(self, uint64_t start):
+        """Tell whether the frame at `start` is one that this subscriber must not get."""
+        if self.holes is None:
+            return False
+        return any(<uint64_t>low <= start < <uint64_t>high for low, high in self.holes)
+
+
+cdef class Ring(FrameLog):
     """One channel's outgoing frames in one encoding.
 
     `bound_bytes` (rounded down to a power of two, at least 1,024) bounds its memory;
@@ -126,11 +119,11 @@ cdef class Ring:
     """
 
     def __cinit__(self):
-        self.tail = self.head = self.flushed = self.floor = ORIGIN
+        self.flushed = self.floor = self.head
 
     def __init__(self, *, bound_bytes, retain_bytes, policy, newest, Flusher flusher not None,
                  HubStats stats not None, encode_gap):
-        if bound_bytes < LEAST_CAPACITY:
+        if bound_bytes < LEAST_BOUND:
             raise ValueError("a ring needs a bound of at least 1024 bytes")
         self.bound = <uint64_t>1 << (<int>bound_bytes.bit_length() - 1)
         self.retain = min(retain_bytes, self.bound // 2)
@@ -141,10 +134,6 @@ cdef class Ring:
         self.encode_gap = encode_gap
 
     def __dealloc__(self):
-        if self.stats is not None:
-            self.stats.ring_bytes -= self.capacity
-        free(self.data)
-        free(self.entries)
         free(self.cursors)
 
     # -- subscribers ------------------------------------------------------------------
@@ -196,16 +185,9 @@ cdef class Ring:
 
         Returns False, and changes nothing, when the ring does not cover that place.
         """
-        cdef uint64_t low = self.first_entry, high = self.end_entry, middle
         if offset < self.covered or offset > self.newest:
             return False
-        while low < high:
-            middle = (low + high) // 2
-            if self.entry(middle).offset > offset:
-                high = middle
-            else:
-                low = middle + 1
-        cursor.position = self.head if low == self.end_entry else self.entry(low).start
+        cursor.position = self.first_after(offset)
         cursor.holes = None
         if cursor.position != self.head:
             self.floor = min(self.floor, cursor.position)
@@ -220,29 +202,17 @@ cdef class Ring:
         `offset` is the publication's, one more than the newest, or 0 for an event that is
         not numbered.  Raises ValueError when the frame does not fit into the bound.
         """
-        cdef char header[14]
-        cdef const char* source = payload
-        cdef uint64_t payload_bytes = len(payload)
-        cdef uint64_t header_bytes = write_header(header, opcode, payload_bytes, True, False)
-        cdef uint64_t n = header_bytes + payload_bytes
-        cdef Entry* entry
+        cdef char header[HEADER_BYTES]
+        cdef uint64_t header_bytes = write_header(header, opcode, len(payload), True, False)
+        cdef uint64_t n = header_bytes + <uint64_t>len(payload)
         if n > self.bound:
             raise ValueError("the frame is larger than the ring's bound")
         if self.cursor_count == 0 and self.retain == 0:
-            self.newest = max(self.newest, offset)
-            self.covered = self.newest
+            self.drop_until(self.head)
+            self.covered = self.newest = max(self.newest, offset)
             return
         self.make_room(n)
-        entry = self.entry(self.end_entry)
-        entry.start = self.head
-        entry.numbered = offset != 0
-        if offset:
-            self.newest = offset
-        entry.offset = self.newest
-        self.copy_in(self.head, header, header_bytes)
-        self.copy_in(self.head + header_bytes, source, payload_bytes)
-        self.end_entry += 1
-        self.head += n
+        self.write(header, header_bytes, payload, offset)
         self.fresh += 1
         self.stats.frames_appended += 1
         self.stats.bytes_appended += n
@@ -252,80 +222,22 @@ cdef class Ring:
             self.flushed = self.floor = self.head
             self.fresh = 0
 
-    def prepend(self, int opcode, list payloads not None):
-        """Put older publications in front: those that end just where the ring's cover begins.
-
-        `payloads` are encoded events in ascending order; the last one's offset is
-        `covered`.  Returns False, and changes nothing, when they do not fit.
-        """
-        cdef char header[14]
-        cdef uint64_t n = 0, header_bytes, offset = self.covered, position
-        cdef Entry* entry
-        cdef bytes payload
-        for payload in payloads:
-            n += write_header(header, opcode, len(payload), True, False) + <uint64_t>len(payload)
-        if <uint64_t>len(payloads) > offset or self.head - self.tail + n > self.bound:
-            return False
-        while self.capacity < self.head - self.tail + n:
-            self.resize(max(LEAST_CAPACITY, self.capacity * 2))
-        while self.entries_capacity < self.end_entry - self.first_entry + <uint64_t>len(payloads):
-            self.resize_entries(max(LEAST_ENTRIES, self.entries_capacity * 2))
-        for payload in reversed(payloads):
-            header_bytes = write_header(header, opcode, len(payload), True, False)
-            position = self.tail - header_bytes - <uint64_t>len(payload)
-            self.copy_in(position, header, header_bytes)
-            self.copy_in(position + header_bytes, payload, len(payload))
-            self.first_entry -= 1
-            entry = self.entry(self.first_entry)
-            entry.start = position
-            entry.offset = offset
-            entry.numbered = True
-            offset -= 1
-            self.tail = position
-        self.covered = offset
-        return True
-
-    def rebase(self, uint64_t newest):
-        """Begin a new count at `newest`: a new epoch, or a place after publications that never came.
-
-        Frames already in the ring still reach their subscribers; they cannot be resumed from.
-        """
-        cdef uint64_t index
-        for index in range(self.first_entry, self.end_entry):
-            self.entry(index).offset = 0
-            self.entry(index).numbered = False
-        self.covered = self.newest = newest
-
     def tidy(self, bint idle):
         """Give memory back: all of it when `idle`, else some of what a burst left behind.
 
         Nothing that an open cursor has not had is touched.  Returns whether the ring holds
         no memory for frames any more.
         """
-        cdef uint64_t used
+        cdef uint64_t keep = 0 if idle else min(self.retain, self.head - self.tail)
         if self.capacity == 0:
             return True
         self.find_floor()
-        self.drop_until(self.floor if idle else min(self.floor, self.head - min(self.retain, self.head - self.tail)))
-        used = self.head - self.tail
-        if used == 0 and (idle or self.retain == 0):
-            self.stats.ring_bytes -= self.capacity
-            free(self.data)
-            free(self.entries)
-            self.data = NULL
-            self.entries = NULL
-            self.capacity = self.entries_capacity = 0
+        self.drop_until(min(self.floor, self.head - keep))
+        if self.head == self.tail and (idle or self.retain == 0):
+            self.forget()
             return True
-        if used <= self.capacity // 8 and self.capacity > LEAST_CAPACITY:
-            self.resize(self.capacity // 2)
-        if self.end_entry - self.first_entry <= self.entries_capacity // 8 and self.entries_capacity > LEAST_ENTRIES:
-            self.resize_entries(self.entries_capacity // 2)
+        self.shrink()
         return False
-
-    @property
-    def capacity_bytes(self):
-        """Memory held for frames now."""
-        return self.capacity
 
     def lag(self):
         """Return (bytes that the slowest open cursor is behind, number of cursors that are behind)."""
@@ -339,72 +251,7 @@ cdef class Ring:
                 worst = max(worst, self.head - cursor.position)
         return worst, behind
 
-    # -- entries and memory -----------------------------------------------------------
-
-    cdef Entry* entry(self, uint64_t index) noexcept:
-        return &self.entries[index & (self.entries_capacity - 1)]
-
-    cdef uint64_t find(self, uint64_t position) noexcept:
-        """Return the index of the entry whose frame holds the byte at `position`."""
-        cdef uint64_t low = self.first_entry, high = self.end_entry, middle
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.entry(middle).start <= position:
-                low = middle
-            else:
-                high = middle
-        return low
-
-    cdef uint64_t index_at(self, uint64_t position) noexcept:
-        """Return find(position), or one past the last entry when `position` is the head."""
-        return self.end_entry if position == self.head else self.find(position)
-
-    cdef uint64_t end_of(self, uint64_t index) noexcept:
-        return self.head if index + 1 == self.end_entry else self.entry(index + 1).start
-
-    cdef uint64_t frame_start(self, uint64_t position) noexcept:
-        """Return the least position at or after `position` at which a frame starts, or the head."""
-        cdef uint64_t index
-        if position >= self.head:
-            return self.head
-        index = self.find(position)
-        return position if self.entry(index).start == position else self.end_of(index)
-
-    cdef void copy_in(self, uint64_t position, const char* source, uint64_t n) noexcept:
-        cdef uint64_t at = position & (self.capacity - 1)
-        cdef uint64_t first = min(n, self.capacity - at)
-        memcpy(self.data + at, source, first)
-        memcpy(self.data, source + first, n - first)
-
-    cdef int resize(self, uint64_t capacity) except -1:
-        """Move everything into a buffer of another size (a power of two that holds it)."""
-        cdef char* data = <char*>malloc(capacity)
-        cdef uint64_t position = self.tail, source, target, n
-        if data == NULL:
-            raise MemoryError
-        while position != self.head:
-            source = position & (self.capacity - 1)
-            target = position & (capacity - 1)
-            n = min(self.head - position, min(self.capacity - source, capacity - target))
-            memcpy(data + target, self.data + source, n)
-            position += n
-        free(self.data)
-        self.data = data
-        self.stats.ring_bytes += capacity - self.capacity
-        self.capacity = capacity
-        return 0
-
-    cdef int resize_entries(self, uint64_t capacity) except -1:
-        cdef Entry* entries = <Entry*>malloc(capacity * sizeof(Entry))
-        cdef uint64_t index
-        if entries == NULL:
-            raise MemoryError
-        for index in range(self.first_entry, self.end_entry):
-            entries[index & (capacity - 1)] = self.entry(index)[0]
-        free(self.entries)
-        self.entries = entries
-        self.entries_capacity = capacity
-        return 0
+    # -- room -------------------------------------------------------------------------
 
     cdef int make_room(self, uint64_t n) except -1:
         """See that `n` bytes and one entry can be appended."""
@@ -414,29 +261,10 @@ cdef class Ring:
                 if self.floor < self.head - self.retain:
                     self.find_floor()
                 self.drop_until(min(self.floor, self.head - self.retain))
-            while self.head - self.tail + n > self.capacity and self.capacity < self.bound:
-                self.resize(min(self.bound, max(LEAST_CAPACITY, self.capacity * 2)))
+            self.grow(n)
             if self.head - self.tail + n > self.capacity:
                 self.apply_policy(n)
-        if self.end_entry - self.first_entry == self.entries_capacity:
-            self.resize_entries(max(LEAST_ENTRIES, self.entries_capacity * 2))
-        return 0
-
-    cdef void drop_until(self, uint64_t position) noexcept:
-        """Forget whole frames that end at or before `position`."""
-        cdef uint64_t end, at, first
-        while self.first_entry != self.end_entry:
-            end = self.end_of(self.first_entry)
-            if end > position:
-                return
-            if RINGGATE_POISON:
-                at = self.tail & (self.capacity - 1)
-                first = min(end - self.tail, self.capacity - at)
-                memset(self.data + at, 0xDD, first)
-                memset(self.data, 0xDD, end - self.tail - first)
-            self.covered = max(self.covered, self.entry(self.first_entry).offset)
-            self.first_entry += 1
-            self.tail = end
+        return self.grow_entries(1)
 
     cdef void find_floor(self) noexcept:
         cdef Py_ssize_t i
@@ -463,6 +291,7 @@ cdef class Ring:
             target = self.frame_start(self.head + n - self.capacity // 2)
             for i in range(self.cursor_count):
                 cursor = <Cursor>self.cursors[i]
+                self.next_stop(cursor)              # frames that it must not get are no loss
                 if cursor.position < keep_from and not cursor.sink.closed:
                     self.leave_behind(cursor, target)
             self.find_floor()
@@ -471,25 +300,27 @@ cdef class Ring:
 
     cdef int leave_behind(self, Cursor cursor, uint64_t target) except -1:
         """Treat one cursor that is in the way by the policy; count every frame it loses."""
-        cdef uint64_t index = self.index_at(cursor.position), last
+        cdef uint64_t index = self.index_at(cursor.position), last, lost = 0
+        if self.policy != SKIP:
+            target = self.head
+        last = self.index_at(target)
+        while index < last:
+            if not cursor.excludes(self.entry(index).start):
+                lost += 1
+                if self.entry(index).numbered:
+                    if cursor.gap_from == 0:
+                        cursor.gap_from = self.entry(index).offset
+                    cursor.gap_to = self.entry(index).offset
+            index += 1
         if self.policy == DISCONNECT:
-            self.stats.dropped_disconnect += self.end_entry - index
+            self.stats.dropped_disconnect += lost
             self.stats.slow_disconnects += 1
             cursor.sink.too_slow(cursor)
             return 0
         if self.policy == LATEST:
-            target = self.head
-        last = self.index_at(target)
-        if self.policy == LATEST:
-            self.stats.dropped_latest += last - index
+            self.stats.dropped_latest += lost
         else:
-            self.stats.dropped_skip += last - index
-        while index < last:
-            if self.entry(index).numbered:
-                if cursor.gap_from == 0:
-                    cursor.gap_from = self.entry(index).offset
-                cursor.gap_to = self.entry(index).offset
-            index += 1
+            self.stats.dropped_skip += lost
         cursor.gapped = True
         cursor.position = target
         if cursor.holes is not None:
@@ -586,7 +417,7 @@ cdef class Ring:
 
     cdef int send_gap(self, Cursor cursor) except -1:
         """Tell a subscriber what it lost, before anything that follows."""
-        cdef char header[14]
+        cdef char header[HEADER_BYTES]
         cdef ssize taken, n
         opcode, payload = self.encode_gap(cursor)
         frame = header[:write_header(header, opcode, len(payload), True, False)] + payload

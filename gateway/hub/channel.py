@@ -38,7 +38,14 @@ class Channel:
     __slots__ = ("_flusher", "_stats", "active_at", "cursors", "name", "options", "position", "rings")
 
     def __init__(
-        self, name: str, position: Position, options: RingOptions, *, now: float, flusher: Flusher, stats: HubStats
+        self,
+        name: str,
+        position: Position,
+        options: RingOptions,
+        *,
+        now: float,
+        flusher: Flusher,
+        stats: HubStats,
     ) -> None:
         self.name = name
         self.position = position
@@ -108,7 +115,9 @@ class Channel:
             elif publication.offset and publication.offset <= self.position.offset:
                 continue
             for codec, ring in self.rings.items():
-                ring.append(codec.opcode, codec.encode_publication(self.name, publication), publication.offset)
+                ring.append(
+                    codec.opcode, codec.encode_publication(self.name, publication), publication.offset
+                )
             self.position = Position(epoch, publication.offset or self.position.offset)
             if publication.exclude:
                 self._exclude(publication.exclude)

@@ -20,7 +20,9 @@ class Hub:
     `call_soon` is the loop's; `clock` returns its time in seconds.
     """
 
-    def __init__(self, *, call_soon: Callable[[Callable[[], None]], object], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, call_soon: Callable[[Callable[[], None]], object], clock: Callable[[], float]
+    ) -> None:
         self.stats = HubStats()
         self._flusher = Flusher(call_soon)
         self._clock = clock

@@ -48,7 +48,7 @@ class Error(Event, frozen=True, kw_only=True):
     id: int = 0
     code: str
     message: str
-    retry: bool                 # no default, so that clients always find it
+    retry: bool  # no default, so that clients always find it
 
 
 class Message(Event, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from .publication import Member, Publication
 MAX_DEPTH: Final = 64
 _TEXT: Final = 1
 
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _commands = msgspec.json.Decoder(AnyCommand | list[AnyCommand])
 _one_command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(AnyCommand)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -53,7 +55,7 @@ def check_json(data: bytes | memoryview) -> bytes:
 def _is_deeper(value: object, levels: int) -> bool:
     """Tell whether arrays and objects in `value` are nested more than `levels` deep."""
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         inner: list[object] = []
         for item in layer:
             if isinstance(item, dict):
@@ -76,7 +78,7 @@ class JsonCodec:
         """Return the commands of one message; see `Codec.decode`."""
         try:
             decoded = _commands.decode(payload)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             return self._decode_one_by_one(payload, most)
         if not isinstance(decoded, list):
             return (decoded,)
@@ -87,7 +89,7 @@ class JsonCodec:
             return (_decode_one(payload),)
         try:
             parts = _raw_list.decode(payload)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             return (MalformedCommand(message="the message is not valid JSON"),)
         return [_decode_one(bytes(part)) for part in parts] if len(parts) <= most else (_too_many(most),)
 
@@ -128,15 +130,13 @@ def _decode_one(payload: bytes) -> Command:
     """Decode one command that may be wrong; keep its id, so that it can be answered."""
     try:
         return _one_command.decode(payload)
-    except RecursionError:
-        return MalformedCommand(message="the command is nested too deeply")
     except msgspec.ValidationError as problem:
         try:
             number = _identified.decode(payload).id
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             number = 0
         return MalformedCommand(id=max(number, 0), message=f"the command is not understood: {problem}")
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return MalformedCommand(message="the message is not valid JSON")
 
 

@@ -29,7 +29,7 @@ FLAGS = (
     "--echo",
     *("--websocket-max-message-bytes", "16MiB"),
     *("--websocket-max-fragments", "65536"),
-    *("--websocket-compression", "true"),
+    "--websocket-compression",
 )
 
 

@@ -159,6 +159,6 @@ def listening_event(log: str) -> dict[str, str] | None:
             record = json.loads(line)
         except ValueError:
             continue
-        if record.get("event") == "listening":
+        if record.get("message") == "listening":
             return {"edge": str(record["edge"]), "api": str(record["api"])}
     return None

@@ -96,12 +96,12 @@ def test_deflater_keeps_to_its_window() -> None:
     assert zlib.decompressobj(-9).decompress(narrow + TAIL) == message
 
 
-def test_inflater_refuses_distances_beyond_its_window() -> None:
+def test_inflater_remembers_no_more_than_its_window_from_one_read_to_the_next() -> None:
     noise = hashlib.shake_128(b"noise").digest(2000)
     payload = Deflater(window_bits=15, level=9).deflate(noise + noise)
-    assert inflate(Inflater(window_bits=15), payload) == noise + noise
+    assert inflate(Inflater(window_bits=15), payload, limit=100) == noise + noise
     with pytest.raises(zlib.error):
-        inflate(Inflater(window_bits=9), payload)
+        inflate(Inflater(window_bits=9), payload, limit=100)
 
 
 def test_window_of_8_reads_what_zlib_makes_for_it() -> None:
@@ -128,6 +128,12 @@ def test_output_is_bounded_whatever_comes_in() -> None:
     assert len(inflater.read(1000)) == 1000
     assert len(inflater.read(1)) == 1
     assert len(payload) < 20_000
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_limit_below_one_is_refused(limit: int) -> None:
+    with pytest.raises(UsageError):
+        Inflater().read(limit)
 
 
 @pytest.mark.parametrize("window_bits", [7, 16, -9])

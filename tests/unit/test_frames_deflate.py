@@ -149,6 +149,13 @@ def test_bomb_in_fragments_fails_too() -> None:
     assert failure_of(data, peer) == 1009
 
 
+def test_bound_is_for_each_compressed_message_not_for_the_connection() -> None:
+    noise = hashlib.shake_128(b"noise").digest(1000)
+    data = frame(BINARY, deflated(noise), rsv=4) * 3 + b"".join(fragments(BINARY, deflated(noise), 4)) * 3
+    peer = Peer(window_bits=15, takeover=False, max_message_bytes=1000, max_fragments=4)
+    assert events_of(data, peer) == [Event(BINARY, noise)] * 6
+
+
 def test_padding_that_inflates_to_nothing_is_bounded() -> None:
     peer = Peer(window_bits=15, max_message_bytes=1000, max_fragments=10)
     nothing = b"\x00\x00\x00\xff\xff"

@@ -129,7 +129,7 @@ def test_json_field_cannot_replace_what_every_line_has() -> None:
     assert (line["level_"], line["exception_"]) == ("fake", "fake")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**5000, 1 << 64])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**5000, 1 << 64], ids=type)
 def test_json_number_that_json_readers_do_not_know_still_gives_a_valid_line(value: object) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)

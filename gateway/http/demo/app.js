@@ -40,9 +40,9 @@ function cleanName(text) {
 }
 
 function hueOf(name) {
-  let hash = 7;
-  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 360;
-  return hash;
+  let hash = 0;
+  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  return Math.round((hash * 137.508) % 360); // the golden angle keeps similar names apart
 }
 
 function avatar(name) {
@@ -97,13 +97,13 @@ const log = {
     this.append(make("p", "notice", text), true);
   },
 
-  line(event, mine) {
+  line(event, mine, pending = false) {
     const service = !event.from;
     const name = service ? "app service" : event.from.user || event.from.client.slice(0, 8);
     const client = service ? "" : event.from.client;
     const joined =
       this.last !== null && this.last.client === client && event.time - this.last.time < GROUP_MS;
-    this.last = { client, time: event.time };
+    if (!pending) this.last = { client, time: event.time };
     const line = make("article", `line${mine ? " mine" : ""}${service ? " service" : ""}${joined ? " joined" : ""}`);
     const { text, code } = textOf(event);
     const head = make("div", "head");
@@ -275,7 +275,7 @@ function waitingText() {
 
 function say(text) {
   const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-  const line = log.line({ from: { client: client.client, user: ui.name.value }, data: text, time: Date.now() }, true);
+  const line = log.line({ from: { client: client.client, user: ui.name.value }, data: text, time: Date.now() }, true, true);
   line.classList.add("pending");
   log.pending.set(key, line);
   log.append(line, true);
@@ -339,7 +339,7 @@ if (!sessionStorage.getItem("name")) sessionStorage.setItem("name", inventName()
 ui.name.value = sessionStorage.getItem("name");
 ui.curl.textContent =
   `curl ${location.origin}/api/publish \\\n  -H 'Content-Type: application/json' \\\n` +
-  `  -d '{"channel":"${CHAT}","data":"Hello from curl"}'`;
+  `  -d '{"channel": "${CHAT}",\n       "data": "Hello from curl"}'`;
 
 const client = new GatewayClient(edgeUrl, showStatus);
 client.subscribe(CHAT, chatHandlers);

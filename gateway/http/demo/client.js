@@ -5,6 +5,7 @@
 // that it happens exactly once; after a break the channel goes on where it stopped, or says so.
 
 const BACKOFF_MS = { first: 500, most: 10_000 };
+const RETRY_MS = 2000; // until a publication that may work later is tried again
 
 export class GatewayClient {
   #url;
@@ -80,7 +81,8 @@ export class GatewayClient {
         entry.resolve(reply);
       },
       (error) => {
-        if (!error.code || error.retry) return; // the connection ended, or it may work later: kept
+        if (!error.code) return; // the connection ended: it is repeated on the next one
+        if (error.retry) return void setTimeout(() => this.#outbox.has(key) && this.#post(key, entry), RETRY_MS);
         this.#outbox.delete(key);
         entry.reject(error);
       },

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Address, Config, InvalidConfigError, Loaded, load
+from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
 from gateway.config.kinds import Boolean, Choice, Duration, Integer, ListenAddress, Size, quote
 from gateway.config.lists import Origins, Secrets
 from gateway.config.schema import Option, all_options
@@ -345,3 +345,22 @@ def test_every_option_has_one_line_of_documentation() -> None:
     for row in OPTIONS:
         assert 10 <= len(row.doc) <= 90
         assert row.doc.isprintable()
+
+
+def test_from_mapping_reads_what_a_file_could_say() -> None:
+    config = from_mapping({"server": {"listen": "127.0.0.1:0"}, "namespace": {"chat": {"slow": "skip"}}})
+    assert config.server.listen == Address("127.0.0.1", 0)
+    assert config.namespace("chat").slow == "skip"
+    assert from_mapping({"websocket": {"origins": ("https://a.example",)}}).websocket.origins
+
+
+def test_from_mapping_reports_every_fault() -> None:
+    options = {"server": {"listen": "0.0.0.0:0", "lisen": b"x", "backlog": object()}}
+    with pytest.raises(InvalidConfigError) as caught:
+        from_mapping(options)
+    assert [problem.key for problem in caught.value.problems] == [
+        "server.lisen",
+        "server.backlog",
+        "server.listen",
+    ]
+    assert "options: server.backlog: found an object" in str(caught.value)

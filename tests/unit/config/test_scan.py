@@ -20,7 +20,8 @@ raw = \'\'\'
 fake = "2
 \'\'\'
 list = [ # fake = [
-  "fake = 1", ["]"],
+  "fake = 1",
+  ["]"],
   'x]',
 ]
 after = { inner = 1 }
@@ -43,17 +44,17 @@ def test_key_lines_finds_every_key_on_its_line_and_nothing_else() -> None:
         ("server", "text"): 6,
         ("server", "raw"): 10,
         ("server", "list"): 13,
-        ("server", "after"): 17,
-        ("a.b", "c"): 18,
-        ("a.b", "c", "d e", "f"): 19,
-        ("a.b", "c", "gA"): 20,
-        ("many",): 21,
-        ("many", "one"): 22,
-        ("many", "last"): 25,
+        ("server", "after"): 18,
+        ("a.b", "c"): 19,
+        ("a.b", "c", "d e", "f"): 20,
+        ("a.b", "c", "gA"): 21,
+        ("many",): 22,
+        ("many", "one"): 23,
+        ("many", "last"): 26,
     }
 
 
 def test_line_of_a_key_in_an_inline_table_is_that_of_the_table() -> None:
     lines = key_lines(TEXT)
-    assert line_of(lines, ("server", "after", "inner")) == 17
+    assert line_of(lines, ("server", "after", "inner")) == 18
     assert line_of(lines, ("nowhere",)) is None

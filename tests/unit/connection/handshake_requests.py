@@ -26,7 +26,10 @@ BROWSER: Sequence[tuple[bytes, bytes]] = (
     (b"Connection", b"Upgrade"),
     (b"Pragma", b"no-cache"),
     (b"Cache-Control", b"no-cache"),
-    (b"User-Agent", b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0"),
+    (
+        b"User-Agent",
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0",
+    ),
     (b"Upgrade", b"websocket"),
     (b"Origin", b"http://example.com:8000"),
     (b"Sec-WebSocket-Version", b"13"),
@@ -84,7 +87,7 @@ def fed_byte_by_byte(data: bytes, routes: Mapping[str, RouteOptions] = ROUTES) -
 
 
 def judged_every_way(data: bytes, routes: Mapping[str, RouteOptions] = ROUTES) -> Outcome:
-    """Return the outcome for `data`, after checking that it is the same whole, byte by byte and with more behind."""
+    """Return the outcome for `data`, the same whole, byte by byte and with more behind."""
     outcome = respond(data, routes)
     trickled = fed_byte_by_byte(data, routes)
     assert same(trickled, outcome)

@@ -75,7 +75,7 @@ def test_every_refusal_is_a_complete_http_answer_that_closes(label: str) -> None
     assert status_line.split(b" ")[:2] == [b"HTTP/1.1", str(refusal.status).encode()]
     assert headers[b"Content-Length"] == str(len(body)).encode()
     assert headers[b"Connection"].split(b", ")[0] == b"close"
-    assert body.endswith(b".\n") or body.endswith(b"?\n")
+    assert body.endswith((b".\n", b"?\n"))
     assert headers.get(b"Allow") == (b"GET" if refusal.status == 405 else None)
     assert headers.get(b"Upgrade") == (b"websocket" if refusal.status == 426 else None)
     assert headers.get(b"Retry-After") == (b"7" if refusal.status == 503 else None)
@@ -162,7 +162,9 @@ def test_upgrade_alone_keeps_the_rules_that_respond_keeps() -> None:
 
 
 def test_request_gives_what_later_code_needs() -> None:
-    data = request(b"GET /ws?token=a%20b&x=%3F? HTTP/1.1", extra=[b"authorization:  Bearer abc ", b"X-A: 1", b"x-a: 2"])
+    data = request(
+        b"GET /ws?token=a%20b&x=%3F? HTTP/1.1", extra=[b"authorization:  Bearer abc ", b"X-A: 1", b"x-a: 2"]
+    )
     parsed = parse_request(data + b"\x81\x80")
     assert isinstance(parsed, Request)
     assert (parsed.method, parsed.path, parsed.query) == ("GET", "/ws", "token=a%20b&x=%3F?")
@@ -234,7 +236,13 @@ def test_bytearrays_are_taken_and_left_alone() -> None:
 
 
 def test_head_is_decidable_exactly_when_parsing_decides() -> None:
-    for data in (*CAUSES.values(), request(), plain(), request().replace(b"\r\n", b"\n"), b"GET / HTTP/1.1\r\nA: b\n\n"):
+    for data in (
+        *CAUSES.values(),
+        request(),
+        plain(),
+        request().replace(b"\r\n", b"\n"),
+        b"GET / HTTP/1.1\r\nA: b\n\n",
+    ):
         buffer = bytearray()
         for seen_bytes, byte in enumerate(data[:2000]):
             buffer.append(byte)
@@ -243,22 +251,26 @@ def test_head_is_decidable_exactly_when_parsing_decides() -> None:
                 break
 
 
-def seconds_for_one_byte_reads(size: int) -> float:
-    data = (b"GET /ws HTTP/1.1\r\n" + b"A: b\r\n" * size)[: size - 1]
-    limits = HeadLimits(head_bytes=1 << 20)
-    best = float("inf")
-    for _ in range(3):
-        buffer, decidable, start = bytearray(), 0, time.perf_counter()
-        for seen_bytes, byte in enumerate(data):
-            buffer.append(byte)
-            decidable += head_is_decidable(buffer, seen_bytes, limits)
-        best = min(best, time.perf_counter() - start)
-        assert decidable == 0
-    return best
+class CountingBuffer(bytearray):
+    """A buffer that counts how many of its bytes it was asked to search."""
+
+    searched_bytes = 0
+
+    def find(self, what: bytes, start: int = 0) -> int:  # type: ignore[override]
+        self.searched_bytes += len(self) - start
+        return super().find(what, start)
 
 
-def test_one_byte_reads_cost_linear_time() -> None:
-    assert seconds_for_one_byte_reads(64_000) < 16 * seconds_for_one_byte_reads(8_000)  # quadratic would be 64
+@pytest.mark.parametrize("read_bytes", [1, 2, 3, 7, 1000])
+def test_small_reads_cost_linear_time(read_bytes: int) -> None:
+    buffer = CountingBuffer()
+    data = b"GET /ws HTTP/1.1\r\n" + b"A: b\r\n" * 5000
+    for start in range(0, 30_000, read_bytes):
+        seen_bytes = len(buffer)
+        buffer += data[start : start + read_bytes]
+        assert not head_is_decidable(buffer, seen_bytes)
+    assert len(buffer) >= 30_000
+    assert buffer.searched_bytes <= 2 * 3 * len(buffer)
 
 
 BIG = 31_000
@@ -266,13 +278,14 @@ WORST = {
     "values of spaces": request(extra=[b"X:" + b" " * 8000] * 3),
     "commas in Connection": request(changed={b"Connection": b"," * 8000}),
     "commas in protocols": request(changed={b"Sec-WebSocket-Protocol": b"," * 8000}),
-    "offers": request(extra=[b"Sec-WebSocket-Extensions: " + b"permessage-deflate;a," * 380] * 3),
-    "parameters": request(changed={b"Sec-WebSocket-Extensions": b"permessage-deflate" + b";a" * 4000}),
-    "open quotes": request(changed={b"Sec-WebSocket-Extensions": b'a;b="' + b"\\a" * 3900}),
-    "quotes": request(changed={b"Sec-WebSocket-Extensions": b'a;b="c";' * 900}),
+    "too many offers": request(extra=[b"Sec-WebSocket-Extensions: " + b"permessage-deflate;a," * 380] * 3),
+    "offers": request(changed={b"Sec-WebSocket-Extensions": b"permessage-deflate;a," * 97}),
+    "parameters": request(changed={b"Sec-WebSocket-Extensions": b"permessage-deflate" + b";a" * 1014}),
+    "open quotes": request(changed={b"Sec-WebSocket-Extensions": b'a;b="' + b"\\a" * 1020}),
+    "quotes": request(changed={b"Sec-WebSocket-Extensions": b'a;b="c";' * 255}),
     "long host": request(changed={b"Host": b"a." * 4000}),
-    "long punycode": request(changed={b"Host": b"xn--" + b"a" * 8000, b"Origin": None}),
-    "punycode labels": request(changed={b"Host": b"xn--p1ai." * 880, b"Origin": None}),
+    "long punycode": request(changed={b"Host": b"xn--" + b"a" * 249, b"Origin": None}),
+    "punycode labels": request(changed={b"Host": b"xn--p1ai." * 28, b"Origin": None}),
     "long origin": request(changed={b"Origin": b"http://" + b"a." * 4000 + b"/"}),
     "repeated names": request(extra=[b"A: b"] * 52),
     "line feeds": b"G\n" * (BIG // 2),
@@ -286,8 +299,8 @@ WORST = {
 def test_no_head_within_the_bounds_is_slow(data: bytes) -> None:
     routes = {"/ws": RouteOptions(("a",), deflate=DeflateOptions())}
     best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
+    for _ in range(5):
+        start = time.process_time()
         respond(data, routes)
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.05  # generous: an ordinary one takes hundreds of microseconds
+        best = min(best, time.process_time() - start)
+    assert best < 0.02  # generous: the slowest takes 2 ms

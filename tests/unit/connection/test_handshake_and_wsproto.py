@@ -1,7 +1,7 @@
 """Where ours is stricter than wsproto 1.3.2, one by one, and its known crashes, which are refusals here.
 
-The rows of `STRICTER` are the table of `docs/decisions/0003-handshake.md`.  Each is first shown to be something
-that wsproto lets in, so that a row goes when wsproto catches up.
+The rows of `STRICTER` are the table of `docs/decisions/0003-handshake.md`.  Each is first shown to be
+something that wsproto lets in, so that a row goes when wsproto catches up.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from wsproto.extensions import PerMessageDeflate
 
 from gateway.connection import handshake
 from gateway.connection.handshake import Accepted, DeflateOptions, RouteOptions
+from gateway.connection.wsproto_verdict import Verdict, judge
 
 from .handshake_requests import ACCEPT, KEY, judged_every_way, label_of, request, status_of
 
@@ -20,7 +21,8 @@ MANY = [b"A: b"] * 100
 STRICTER = {
     "Content-Length on an upgrade": (request(extra=[b"Content-Length: 5"]), 400, "body_on_upgrade"),
     "empty body announced on an upgrade": (request(extra=[b"Content-Length: 0"]), 400, "body_on_upgrade"),
-    "Transfer-Encoding on an upgrade": (request(extra=[b"Transfer-Encoding: chunked"]), 400, "body_on_upgrade"),
+    "Transfer-Encoding on an upgrade": (request(extra=[b"Transfer-Encoding: chunked"]), 400,
+    "body_on_upgrade"),
     "repeated key": (request(extra=[b"Sec-WebSocket-Key: " + KEY]), 400, "bad_key"),
     "malformed key": (request(changed={b"Sec-WebSocket-Key": b"x"}), 400, "bad_key"),
     "repeated version": (request(extra=[b"Sec-WebSocket-Version: 13"]), 400, "no_version"),
@@ -34,11 +36,15 @@ STRICTER = {
     "delete character in a value": (request(extra=[b"X: \x7f"]), 400, "bad_header"),
     "empty Host": (request(changed={b"Host": b"", b"Origin": None}), 400, "bad_host"),
     "malformed Host": (request(changed={b"Host": b"a/b", b"Origin": None}), 400, "bad_host"),
+    "Host longer than a name can be": (
+        request(changed={b"Host": b"a" * 260, b"Origin": None}), 400, "bad_host"),
     "fragment in the target": (request(b"GET /ws#x HTTP/1.1"), 400, "bad_target"),
     "target of another form": (request(b"GET ws HTTP/1.1"), 400, "bad_target"),
     "target for another host": (request(b"GET http://other/ws HTTP/1.1"), 400, "bad_target"),
     "extensions that break the grammar": (
         request(changed={b"Sec-WebSocket-Extensions": b"permessage-deflate; =1"}), 400, "bad_extensions"),
+    "extensions longer than 2 KiB": (
+        request(changed={b"Sec-WebSocket-Extensions": b"permessage-deflate," * 108}), 431, "head_too_large"),
     "page of another host": (request(changed={b"Origin": b"http://evil.com"}), 403, "origin"),
     "path that is not served": (request(b"GET /other HTTP/1.1"), 404, "not_found"),
     "too many headers": (request(extra=MANY), 431, "head_too_large"),
@@ -65,7 +71,7 @@ def wsproto_reads(data: bytes) -> WsprotoRequest:
 
 @pytest.mark.parametrize(("data", "status", "label"), STRICTER.values(), ids=STRICTER.keys())
 def test_what_wsproto_lets_in_is_refused_by_a_rule_of_ours(data: bytes, status: int, label: str) -> None:
-    assert wsproto_reads(data)
+    assert isinstance(wsproto_reads(data), WsprotoRequest)
     outcome = judged_every_way(data)
     assert (status_of(outcome), label_of(outcome)) == (status, label)
 
@@ -81,7 +87,7 @@ def test_what_makes_wsproto_raise_anything_is_a_plain_refusal(name: bytes, value
 
 @pytest.mark.parametrize("value", [b"abc", b"", b"1.5", b"\xb2"])
 def test_window_bits_that_make_wsproto_raise_are_declined_or_refused(value: bytes) -> None:
-    with pytest.raises(ValueError, match="invalid literal|codec"):
+    with pytest.raises(ValueError, match=r"invalid literal|codec"):
         PerMessageDeflate().accept("permessage-deflate; client_max_window_bits=" + value.decode("ascii"))
     changed: dict[bytes, bytes | None] = {
         b"Sec-WebSocket-Extensions": b"permessage-deflate; client_max_window_bits=" + value
@@ -95,7 +101,9 @@ def test_window_bits_that_make_wsproto_raise_are_declined_or_refused(value: byte
 
 
 def test_internationalized_host_with_a_port_is_accepted_although_wsproto_cannot_decode_it() -> None:
-    data = request(changed={b"Host": b"xn--e1afmkfd.xn--p1ai:8000", b"Origin": b"http://xn--e1afmkfd.xn--p1ai:8000"})
+    data = request(
+        changed={b"Host": b"xn--e1afmkfd.xn--p1ai:8000", b"Origin": b"http://xn--e1afmkfd.xn--p1ai:8000"}
+    )
     with pytest.raises(UnicodeError):
         wsproto_reads(data)
     assert status_of(judged_every_way(data)) == 101
@@ -104,7 +112,10 @@ def test_internationalized_host_with_a_port_is_accepted_although_wsproto_cannot_
 UNUSUAL = {
     "two Connection headers": [b"Connection: Upgrade"],
     "two Upgrade headers": [b"Upgrade: WebSocket"],
-    "two Sec-WebSocket-Protocol headers": [b"Sec-WebSocket-Protocol: x", b"Sec-WebSocket-Protocol: ringgate.v1.json"],
+    "two Sec-WebSocket-Protocol headers": [
+        b"Sec-WebSocket-Protocol: x",
+        b"Sec-WebSocket-Protocol: ringgate.v1.json",
+    ],
     "two Sec-WebSocket-Extensions headers": [b"Sec-WebSocket-Extensions: mux"],
 }
 
@@ -114,9 +125,15 @@ def test_unusual_handshake_is_judged_and_answered_by_wsproto(
     extra: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bytes] = []
-    judge = handshake.judge
-    monkeypatch.setattr(handshake, "judge", lambda head: asked.append(head) or judge(head))
-    outcome = judged_every_way(request(extra=extra), {"/ws": RouteOptions(("ringgate.v1.json",), deflate=DeflateOptions())})
+
+    def judge_and_note(head: bytes) -> Verdict | int:
+        asked.append(head)
+        return judge(head)
+
+    monkeypatch.setattr(handshake, "judge", judge_and_note)
+    outcome = judged_every_way(
+        request(extra=extra), {"/ws": RouteOptions(("ringgate.v1.json",), deflate=DeflateOptions())}
+    )
     assert asked
     assert isinstance(outcome, Accepted)
     assert outcome.response.startswith(b"HTTP/1.1 101 ")

@@ -91,7 +91,12 @@ SAME_HOST = (
     (b"example.com", b"\xff", 403),
     (b"example.com", b"http://" + b"a." * 2000 + b"example.com", 403),
 )
-LIST = ("https://app.example.com", "http://localhost:3000", "capacitor://localhost", "https://other.example:8443")
+LIST = (
+    "https://app.example.com",
+    "http://localhost:3000",
+    "capacitor://localhost",
+    "https://other.example:8443",
+)
 LISTED = (
     (b"https://app.example.com", 101),
     (b"https://app.example.com:443", 101),
@@ -120,7 +125,9 @@ def test_there_are_at_least_60_different_origins() -> None:
 
 
 @pytest.mark.parametrize(("host", "origin", "status"), SAME_HOST)
-def test_without_a_list_only_pages_of_the_same_host_may_connect(host: bytes, origin: bytes | None, status: int) -> None:
+def test_without_a_list_only_pages_of_the_same_host_may_connect(
+    host: bytes, origin: bytes | None, status: int
+) -> None:
     outcome = judged_every_way(request(changed={b"Host": host, b"Origin": origin}))
     assert (status_of(outcome), label_of(outcome)) == (status, "origin" if status == 403 else None)
 
@@ -144,7 +151,35 @@ def test_the_policy_holds_on_the_path_through_wsproto_too() -> None:
     assert status_of(judged_every_way(request(changed={b"Origin": b"http://evil.com"}, extra=unusual))) == 403
 
 
-@pytest.mark.parametrize("entry", ["null", "", "example.com", "https://example.com/", "https://*.example.com", "https://", "https://ä.de"])
+@pytest.mark.parametrize(
+    "entry",
+    ["null", "", "example.com", "https://example.com/", "https://*.example.com", "https://", "https://ä.de"],
+)
 def test_a_malformed_entry_of_the_list_is_refused_at_once(entry: str) -> None:
     with pytest.raises(UsageError):
         RouteOptions(origins=(entry,))
+
+
+SIBLINGS = (
+    (b"http://gateway.example:8001", 101),
+    (b"https://GATEWAY.example:8001", 101),
+    (b"http://gateway.example:8002", 403),
+    (b"http://gateway.example", 403),
+    (b"http://other.example:8001", 403),
+    (b"http://sub.gateway.example:8001", 403),
+    (b"http://gateway.example.evil.com:8001", 403),
+    (b"http://gateway.example:80010", 403),
+    (b"ws://gateway.example:8001", 403),
+    (b"capacitor://gateway.example:8001", 403),
+    (b"null", 403),
+)
+
+
+@pytest.mark.parametrize("origins", [(), ("https://app.example.com",)])
+@pytest.mark.parametrize(("origin", "status"), SIBLINGS)
+def test_pages_of_a_sibling_port_of_the_same_host_may_connect(
+    origin: bytes, status: int, origins: tuple[str, ...]
+) -> None:
+    routes = {"/ws": RouteOptions(origins=origins, sibling_ports=(8001,))}
+    data = request(changed={b"Host": b"gateway.example:8000", b"Origin": origin})
+    assert status_of(judged_every_way(data, routes)) == status

@@ -1,4 +1,4 @@
-"""Over 300 attempts to make two parties disagree about where a request ends: none is accepted, each closes."""
+"""Over 300 attempts to make two parties disagree about where a request ends: all refused."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from gateway.connection.handshake import Refusal
 
 from .handshake_requests import judged_every_way, label_of, plain, request, status_of
 
-LENGTHS = (b"0", b"5", b"00", b"005", b"+5", b"-1", b"5,5", b"5, 6", b"0x5", b"5 5", b"", b"five", b"18446744073709551616",
-           b"9" * 40, b"5;", b"5\xa0", b'"5"', b"1e3", b"5.0", b"\xd9\xa5", b"5_0", b" 5 ", b"\t5")  # fmt: skip
-CODINGS = (b"chunked", b"CHUNKED", b"Chunked", b"identity", b"gzip", b"gzip, chunked", b"chunked, gzip", b"chunked, chunked", b"",
-           b"xchunked", b"chunked;q=1", b'"chunked"', b"chunked\xa0", b"chunke\xf0", b" chunked ", b"\tchunked", b"identity, chunked",
+LENGTHS = (b"0", b"5", b"00", b"005", b"+5", b"-1", b"5,5", b"5, 6", b"0x5", b"5 5", b"", b"five",
+           b"18446744073709551616",
+           b"9" * 40, b"5;", b"5\xa0", b'"5"', b"1e3", b"5.0", b"\xd9\xa5", b"5_0", b" 5 ",
+           b"\t5")  # fmt: skip
+CODINGS = (b"chunked", b"CHUNKED", b"Chunked", b"identity", b"gzip", b"gzip, chunked", b"chunked, gzip",
+           b"chunked, chunked", b"",
+           b"xchunked", b"chunked;q=1", b'"chunked"', b"chunked\xa0", b"chunke\xf0", b" chunked ",
+           b"\tchunked", b"identity, chunked",
            b"chunked,", b",chunked", b"trailers")  # fmt: skip
 LENGTH_NAMES = (b"Content-Length", b"content-length", b"CONTENT-LENGTH", b"cOnTeNt-LeNgTh")
 CODING_NAMES = (b"Transfer-Encoding", b"transfer-encoding", b"TRANSFER-ENCODING", b"tRaNsFeR-eNcOdInG")
 PLAIN_LENGTHS = {b"0": 200, b"00": 200, b"5": 413, b"005": 413, b" 5 ": 413, b"\t5": 413}
 PLAIN_CODINGS = {coding: 413 for coding in CODINGS if coding.strip().lower() == b"chunked"}
-Smuggle = tuple[bytes, bytes, int, int]  # two header lines (the second may be empty), status on an upgrade, status on a GET
+Smuggle = tuple[
+    bytes, bytes, int, int
+]  # two header lines (the second may be empty), status on an upgrade, status on a GET
 
 
 def single_headers() -> Iterator[Smuggle]:
@@ -33,7 +39,9 @@ def single_headers() -> Iterator[Smuggle]:
 def pairs() -> Iterator[Smuggle]:
     for one, other in itertools.product((b"0", b"5", b"6", b"5, 5"), repeat=2):
         yield b"Content-Length: " + one, b"content-length: " + other, 400, 400
-    for length, coding in itertools.product((b"0", b"5", b"", b"x"), (b"chunked", b"identity", b"", b"gzip, chunked", b"Chunked")):
+    for length, coding in itertools.product(
+        (b"0", b"5", b"", b"x"), (b"chunked", b"identity", b"", b"gzip, chunked", b"Chunked")
+    ):
         yield b"Content-Length: " + length, b"Transfer-Encoding: " + coding, 400, 400
         yield b"Transfer-Encoding: " + coding, b"Content-Length: " + length, 400, 400
     for one, other in itertools.product((b"chunked", b"identity", b"", b"gzip"), repeat=2):
@@ -42,13 +50,20 @@ def pairs() -> Iterator[Smuggle]:
 
 def disguises() -> Iterator[Smuggle]:
     for name, value in ((b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")):
-        for line in (name + b" : " + value, name + b"\t: " + value, b" " + name + b": " + value, name + b"\x0b: " + value,
-                     name + b"\x00: " + value, b"\x00" + name + b": " + value, name + b": \x00" + value, name + b": " + value + b"\x00",
-                     name + b":\x0b" + value, name + b": " + value + b"\x0c", name + b": \r" + value, name + b":\n " + value,
-                     name + b":\r\n " + value, name + b":\r\n\t" + value, b"X: y\n" + name + b": " + value, b"X: y\r" + name + b": " + value,
-                     b"X: y\r\r\n" + name + b": " + value, b"X: y\n\r" + name + b": " + value, name + b"\xa0: " + value,
-                     b"X: y\r\n\x00" + name + b": " + value, name + b"\r\n: " + value, name[:7] + b"\r\n" + name[7:] + b": " + value,
-                     b"(" + name + b"): " + value, name + b";: " + value, b'"' + name + b'": ' + value, name + b"," + name + b": " + value,
+        for line in (name + b" : " + value, name + b"\t: " + value, b" " + name + b": " + value,
+                     name + b"\x0b: " + value,
+                     name + b"\x00: " + value, b"\x00" + name + b": " + value, name + b": \x00" + value,
+                     name + b": " + value + b"\x00",
+                     name + b":\x0b" + value, name + b": " + value + b"\x0c", name + b": \r" + value,
+                     name + b":\n " + value,
+                     name + b":\r\n " + value, name + b":\r\n\t" + value, b"X: y\n" + name + b": " + value,
+                     b"X: y\r" + name + b": " + value,
+                     b"X: y\r\r\n" + name + b": " + value, b"X: y\n\r" + name + b": " + value,
+                     name + b"\xa0: " + value,
+                     b"X: y\r\n\x00" + name + b": " + value, name + b"\r\n: " + value,
+                     name[:7] + b"\r\n" + name[7:] + b": " + value,
+                     b"(" + name + b"): " + value, name + b";: " + value, b'"' + name + b'": ' + value,
+                     name + b"," + name + b": " + value,
                      name + b" " + value, name, name + b"=" + value):  # fmt: skip
             yield line, b"", 400, 400
 
@@ -69,7 +84,9 @@ def test_there_are_at_least_300_different_attempts() -> None:
 
 
 @pytest.mark.parametrize(("one", "other", "on_upgrade", "on_get"), CASES)
-def test_attempt_is_refused_and_the_connection_closed(one: bytes, other: bytes, on_upgrade: int, on_get: int) -> None:
+def test_attempt_is_refused_and_the_connection_closed(
+    one: bytes, other: bytes, on_upgrade: int, on_get: int
+) -> None:
     lines = [one, other] if other else [one]
     expected = {"upgrade": on_upgrade, "plain": on_get, "upgrade of health": on_upgrade}
     for name, data in health_or_ws(lines).items():

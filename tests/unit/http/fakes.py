@@ -77,8 +77,7 @@ class FakeNode:
     def connections(self) -> Sequence[Mapping[str, object]]:
         self._note("connections")
         return [
-            {"client": f"c{i}", "user": "u", "session": "s", "channels": i, "remote": "r", "since_ms": 1}
-            for i in range(3)
+            {"client": f"c{i}", "user": "u", "channels": i, "remote": "r", "since_ms": 1} for i in range(3)
         ]
 
     def nodes(self) -> Sequence[Mapping[str, object]]:

@@ -65,7 +65,8 @@ def test_a_malformed_body_is_refused(body: bytes) -> None:
     "text",
     [
         b"NaN", b"Infinity", b"-Infinity", b"1e400", b"01", b"+1", b".5", b"1.", b"'a'", b"{a:1}",
-        b"[1,]", b'{"a":1,}', b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"', b'"\\ud800"', b'"\\udc00\\ud800"',
+        b"[1,]", b'{"a":1,}', b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"',
+        b'"\\ud800"',        b'"\\udc00\\ud800"',
         b'"\\x41"', b'"\x01"', b"// a\n1", b"undefined", b"tru",
     ],
 )  # fmt: skip

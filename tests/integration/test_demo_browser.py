@@ -1,0 +1,198 @@
+"""The demo page in a real browser: two tabs, presence, the counter, resuming, and hostile text."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.support.process import GatewayProcess, StartGateway
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = browser.new_context()
+    opened.set_default_timeout(10_000)
+    yield opened
+    opened.close()
+
+
+class Tab:
+    """One open demo page, and what went wrong in it."""
+
+    def __init__(self, context: BrowserContext, gateway: GatewayProcess, name: str) -> None:
+        self.page: Page = context.new_page()
+        self.problems: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.add_init_script(f"sessionStorage.name ??= '{name}'")
+        self.page.goto(f"http://{gateway.api}/demo")
+        self.expect_online()
+
+    def _note(self, line: ConsoleMessage) -> None:
+        if line.type == "error":
+            self.problems.append(line.text)
+
+    def expect_online(self) -> None:
+        expect(self.page.locator("#status")).to_have_attribute("data-state", "online", timeout=15_000)
+
+    def expect_texts(self, *texts: str) -> None:
+        """Wait until the chat holds exactly these confirmed messages, in this order."""
+        lines = self.page.locator("#log .line:not(.pending) .bubble")
+        expect(lines).to_have_text(list(texts), timeout=10_000)
+
+    def say(self, text: str) -> None:
+        self.page.fill("#text", text)
+        self.page.press("#text", "Enter")
+
+
+def post(gateway: GatewayProcess, path: str, body: object) -> Any:
+    response = httpx.post(f"{gateway.api_url}{path}", json=body, timeout=10)
+    response.raise_for_status()
+    return response.json()
+
+
+def post_chat(gateway: GatewayProcess, data: object) -> None:
+    post(gateway, "/api/publish", {"channel": "chat:demo", "data": data})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def test_a_message_posted_over_http_appears_in_two_tabs(
+    gateway_process: StartGateway, context: BrowserContext
+) -> None:
+    gateway = gateway_process()
+    ann, bob = Tab(context, gateway, "ann"), Tab(context, gateway, "bob")
+    post_chat(gateway, "Hello from curl")
+    ann.say("hi bob")
+    bob.expect_texts("Hello from curl", "hi bob")
+    bob.say("hi ann")
+    for tab in (ann, bob):
+        tab.expect_texts("Hello from curl", "hi bob", "hi ann")
+        expect(tab.page.locator("#log .line.service")).to_have_count(1)
+        expect(tab.page.locator("#log .line.mine")).to_have_count(1)
+        assert tab.problems == []
+        assert {url.split("/")[2] for url in tab.asked} <= {gateway.api, gateway.edge}
+
+
+def test_presence_and_the_counter_are_live_in_both_tabs(
+    gateway_process: StartGateway, context: BrowserContext
+) -> None:
+    gateway = gateway_process()
+    ann, bob = Tab(context, gateway, "ann"), Tab(context, gateway, "bob")
+    expect(ann.page.locator("#members li .who")).to_have_text(["ann", "bob"])
+    expect(bob.page.locator("#members li .who")).to_have_text(["bob", "ann"])
+    for tab in (ann, bob, ann):
+        tab.page.click("#plus")
+    for tab in (ann, bob):
+        expect(tab.page.locator("#count")).to_have_text("3")
+    late = Tab(context, gateway, "late")
+    expect(late.page.locator("#count")).to_have_text("3")
+    late.page.close()
+    bob.page.fill("#name", "robert")
+    bob.page.press("#name", "Enter")
+    expect(ann.page.locator("#members li .who")).to_have_text(["ann", "robert"])
+    expect(ann.page.locator("#online")).to_have_text("2")
+    assert ann.problems + bob.problems == []
+
+
+def test_a_new_tab_shows_what_was_said_before(gateway_process: StartGateway, context: BrowserContext) -> None:
+    gateway = gateway_process()
+    for text in ("one", "two", "three"):
+        post_chat(gateway, text)
+    Tab(context, gateway, "ann").expect_texts("one", "two", "three")
+
+
+def test_hostile_text_stays_text(gateway_process: StartGateway, context: BrowserContext) -> None:
+    gateway = gateway_process()
+    ann = Tab(context, gateway, "ann")
+    attack = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
+    post_chat(gateway, attack)
+    post_chat(gateway, {"text": attack})
+    post_chat(gateway, {"__proto__": {"text": attack}, "n": [1, None]})
+    ann.say(attack)
+    shown = json.dumps({"__proto__": {"text": attack}, "n": [1, None]}, separators=(",", ":"))
+    ann.expect_texts(attack, attack, shown, attack)
+    assert ann.page.evaluate("window.hit") is None
+    expect(ann.page.locator("#log img, #log script")).to_have_count(0)
+    assert ann.problems == []
+
+
+def test_a_tab_that_was_cut_off_resumes_without_loss(
+    gateway_process: StartGateway, context: BrowserContext
+) -> None:
+    gateway = gateway_process()
+    ann = Tab(context, gateway, "ann")
+    post_chat(gateway, "before")
+    ann.expect_texts("before")
+    # a page that had loaded its history anew would have lost this mark
+    ann.page.evaluate("document.querySelector('#log .line').id = 'mark'")
+    ann.page.evaluate("Math.random = () => 0.999")
+    assert post(gateway, "/api/disconnect", {"user": "ann", "code": 4100})["connections"] == 1
+    for text in ("missed 1", "missed 2"):
+        post_chat(gateway, text)
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "waiting")
+    ann.say("said while cut off")
+    expect(ann.page.locator("#log .line.pending")).to_have_count(1)
+    ann.expect_online()
+    ann.expect_texts("before", "missed 1", "missed 2", "said while cut off")
+    expect(ann.page.locator("#log .line.pending")).to_have_count(0)
+    expect(ann.page.locator("#mark")).to_have_count(1)
+
+
+def test_a_tab_outlives_a_restart_of_the_gateway_and_says_what_is_gone(
+    gateway_process: StartGateway, context: BrowserContext
+) -> None:
+    flags = ("--listen", f"127.0.0.1:{free_port()}", "--api-listen", f"127.0.0.1:{free_port()}")
+    first = gateway_process(*flags)
+    ann = Tab(context, first, "ann")
+    post_chat(first, "before the restart")
+    ann.expect_texts("before the restart")
+    assert first.stop() == 0
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "waiting")
+    second = gateway_process(*flags)
+    ann.expect_online()
+    expect(ann.page.locator("#log")).to_contain_text("started afresh")
+    post_chat(second, "after the restart")
+    ann.expect_texts("after the restart")
+
+
+def test_who_is_told_not_to_come_back_stays_away_until_asked(
+    gateway_process: StartGateway, context: BrowserContext
+) -> None:
+    gateway = gateway_process()
+    ann = Tab(context, gateway, "ann")
+    post(gateway, "/api/disconnect", {"user": "ann", "reason": "maintenance"})
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "stopped")
+    expect(ann.page.locator("#status")).to_contain_text("maintenance")
+    ann.page.wait_for_timeout(700)
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "stopped")
+    ann.page.click("#status")
+    ann.expect_online()
