@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
-from types import coroutine
 from typing import Any
 
 
@@ -27,20 +26,44 @@ def run_eagerly(
         waits_for = coro.send(None)
     except StopIteration:
         return None
-    return loop.create_task(_go_on(coro, waits_for))
+    return loop.create_task(_Begun(coro, waits_for))
 
 
-@coroutine
-def _go_on(coro: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Wait, as the task that runs this, for what `coro` waits for, and go on with it to its end."""
-    while True:
-        problem: BaseException | None = None
-        try:
-            # The future was marked as awaited when `coro` gave it up; the task takes it as its own.
-            yield waits_for
-        except BaseException as raised:
-            problem = raised
-        try:
-            waits_for = coro.send(None) if problem is None else coro.throw(problem)
-        except StopIteration:
-            return
+class _Begun(Coroutine[Any, Any, None]):
+    """A coroutine that has begun already and waits for `waits_for`, for the task that goes on with it.
+
+    It is no generator, because what is thrown into a generator that has not begun ends it
+    unseen: a task cancelled before its first step must cancel what the coroutine waits for.
+    """
+
+    __slots__ = ("_coro", "_first_step", "_waits_for")
+
+    def __init__(self, coro: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._coro = coro
+        self._waits_for = waits_for
+        self._first_step = True
+
+    def send(self, value: Any) -> Any:
+        """Go on; the first step only gives the task what is waited for."""
+        if not self._first_step:
+            return self._coro.send(value)
+        # The future was marked as awaited when the coroutine gave it up; the task takes it as its own.
+        self._first_step = False
+        waits_for, self._waits_for = self._waits_for, None
+        return waits_for
+
+    def throw(self, *problem: Any) -> Any:
+        """Raise inside the coroutine."""
+        if self._first_step:
+            self._first_step = False
+            waits_for, self._waits_for = self._waits_for, None
+            if waits_for is not None:
+                waits_for.cancel()
+        return self._coro.throw(*problem)
+
+    def close(self) -> None:
+        """End the coroutine where it stands."""
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        raise TypeError("this is for a task, not to be awaited")

@@ -2,7 +2,8 @@
 
 It knows neither HTTP nor which broker it has.  Sessions and the publish API call it;
 the broker calls it back through `Relay`.  What always holds: a channel is open in the hub exactly
-while the node is interested in it at the broker (but for the moments between).
+while the node is interested in it at the broker (but for the moments between, and while
+the broker cannot be told); of one channel at most one such change is under way.
 """
 
 from __future__ import annotations
@@ -10,18 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any, Final
 
-from .broker import (
-    Broker,
-    Control,
-    ControlKind,
-    HistoryPage,
-    PresenceChange,
-    PublishResult,
-)
+from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, PublishResult
 from .eager import run_eagerly
-from .errors import BrokerError, CommandError
+from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
 from .hub.hub import Hub
 from .message.names import check_channel_name
@@ -29,15 +24,19 @@ from .message.publication import Member, Position, Publication
 from .options import NodeOptions
 from .session import Session
 
+_logger = logging.getLogger(__name__)
+
 _SWEEP_S: Final = 1.0
 _SWEEP_CHANNELS: Final = 20_000
+_SWEEP_UNWANTED: Final = 1_000
+_STOP_S: Final = 2.0
 
 
 class _Opening:
     """A channel on its way into the hub: who waits for it, and what was published meanwhile."""
 
-    def __init__(self, waiters: asyncio.Future[Channel]) -> None:
-        self.waiters = waiters
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.done = done
         self.published: list[tuple[str, list[Publication]]] = []
 
 
@@ -71,9 +70,9 @@ class Node:
         self._published = 0
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
+        self._unwanted: set[str] = set()  # closed here, but the broker could not be told
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._log = logging.getLogger("gateway.node")
 
     # -- life ---------------------------------------------------------------------------
 
@@ -87,7 +86,9 @@ class Node:
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+            _, late = await asyncio.wait(self._tasks, timeout=_STOP_S)
+            for task in late:
+                task.cancel()
         await self.broker.stop()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -95,7 +96,7 @@ class Node:
         try:
             task = run_eagerly(self._logged(work), self.loop)
         except Exception:
-            self._log.exception("background work failed")
+            _logger.exception("background work failed")
             return
         if task is not None:
             self._tasks.add(task)
@@ -105,13 +106,15 @@ class Node:
         try:
             await work
         except BrokerError as problem:
-            self._log.warning("broker: %s", problem)
+            _logger.warning("broker: %s", problem)
         except Exception:
-            self._log.exception("background work failed")
+            _logger.exception("background work failed")
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         self._sweep_broker()
+        for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
+            self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
             self.spawn(self._close_channel(name))
 
@@ -122,7 +125,10 @@ class Node:
     # -- channels -----------------------------------------------------------------------
 
     async def open_channel(self, name: str) -> Channel:
-        """Return the channel's place in the hub, becoming interested in it at the broker if need be."""
+        """Return the channel's place in the hub, becoming interested in it at the broker if need be.
+
+        It stays open while it has subscribers or was active a moment ago.  Raises BrokerError.
+        """
         while True:
             channel = self.hub.get(name)
             if channel is not None:
@@ -130,37 +136,47 @@ class Node:
             if name in self._closing:
                 await asyncio.shield(self._closing[name])
                 continue
-            if name in self._opening:
-                return await asyncio.shield(self._opening[name].waiters)
-            return await self._open_channel(name)
+            opening = self._opening.get(name)
+            if opening is None:
+                # Work of the node's own: whoever asked first may go before it is done.
+                opening = self._opening[name] = _Opening(self.loop.create_future())
+                self.spawn(self._open_channel(name, opening))
+            await asyncio.shield(opening.done)
 
-    async def _open_channel(self, name: str) -> Channel:
-        opening = self._opening[name] = _Opening(self.loop.create_future())
+    async def _open_channel(self, name: str, opening: _Opening) -> None:
         namespace = self.options.namespace(name)
         try:
             position = await self.broker.subscribe(name, namespace.broker)
         except BaseException as problem:
             del self._opening[name]
-            opening.waiters.set_exception(
-                problem if isinstance(problem, Exception) else BrokerError("cancelled")
-            )
-            opening.waiters.exception()  # nobody else need be waiting
-            raise
+            told = problem if isinstance(problem, Exception) else BrokerUnavailableError("stopping")
+            opening.done.set_exception(told)
+            opening.done.exception()  # perhaps nobody waits any more
+            if not isinstance(problem, BrokerError):
+                raise
+            return
         del self._opening[name]
+        self._unwanted.discard(name)
         channel = self.hub.open(name, position, namespace.ring)
+        opening.done.set_result(None)
         for epoch, publications in opening.published:
             channel.deliver(epoch, publications, self.loop.time())
-        opening.waiters.set_result(channel)
-        return channel
 
     async def _close_channel(self, name: str) -> None:
         channel = self.hub.get(name)
-        if channel is None or channel.cursors or name in self._closing:
+        if channel is not None and not channel.cursors:
+            self.hub.close(name)
+            await self._lose_interest(name)
+
+    async def _lose_interest(self, name: str) -> None:
+        """Tell the broker that a channel is closed here; where it cannot be told, a later sweep will."""
+        if name in self._closing or name in self._opening or self.hub.get(name) is not None:
             return
-        self.hub.close(name)
         closing = self._closing[name] = self.loop.create_future()
+        self._unwanted.add(name)
         try:
             await self.broker.unsubscribe(name)
+            self._unwanted.discard(name)
         finally:
             del self._closing[name]
             closing.set_result(None)
@@ -200,7 +216,7 @@ class Node:
         elif control.kind is ControlKind.SUBSCRIBE:
             self.spawn(session.subscribe_by_server(control.channel))
         elif control.kind is ControlKind.UNSUBSCRIBE:
-            self.spawn(session.unsubscribe_by_server(control.channel))
+            self.spawn(session.end_subscription(control.channel, "unsubscribed"))
 
     # -- what sessions and services ask -------------------------------------------------
 

@@ -6,6 +6,7 @@ is the same from the other side).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -170,10 +171,11 @@ class ServiceView:
         yield "ringgate_pings_out", "counter", "pings sent", _NONE, e.pings_out
         for reason, count in list(e.refusals.items()):
             yield "ringgate_handshakes_refused", "counter", "handshakes refused", {"reason": reason}, count
+        closes: Counter[str] = Counter()
         for code, count in list(e.closes.items()):
-            info = closecodes.CLOSE_CODES.get(code)
-            label = {"code": str(code) if info is not None else "other"}
-            yield "ringgate_closes", "counter", "closing handshakes by code", label, count
+            closes[str(code) if code in closecodes.CLOSE_CODES else "other"] += count
+        for code_label, count in closes.items():
+            yield "ringgate_closes", "counter", "closing handshakes by code", {"code": code_label}, count
 
     def _ring_metrics(self) -> Iterable[Sample]:
         ring = self._node.hub.stats

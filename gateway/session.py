@@ -17,18 +17,21 @@ import msgspec
 
 from . import closecodes
 from ._sink import Sink
-from .commands import carry_out, subscribe
+from .commands import carry_out
 from .connection.interface import Connection
 from .eager import run_eagerly
 from .errors import BrokerError, CommandError, OutcomeUnknownError
 from .message.codec import Codec
-from .message.commands import Command, MalformedCommand, Since
-from .message.events import Error, Event, Hello, Subscribed, Unsubscribed
+from .message.commands import Command, MalformedCommand
+from .message.events import Error, Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
+from .subscribing import subscribe
 
 if TYPE_CHECKING:
     from .node import Node
+
+_logger = logging.getLogger(__name__)
 
 _MOST_MISUSES: Final = 10
 
@@ -41,7 +44,24 @@ class SessionRecord(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """The handler of a connection at `/ws` (see `connection.interface.Handler`)."""
+    """The handler of a connection at `/ws` (see `connection.interface.Handler`).
+
+    `client` names this connection; `session` what it was subscribed to, also after it was lost.
+    """
+
+    __slots__ = (
+        "_misuses",
+        "_pending",
+        "_task",
+        "channels",
+        "client",
+        "codec",
+        "connection",
+        "node",
+        "session",
+        "subscribing",
+        "user",
+    )
 
     def __init__(self, node: Node, connection: Connection, codec: Codec, *, user: str) -> None:
         self.node = node
@@ -51,11 +71,10 @@ class Session:
         self.client = node.random_id()
         self.session = node.random_id()
         self.channels: set[str] = set()
-        self.subscribing: set[str] = set()
+        self.subscribing: dict[str, object] = {}
         self._pending: deque[Command] = deque()
         self._task: asyncio.Task[None] | None = None
         self._misuses = 0
-        self._log = logging.getLogger("gateway.session")
 
     def start(self) -> None:
         """Let the client in: say hello, and subscribe it to its personal channel."""
@@ -69,7 +88,14 @@ class Session:
             )
         )
         if self.user:
-            self._run(subscribe(self, personal_channel(self.user)))
+            self._run(self._hear_own_channel())
+
+    async def _hear_own_channel(self) -> None:
+        try:
+            await subscribe(self, {personal_channel(self.user): None})
+        except BrokerError as problem:
+            _logger.warning("a client was turned away: %s", problem)
+            self.connection.close(closecodes.SERVER_ERROR, "try again later")
 
     @property
     def sink(self) -> Sink:
@@ -98,11 +124,12 @@ class Session:
             self._advance()
 
     def on_writable(self) -> None:
-        """Send what the client's channels have for it."""
+        """Send what the client's channels have for it; then go on with its commands."""
         self.node.hub.catch_up(self.sink)
+        self._advance()
 
     def on_close(self, code: int, reason: str) -> None:
-        """Forget the client's subscriptions; keep its session for a while if it may come back."""
+        """End the client's subscriptions; keep its session for a while if it may come back."""
         self._pending.clear()
         if self._task is not None:
             self._task.cancel()
@@ -110,25 +137,21 @@ class Session:
         channels = sorted(self.channels)
         for name in channels:
             self.detach(name)
-        self.node.spawn(self._leave(channels))
-        if self.node.options.resume_ttl_s and not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
-            self.node.spawn(self._save(channels))
-
-    async def _leave(self, channels: list[str]) -> None:
-        for name in channels:
-            options = self.node.options.namespace(name).broker
-            if options.presence:
-                await self.node.broker.leave(name, self.client, options)
-
-    async def _save(self, channels: list[str]) -> None:
-        record = msgspec.json.encode(SessionRecord(self.user, channels))
-        await self.node.broker.save_session(self.session, record, self.node.options.resume_ttl_s)
+        self.node.spawn(self.leave(channels))
+        if not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
+            self.put_back(self.session, SessionRecord(self.user, channels))
 
     # -- commands -------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Carry out what waits, until something must be waited for."""
+        """Carry out what waits, until something must be waited for, or the client must read first.
+
+        An answer can be ten thousand times as large as its command: who does not read gets no more of them.
+        """
+        most = self.node.options.max_queued_bytes
         while self._pending and self._task is None and not self.connection.closed:
+            if self.connection.queued_bytes > most:
+                return
             self._run(self._answer(self._pending.popleft()))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -139,7 +162,7 @@ class Session:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and task.exception() is not None:
-            self._log.error("a command failed", exc_info=task.exception())
+            _logger.error("a command failed", exc_info=task.exception())
             self.connection.close(closecodes.INTERNAL_ERROR, "internal error")
             return
         self._advance()
@@ -155,7 +178,7 @@ class Session:
         except BrokerError:
             self._refuse(command, CommandError("unavailable", "the broker cannot be reached now"))
         except Exception:
-            self._log.exception("a command failed")
+            _logger.exception("a command failed")
             self._refuse(command, CommandError("internal", "an error inside the gateway"))
 
     def _refuse(self, command: Command, problem: CommandError) -> None:
@@ -190,44 +213,47 @@ class Session:
         """Subscribe the client because a service said so; the client is told."""
         if channel in self.channels or channel in self.subscribing or self.connection.closed:
             return
-        await subscribe(self, channel)
-        here = self.node.hub.get(channel)
-        if here is not None and channel in self.channels:
-            self.send(Subscribed(channel=channel, epoch=here.position.epoch, offset=here.position.offset))
 
-    async def unsubscribe_by_server(self, channel: str, code: str = "unsubscribed") -> None:
-        """End a subscription because a service said so; the client is told."""
+        def tell(subscriptions: list[Resumed]) -> Event:
+            (s,) = subscriptions
+            return Subscribed(channel=s.channel, epoch=s.epoch, offset=s.offset)
+
+        try:
+            await subscribe(self, {channel: None}, tell)
+        except CommandError as problem:
+            _logger.warning("a service could not subscribe a client: %s", problem)
+
+    async def end_subscription(self, channel: str, code: str) -> None:
+        """End a subscription, also one that is being made, though the client did not ask; it is told."""
+        self.subscribing.pop(channel, None)
         if channel not in self.channels:
             return
         self.detach(channel)
         self.send(Unsubscribed(channel=channel, code=code))
-        await self._leave([channel])
+        self.node.spawn(self.leave([channel]))
 
-    async def resume(self, session: str) -> SessionRecord | None:
-        """Take over what a lost connection of the same user was subscribed to; None if it is not known."""
+    async def leave(self, channels: list[str]) -> None:
+        """Take the client out of the presence of channels.  Raises BrokerError."""
+        for name in channels:
+            options = self.node.options.namespace(name).broker
+            if options.presence:
+                await self.node.broker.leave(name, self.client, options)
+
+    # -- what outlives the connection -----------------------------------------------------
+
+    def put_back(self, session: str, record: SessionRecord) -> None:
+        """Have a session kept for a while, so that it can be resumed."""
+        if self.node.options.resume_ttl_s:
+            data = msgspec.json.encode(record)
+            self.node.spawn(self.node.broker.save_session(session, data, self.node.options.resume_ttl_s))
+
+    async def take(self, session: str) -> SessionRecord:
+        """Take what a lost connection of the same user was.  Raises CommandError and BrokerError."""
         kept = await self.node.broker.take_session(session)
         if kept is None:
-            return None
+            raise CommandError("unauthorized", "the session is not known any more: subscribe again")
         record = msgspec.json.decode(kept, type=SessionRecord)
         if record.user != self.user:
+            self.put_back(session, record)
             raise CommandError("permission_denied", "the session belongs to another user")
-        self.session = session
         return record
-
-    __slots__ = (
-        "_log",
-        "_misuses",
-        "_pending",
-        "_task",
-        "channels",
-        "client",
-        "codec",
-        "connection",
-        "node",
-        "session",
-        "subscribing",
-        "user",
-    )
-
-
-__all__ = ["Session", "SessionRecord", "Since"]

@@ -17,6 +17,9 @@ class Connection(Protocol):
     closed: bool
     """Nothing that is sent now will leave any more."""
 
+    blocked: bool
+    """The peer does not read: what is sent now is queued.  `Handler.on_writable` tells when that is over."""
+
     @property
     def remote(self) -> str:
         """The peer's address as `host:port`, or the empty string for a Unix socket."""
@@ -52,7 +55,7 @@ class Handler(Protocol):
         """Send what could not be sent: the socket was blocked and is no longer."""
 
     def on_close(self, code: int, reason: str) -> None:
-        """The connection is over, or will be after a close frame.  Called once; 1006 without a close frame."""
+        """The connection is over, or will be after a close frame.  Called once; 1006: without such a frame."""
 
 
 class HandlerFactory(Protocol):

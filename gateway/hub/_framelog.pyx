@@ -1,7 +1,7 @@
 """Frames back to back in a circular buffer: the memory of a broadcast ring.
 
-Positions are absolute byte counts, so that a reader is one number; they start in the middle of
-nowhere, so that older frames can be put in front.  It knows neither who reads nor what
+Positions are absolute byte counts, so that a reader is one number; they, and the numbers of the
+entries, start in the middle of nowhere, so that older frames can be put in front.  It knows neither who reads nor what
 the frames mean, beyond the offset of the publication that each of them carries.  What
 always holds: `entries` describe exactly the bytes between `tail` and `head`, frame by
 frame; the log covers every publication after `covered` up to `newest`.
@@ -34,7 +34,7 @@ cdef class FrameLog:
     """A log of frames that holds at most `bound` bytes; see `_ring.Ring` for its use."""
 
     def __cinit__(self):
-        self.tail = self.head = ORIGIN
+        self.tail = self.head = self.first_entry = self.end_entry = ORIGIN
 
     def __dealloc__(self):
         free(self.data)

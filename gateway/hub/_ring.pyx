@@ -324,7 +324,7 @@ cdef class Ring(FrameLog):
         cursor.gapped = True
         cursor.position = target
         if cursor.holes is not None:
-            cursor.holes = [hole for hole in cursor.holes if <uint64_t>hole[0] >= target] or None
+            cursor.holes = [(max(low, target), high) for low, high in cursor.holes if high > target] or None
         return 0
 
     # -- sending ----------------------------------------------------------------------

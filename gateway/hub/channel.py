@@ -57,13 +57,18 @@ class Channel:
         self._stats = stats
 
     def attach(self, client: str, sink: Sink, codec: Codec) -> Cursor:
-        """Subscribe a client: it gets what is published from now on."""
+        """Subscribe a client: it gets what is published from now on.  Raises ValueError when it is already."""
+        if client in self.cursors:
+            raise ValueError("a client has one cursor in a channel")
+        cursor = self.cursors[client] = self.ring(codec).attach(sink, (self.name, client))
+        return cursor
+
+    def ring(self, codec: Codec) -> Ring:
+        """Return the ring of an encoding, which keeps what is published from now on at the latest."""
         ring = self.rings.get(codec)
         if ring is None:
             ring = self.rings[codec] = self._make_ring(codec)
-        cursor = ring.attach(sink, (self.name, client))
-        self.cursors[client] = cursor
-        return cursor
+        return ring
 
     def _make_ring(self, codec: Codec) -> Ring:
         def encode_gap(cursor: Cursor) -> tuple[int, bytes]:
@@ -129,13 +134,17 @@ class Channel:
 
     def _jump(self, epoch: str, offset: int) -> None:
         """Go on at `offset` after publications that never reached this node; say so to everybody."""
+        before = max(offset - 1, 0)
+        renewed = epoch != self.position.epoch
+        first = 1 if renewed else self.position.offset + 1
+        # How much of the old count was lost nobody knows: from 0 to 0 where nothing of the new one was.
+        lost = (first, before) if first <= before else (0, 0)
+        gap = Gap(channel=self.name, from_=lost[0], to=lost[1], epoch=epoch if renewed else "", reason="lost")
         for codec, ring in self.rings.items():
-            first = self.position.offset + 1 if epoch == self.position.epoch else 1
-            gap = Gap(channel=self.name, from_=first, to=offset - 1, reason="lost")
-            if ring.cursor_count and offset > first:
+            if ring.cursor_count:
                 ring.append(codec.opcode, codec.encode(gap))
-            ring.rebase(offset - 1)
-        self.position = Position(epoch, offset - 1)
+            ring.rebase(before)
+        self.position = Position(epoch, before)
 
     def deliver_presence(self, member: Member, *, joined: bool, now: float) -> None:
         """Tell every subscriber that a member came or went."""

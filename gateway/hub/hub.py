@@ -27,7 +27,7 @@ class Hub:
         self._flusher = Flusher(call_soon)
         self._clock = clock
         self._channels: dict[str, Channel] = {}
-        self._sweep: Iterator[str] = iter(())
+        self._round: Iterator[str] = iter(())  # names that this round of sweep() has still to visit
 
     def get(self, name: str) -> Channel | None:
         """Return a channel that is open here, or None."""
@@ -43,9 +43,10 @@ class Hub:
         return channel
 
     def close(self, name: str) -> None:
-        """Forget a channel without subscribers."""
-        channel = self._channels.pop(name)
-        assert not channel.cursors
+        """Forget an open channel.  Raises ValueError when it has subscribers."""
+        if self._channels[name].cursors:
+            raise ValueError("the channel has subscribers")
+        del self._channels[name]
 
     def channels(self) -> Iterator[Channel]:
         """Iterate over the open channels; none may be opened or closed meanwhile."""
@@ -67,10 +68,10 @@ class Hub:
         now = self._clock()
         forgettable: list[str] = []
         for _ in range(min(most, len(self._channels))):
-            name = next(self._sweep, None)
+            name = next(self._round, None)
             if name is None:
-                self._sweep = iter(list(self._channels))
-                break
+                self._round = iter(list(self._channels))
+                name = next(self._round)
             channel = self._channels.get(name)
             if channel is not None and channel.tidy(now):
                 forgettable.append(name)

@@ -2,25 +2,34 @@
 
 The records know nothing of who carries them out.  `id` is 0 when the client wants
 no answer; `MalformedCommand` stands for one that could not be understood, so that it
-is answered in its place among its neighbours.
+is answered in its place among its neighbours.  What always holds: a number in a record is one
+that every encoding and every client can give back (JavaScript counts exactly up to 2**53 - 1).
 """
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
+
+MAX_NUMBER: Final = 2**53 - 1
+MAX_KEY_CHARS: Final = 200
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+"""A number that is not negative and that every client can hold."""
 
 
 class Since(msgspec.Struct, frozen=True, gc=False):
     """The position up to which a client has everything of a channel."""
 
     epoch: str
-    offset: int
+    offset: Count
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     """Base of all commands.  `id`: a positive integer if the command is to be answered, else 0."""
 
-    id: int = 0
+    id: Count = 0
 
 
 class Connect(Command, kw_only=True, frozen=True):
@@ -49,8 +58,8 @@ class Publish(Command, kw_only=True, frozen=True):
 
     channel: str
     data: msgspec.Raw = msgspec.Raw()
-    data64: str = ""
-    key: str = ""
+    data64: str | None = None
+    key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
 
 
 class Presence(Command, kw_only=True, frozen=True):
@@ -63,8 +72,8 @@ class History(Command, kw_only=True, frozen=True):
     """Ask for the newest publications below the offset `before` (0: of all)."""
 
     channel: str
-    limit: int = 50
-    before: int = 0
+    limit: Count = 50
+    before: Count = 0
 
 
 class Ping(Command, frozen=True):

@@ -82,11 +82,15 @@ class Leave(Event, frozen=True, kw_only=True):
 
 
 class Gap(Event, frozen=True, kw_only=True):
-    """Messages were dropped: those from offset `from` to `to`, or ones without offsets."""
+    """Messages were dropped: those from offset `from` to `to`, or ones without offsets.
+
+    `epoch` is there when the channel's count begins anew: it is the new one, and what follows counts in it.
+    """
 
     channel: str
     from_: int = msgspec.field(default=0, name="from")
     to: int = 0
+    epoch: str = ""
     reason: str
 
 

@@ -14,12 +14,13 @@ import msgspec
 import orjson
 
 from ..errors import CommandError
-from .commands import AnyCommand, Command, MalformedCommand
+from .commands import AnyCommand, Command, Count, MalformedCommand
 from .events import Event, From, Join, Leave, Message
 from .publication import Member, Publication
 
 MAX_DEPTH: Final = 64
 _TEXT: Final = 1
+_MOST_CHARS_TOLD: Final = 200
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -29,7 +30,7 @@ _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class _Identified(msgspec.Struct):
-    id: int = 0
+    id: Count = 0
 
 
 _identified = msgspec.json.Decoder(_Identified)
@@ -79,19 +80,10 @@ class JsonCodec:
         try:
             decoded = _commands.decode(payload)
         except _UNREADABLE:
-            return self._decode_one_by_one(payload, most)
-        if not isinstance(decoded, list):
-            return (decoded,)
-        return decoded if len(decoded) <= most else (_too_many(most),)
-
-    def _decode_one_by_one(self, payload: bytes, most: int) -> Sequence[Command]:
-        if payload.lstrip()[:1] != b"[":
-            return (_decode_one(payload),)
-        try:
-            parts = _raw_list.decode(payload)
-        except _UNREADABLE:
-            return (MalformedCommand(message="the message is not valid JSON"),)
-        return [_decode_one(bytes(part)) for part in parts] if len(parts) <= most else (_too_many(most),)
+            return _decode_one_by_one(payload, most)
+        if isinstance(decoded, list):
+            return _refuse_number(len(decoded), most) or decoded
+        return (decoded,)
 
     def encode(self, event: Event) -> bytes:
         """Return an event as JSON text."""
@@ -126,19 +118,39 @@ def raw_info(member: Member) -> msgspec.Raw | None:
     return msgspec.Raw(member.info) if member.info else None
 
 
+def _decode_one_by_one(payload: bytes, most: int) -> Sequence[Command]:
+    """Decode commands of which at least one is wrong; the others are as good as before."""
+    if payload.lstrip()[:1] != b"[":
+        return (_decode_one(payload),)
+    try:
+        parts = _raw_list.decode(payload)
+    except _UNREADABLE:
+        return (MalformedCommand(message="the message is not valid JSON"),)
+    return _refuse_number(len(parts), most) or [_decode_one(bytes(part)) for part in parts]
+
+
+def _refuse_number(number: int, most: int) -> Sequence[Command]:
+    """Return what stands for a list of `number` commands if there may not be so many; else nothing."""
+    if 0 < number <= most:
+        return ()
+    return (MalformedCommand(message=f"a list holds 1 to {most} commands"),)
+
+
 def _decode_one(payload: bytes) -> Command:
     """Decode one command that may be wrong; keep its id, so that it can be answered."""
     try:
         return _one_command.decode(payload)
     except msgspec.ValidationError as problem:
-        try:
-            number = _identified.decode(payload).id
-        except _UNREADABLE:
-            number = 0
-        return MalformedCommand(id=max(number, 0), message=f"the command is not understood: {problem}")
+        # It tells what was expected where, and at most quotes what this very client sent.
+        what = str(problem)[:_MOST_CHARS_TOLD]
+        return MalformedCommand(id=_id_of(payload), message=f"the command is not understood: {what}")
     except _UNREADABLE:
         return MalformedCommand(message="the message is not valid JSON")
 
 
-def _too_many(most: int) -> MalformedCommand:
-    return MalformedCommand(message=f"a message holds at most {most} commands")
+def _id_of(payload: bytes) -> int:
+    """Return the id of a command that is wrong elsewhere; 0 when the id is what is wrong, or absent."""
+    try:
+        return _identified.decode(payload).id
+    except _UNREADABLE:
+        return 0

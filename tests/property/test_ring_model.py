@@ -266,7 +266,8 @@ class RingMachine(RuleBasedStateMachine):
 
     def unblock(self, client: Client) -> None:
         client.room = client.most = UNBOUNDED
-        client.sink.blocked = client.sink.absorbs = False
+        client.sink.blocked = False
+        client.sink.absorbs = client.sink.fd < 0  # a transport without a socket gets rid of it all
         self.flusher.catch_up(client.sink)
 
     @precondition(lambda self: self.clients)

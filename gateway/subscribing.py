@@ -1,0 +1,145 @@
+"""Subscribing a client: to one channel, or to all that a lost session had.
+
+It knows sessions and the node, but no sockets.  How it works: everything that must be waited for
+(interest at the broker, missed publications from its history) is waited for first; then in
+one go, so that nothing comes between, the client is attached, answered, and sent what it missed.
+What always holds: the answer precedes the missed messages, and these precede new ones; a
+client that goes while it subscribes leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import BrokerError, CommandError
+from .hub.channel import Channel
+from .message.events import Event, Resumed
+from .message.publication import Position, Publication
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class _Ready(NamedTuple):
+    """A channel that can be attached to at once."""
+
+    here: Channel
+    since: Position | None
+    missed: list[Publication]  # read from history, because the ring does not reach back to `since`
+
+
+async def subscribe(
+    session: Session,
+    wanted: Mapping[str, Position | None],
+    answer: Callable[[list[Resumed]], Event | None] = lambda subscriptions: None,
+) -> None:
+    """Subscribe a client to channels, to each from its position on, or to none of them.
+
+    `answer` is called once it is subscribed; what it returns is sent before the missed messages.
+    Raises CommandError when it is subscribed to one of them already or has too many, and BrokerError;
+    `answer` was not called then.
+    """
+    _check_room(session, wanted)
+    turn = object()  # a service may end a subscription that is being made: it removes this
+    session.subscribing.update(dict.fromkeys(wanted, turn))
+    try:
+        ready = await _prepare(session, wanted)
+        if session.connection.closed:
+            return
+        ready = [r for r in ready if session.subscribing.get(r.here.name) is turn]
+        if len(ready) < len(wanted) == 1:
+            raise CommandError("permission_denied", "the app service ended the subscription")
+        _attach_all(session, ready, answer)
+    finally:
+        for name in wanted:
+            if session.subscribing.get(name) is turn:
+                del session.subscribing[name]
+    for here, _, _ in ready:
+        await _join(session, here.name)
+
+
+def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None:
+    if any(name in session.channels or name in session.subscribing for name in wanted):
+        raise CommandError("already_subscribed", "this connection is subscribed to the channel already")
+    most = session.node.options.max_channels
+    if len(session.channels) + len(session.subscribing) + len(wanted) > most:
+        raise CommandError("limit_exceeded", f"at most {most} channels a connection")
+
+
+async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> list[_Ready]:
+    """Open the channels and read what was missed.  When this returns, all of them are open."""
+    node = session.node
+    while True:
+        ready = []
+        for name, since in wanted.items():
+            here = await node.open_channel(name)
+            missed = await _read_missed(session, here, since) if since is not None else []
+            ready.append(_Ready(here, since, missed))
+        # One that fell idle while others were waited for may have been closed: begin again.
+        if session.connection.closed or all(node.hub.get(r.here.name) is r.here for r in ready):
+            return ready
+
+
+async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication]:
+    """Return what must be read from the broker's history because the ring does not reach back to `since`."""
+    ring = here.ring(session.codec)  # from now on it keeps what is published while history is read
+    if since.epoch != here.position.epoch or ring.covered <= since.offset:
+        return []
+    page = await session.node.history_since(here.name, since)
+    return page.publications if page.complete else []
+
+
+def _attach_all(
+    session: Session, ready: list[_Ready], answer: Callable[[list[Resumed]], Event | None]
+) -> None:
+    """Subscribe, answer, and send what was missed: all in one go, so that nothing comes between."""
+    subscriptions: list[Resumed] = []
+    directly: list[tuple[str, Publication]] = []
+    for here, since, missed in ready:
+        here.attach(session.client, session.sink, session.codec)
+        session.channels.add(here.name)
+        recovered = None
+        if since is not None:
+            recovered, publications = _resume(session, here, since, missed)
+            directly += [(here.name, publication) for publication in publications]
+        subscriptions.append(Resumed(here.name, here.position.epoch, here.position.offset, recovered))
+    event = answer(subscriptions)
+    if event is not None:
+        session.send(event)
+    for name, publication in directly:
+        session.connection.send(session.codec.opcode, session.codec.encode_publication(name, publication))
+
+
+def _resume(
+    session: Session, here: Channel, since: Position, missed: list[Publication]
+) -> tuple[bool, list[Publication]]:
+    """Set a subscriber back to `since`; tell whether all it missed will come.
+
+    The second part of the result is what does not fit into the ring and must be sent from here.
+    """
+    if since.epoch != here.position.epoch:
+        return False, []
+    start, directly = since, []
+    if missed and not here.backfill(session.codec, missed):
+        covered = here.ring(session.codec).covered
+        directly = [publication for publication in missed if publication.offset <= covered]
+        start = Position(since.epoch, directly[-1].offset)
+    if not here.resume(session.client, start):
+        return False, []
+    return True, directly
+
+
+async def _join(session: Session, channel: str) -> None:
+    """Enter the client in the channel's presence.  It was answered already: nothing is raised."""
+    options = session.node.options.namespace(channel).broker
+    if not options.presence or channel.startswith("@"):
+        return
+    try:
+        await session.node.broker.join(channel, session.member, options)
+    except BrokerError:
+        # Subscribed and not present would be neither one nor the other.
+        await session.end_subscription(channel, "unavailable")
+        return
+    if channel not in session.channels:  # it left while it joined
+        session.node.spawn(session.node.broker.leave(channel, session.client, options))

@@ -1,0 +1,110 @@
+"""Fixtures of the security tests.
+
+    launch      starts a gateway as a `Target`; its log is looked through when the test is over
+    shared      one `Target` for the whole session, for what needs no options of its own and measures no memory
+    bystander   `bystander(target)`: a context in which a bystander must notice nothing
+
+Tests marked `soak` are the same attacks at full size; they are left out unless `-m soak` asks for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from tests.security.bystander import Bystander
+from tests.security.target import Target
+from tests.support.process import StartGateway, start_gateway
+
+LATENCY_S = 1.0
+"""No message of a bystander may take longer: far above what shared machines do, far below any time limit."""
+
+
+class Launch(Protocol):
+    """Start a gateway with these flags; `key` is an API key that it shall ask for."""
+
+    def __call__(self, *flags: str, key: str = "") -> Target: ...
+
+
+Watch = Callable[[Target], contextlib.AbstractContextManager[Bystander]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "soak: an attack at full size: pytest -m soak tests/security")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave `soak` out unless it is asked for."""
+    if "soak" in config.getoption("-m"):
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
+@pytest.fixture
+def launch(gateway_process: StartGateway) -> Iterator[Launch]:
+    targets: list[Target] = []
+
+    def start(*flags: str, key: str = "") -> Target:
+        env = {"RINGGATE_API_KEYS": key} if key else {}
+        targets.append(Target(gateway_process(*flags, env=env), key))
+        return targets[-1]
+
+    yield start
+    for target in targets:
+        target.process.stop()
+        target.check_log()
+
+
+@pytest.fixture(scope="session")
+def _session_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    log_path = tmp_path_factory.mktemp("security") / "gateway.log"
+    target = Target(start_gateway("--echo", "--log-level", "debug", log_path=log_path))
+    yield target
+    status = target.process.stop()
+    target.check_log()
+    assert status == 0
+
+
+@pytest.fixture(scope="session")
+def _session_target_without_echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    log_path = tmp_path_factory.mktemp("security") / "gateway.log"
+    target = Target(start_gateway(log_path=log_path))
+    yield target
+    status = target.process.stop()
+    target.check_log()
+    assert status == 0
+
+
+@pytest.fixture
+def shared(_session_target: Target) -> Iterator[Target]:
+    yield _session_target
+    _session_target.check_log()
+
+
+@pytest.fixture
+def bystander() -> Watch:
+    @contextlib.contextmanager
+    def watch(target: Target) -> Iterator[Bystander]:
+        person = Bystander(target.port)
+        try:
+            yield person
+            seen = person.seen()
+            assert seen.messages > 1
+            assert seen.longest_s < LATENCY_S, seen
+        finally:
+            person.stop()
+
+    return watch
+
+
+def events_of(data: bytes) -> list[dict[str, object]]:
+    """Return the JSON lines of a log."""
+    return [json.loads(line) for line in data.splitlines() if line.startswith(b"{")]
