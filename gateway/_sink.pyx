@@ -9,11 +9,27 @@ hub (an owner that must detach its cursors does so in a later turn of the loop).
 `ScriptedSink` is a sink for tests, driven from Python.
 """
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
 
 cdef extern from "<sys/socket.h>" nogil:
+    cdef struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+
     ssize c_send "send"(int fd, const void* data, size_t n, int flags)
+    ssize c_sendmsg "sendmsg"(int fd, const msghdr* message, int flags)
     int MSG_NOSIGNAL
     int MSG_DONTWAIT
+
+
+cdef ssize send_now(int fd, const char* data, size_t n) noexcept nogil:
+    cdef ssize taken
+    while True:
+        taken = c_send(fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if taken >= 0:
+            return taken
+        if errno != EINTR:
+            return 0 if errno == EAGAIN else -1
 
 
 cdef class Sink:
@@ -24,16 +40,20 @@ cdef class Sink:
         self.cursors = []
 
     cdef ssize offer(self, const char* data, size_t n) noexcept:
+        return send_now(self.fd, data, n)
+
+    cdef ssize offer_pieces(self, iovec* pieces, int count) noexcept:
+        cdef msghdr message
         cdef ssize taken
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = pieces
+        message.msg_iovlen = count
         while True:
-            taken = c_send(self.fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT)
+            taken = c_sendmsg(self.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
             if taken >= 0:
                 return taken
-            if errno == EINTR:
-                continue
-            if errno == EAGAIN:
-                return 0
-            return -1
+            if errno != EINTR:
+                return 0 if errno == EAGAIN else -1
 
     cdef int hand_over(self, const char* data, size_t n) except -1:
         raise NotImplementedError
@@ -85,6 +105,14 @@ cdef class ScriptedSink(Sink):
         except BaseException:
             return -1
         return taken
+
+    cdef ssize offer_pieces(self, iovec* pieces, int count) noexcept:
+        cdef int i
+        try:
+            data = b"".join([(<const char*>pieces[i].iov_base)[:pieces[i].iov_len] for i in range(count)])
+        except BaseException:
+            return -1
+        return self.offer(<const char*>data, len(data))
 
     cdef int hand_over(self, const char* data, size_t n) except -1:
         self.received += data[:n]

@@ -91,10 +91,13 @@ class Gateway:
             raise UsageError("the gateway was started before")
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as sockets:
-            edge_socket = sockets.enter_context(_listen("server.listen", self.config.server.listen))
-            api_socket = sockets.enter_context(_listen("server.api_listen", self.config.server.api_listen))
-            self._edge_address = _bound(edge_socket, self.config.server.listen)
-            self._api_address = _bound(api_socket, self.config.server.api_listen)
+            options = self.config.server
+            edge_socket = sockets.enter_context(_listen("server.listen", options.listen, options.backlog))
+            api_socket = sockets.enter_context(
+                _listen("server.api_listen", options.api_listen, options.backlog)
+            )
+            self._edge_address = _bound(edge_socket, options.listen)
+            self._api_address = _bound(api_socket, options.api_listen)
             self._node = Node(
                 broker=_make_broker(loop),
                 options=_node_options(self.config),
@@ -267,8 +270,8 @@ def _namespace(options: NamespaceOptions) -> Namespace:
     )
 
 
-def _listen(key: str, address: Address) -> socket.socket:
-    """Return a bound socket.  Raises ConfigError naming the key when the address cannot be had."""
+def _listen(key: str, address: Address, backlog: int) -> socket.socket:
+    """Return a listening socket.  Raises ConfigError naming the key when the address cannot be had."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -276,6 +279,8 @@ def _listen(key: str, address: Address) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind((address.host, address.port))
+        # At once: two sockets may be bound to one port as long as neither listens.
+        sock.listen(backlog)
         sock.setblocking(False)
     except OSError as problem:
         sock.close()

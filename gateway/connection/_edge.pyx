@@ -151,6 +151,7 @@ cdef class Connection(Sink, BufferedProtocol):
                 self.remote = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
             if transport.get_extra_info("ssl_object") is None:
                 self.fd = transport.get_extra_info("socket").fileno()
+                self.direct = True
             edge.stats.accepted += 1
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout

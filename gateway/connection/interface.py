@@ -17,9 +17,6 @@ class Connection(Protocol):
     closed: bool
     """Nothing that is sent now will leave any more."""
 
-    blocked: bool
-    """The peer does not read: what is sent now is queued.  `Handler.on_writable` tells when that is over."""
-
     @property
     def remote(self) -> str:
         """The peer's address as `host:port`, or the empty string for a Unix socket."""
@@ -55,7 +52,7 @@ class Handler(Protocol):
         """Send what could not be sent: the socket was blocked and is no longer."""
 
     def on_close(self, code: int, reason: str) -> None:
-        """The connection is over, or will be after a close frame.  Called once; 1006: without such a frame."""
+        """The connection is over, or will be after a close frame.  Called once; 1006: without a frame."""
 
 
 class HandlerFactory(Protocol):

@@ -5,6 +5,14 @@ from gateway._sink cimport Sink, ssize
 from gateway.hub._framelog cimport FrameLog
 
 
+cdef struct Offer:                  # one send
+    void* cursor
+    const char* data
+    uint64_t n
+    ssize taken
+    int fd
+
+
 cdef class HubStats:                # counters of all rings of one hub; never reset
     cdef readonly uint64_t frames_appended, bytes_appended
     cdef readonly uint64_t frames_delivered, bytes_sent, sends
@@ -17,6 +25,7 @@ cdef class Flusher:
     cdef object call_soon
     cdef list dirty
     cdef bint scheduled
+    cdef uint64_t sends_per_turn
 
     cdef int mark(self, Ring ring) except -1
 
@@ -42,10 +51,12 @@ cdef class Ring(FrameLog):
     cdef void** cursors             # borrowed; a cursor is kept alive by its sink
     cdef readonly Py_ssize_t cursor_count
     cdef Py_ssize_t cursors_capacity
-    cdef uint64_t flushed           # every cursor that could move stands here or later
-    cdef uint64_t fresh             # frames appended since
+    cdef Py_ssize_t next_cursor     # where the pass that is under way goes on; 0 when none is
+    cdef uint64_t pass_head         # the head when it began
     cdef uint64_t floor             # no open cursor stands below
     cdef bint dirty
+    # frames between the last two positions between which a cursor moved: most move alike
+    cdef uint64_t counted_from, counted_to, counted
     cdef int policy
     cdef HubStats stats
     cdef Flusher flusher
@@ -58,9 +69,11 @@ cdef class Ring(FrameLog):
     cdef int apply_policy(self, uint64_t n) except -1
     cdef int leave_behind(self, Cursor cursor, uint64_t target) except -1
     # sending
-    cdef int flush(self) except -1
+    cdef uint64_t flush(self, uint64_t limit, bint together) except? 0
+    cdef int send_offers(self, Offer* offers, int count) except -1
     cdef int drain(self, Cursor cursor) except -1
     cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1
     cdef int hand_over(self, Cursor cursor, uint64_t end) except -1
+    cdef void move(self, Cursor cursor, uint64_t position) noexcept
     cdef int send_gap(self, Cursor cursor) except -1
     cdef uint64_t next_stop(self, Cursor cursor) except? 0

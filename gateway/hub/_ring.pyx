@@ -18,7 +18,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 
 from gateway._encode cimport write_header
-from gateway._sink cimport Sink, ssize
+from gateway._sink cimport Sink, iovec, send_now, ssize
 from gateway.hub._framelog cimport FrameLog
 
 cdef enum:
@@ -28,6 +28,10 @@ cdef enum:
     LEAST_BOUND = 1024
     HEADER_BYTES = 10           # of a frame without a mask, at most
     HAND_OVER_BYTES = 65536     # at a time, to a sink that has no socket of its own
+    OFFERS = 64                 # sends in a row without the GIL
+    PIECES = 64                 # of one sendmsg
+
+cdef uint64_t NO_LIMIT = <uint64_t>-1
 
 POLICIES = {"disconnect": DISCONNECT, "skip": SKIP, "latest": LATEST}
 
@@ -37,13 +41,15 @@ cdef class HubStats:
 
 
 cdef class Flusher:
-    """Runs every dirty ring's flush once per turn of the loop.
+    """Runs the flushes of dirty rings, once per turn of the loop.
 
-    `call_soon(callback)` is the loop's own.
+    `call_soon(callback)` is the loop's own.  After `sends_per_turn` sends others on the loop have
+    their turn, and the rest waits for the next one.
     """
 
-    def __init__(self, call_soon):
+    def __init__(self, call_soon, *, uint64_t sends_per_turn=1024):
         self.call_soon = call_soon
+        self.sends_per_turn = sends_per_turn
         self.dirty = []
 
     cdef int mark(self, Ring ring) except -1:
@@ -56,12 +62,17 @@ cdef class Flusher:
         return 0
 
     def run(self):
-        """Flush all dirty rings, in the order in which they became dirty."""
+        """Flush the dirty rings, in the order in which they became dirty, as far as one turn goes."""
         cdef Ring ring
+        cdef uint64_t left = self.sends_per_turn
         rings, self.dirty = self.dirty, []
         self.scheduled = False
         for ring in rings:
-            ring.flush()
+            ring.dirty = False
+            if left:
+                left -= ring.flush(left, len(rings) > 1)
+            else:
+                self.mark(ring)
 
     @staticmethod
     def catch_up(Sink sink not None):
@@ -119,7 +130,7 @@ cdef class Ring(FrameLog):
     """
 
     def __cinit__(self):
-        self.flushed = self.floor = self.head
+        self.floor = self.head
 
     def __init__(self, *, bound_bytes, retain_bytes, policy, newest, Flusher flusher not None,
                  HubStats stats not None, encode_gap):
@@ -168,6 +179,8 @@ cdef class Ring(FrameLog):
         self.cursor_count -= 1
         last = <Cursor>self.cursors[self.cursor_count]
         self.cursors[cursor.index] = <void*>last
+        if cursor.index < self.next_cursor <= last.index:
+            self.pass_head = 0                      # it moved to where this pass has been already
         last.index = cursor.index
         cursor.ring = None
         cursor.sink.cursors.remove(cursor)
@@ -188,6 +201,7 @@ cdef class Ring(FrameLog):
         if offset < self.covered or offset > self.newest:
             return False
         cursor.position = self.first_after(offset)
+        self.counted_from = self.counted_to = 0     # places before the tail may have been written anew
         cursor.holes = None
         if cursor.position != self.head:
             self.floor = min(self.floor, cursor.position)
@@ -213,14 +227,12 @@ cdef class Ring(FrameLog):
             return
         self.make_room(n)
         self.write(header, header_bytes, payload, offset)
-        self.fresh += 1
         self.stats.frames_appended += 1
         self.stats.bytes_appended += n
         if self.cursor_count:
             self.flusher.mark(self)
         else:
-            self.flushed = self.floor = self.head
-            self.fresh = 0
+            self.floor = self.head
 
     def tidy(self, bint idle):
         """Give memory back: all of it when `idle`, else some of what a burst left behind.
@@ -283,7 +295,8 @@ cdef class Ring(FrameLog):
         cdef uint64_t keep_from, target
         cdef Py_ssize_t i
         cdef Cursor cursor
-        self.flush()
+        self.next_cursor = 0
+        self.flush(NO_LIMIT, False)
         self.find_floor()
         keep_from = self.frame_start(self.head + n - self.capacity)
         if self.floor < keep_from:
@@ -329,39 +342,62 @@ cdef class Ring(FrameLog):
 
     # -- sending ----------------------------------------------------------------------
 
-    cdef int flush(self) except -1:
-        """Offer every cursor that can move all that it has not had, in one send each."""
-        cdef uint64_t start = self.flushed, n = self.head - start, fresh = self.fresh
-        cdef uint64_t at = start & (self.capacity - 1), served = 0
-        cdef ssize taken
-        cdef Py_ssize_t i
+    cdef uint64_t flush(self, uint64_t limit, bint together) except? 0:
+        """Offer the cursors all that they have not had, in one send each; return how many it took.
+
+        Ends after `limit` sends and goes on there in the next turn.  With `together`, what other
+        rings have for the same sink leaves in the same send.
+        """
+        cdef Offer[OFFERS] offers
+        cdef int count = 0
+        cdef uint64_t sends = 0, at
         cdef Cursor cursor
         cdef Sink sink
-        cdef bint whole = self.tail <= start and n != 0 and at + n <= self.capacity
-        self.dirty = False
-        self.flushed = self.head
-        self.fresh = 0
-        for i in range(self.cursor_count):
-            cursor = <Cursor>self.cursors[i]
-            if cursor.position == self.head:
-                continue
+        if self.next_cursor == 0:
+            self.pass_head = self.head
+        while self.next_cursor < self.cursor_count and sends < limit:
+            cursor = <Cursor>self.cursors[self.next_cursor]
+            self.next_cursor += 1
             sink = cursor.sink
-            if sink.blocked or sink.closed:
+            if cursor.position == self.head or sink.blocked or sink.closed:
                 continue
-            if not (whole and cursor.position == start and sink.fd >= 0) or (
-                    cursor.gapped or sink.corked or cursor.holes is not None):
+            sends += 1
+            at = cursor.position & (self.capacity - 1)
+            if together and len(sink.cursors) > 1:
+                send_together(sink)
+            elif (not sink.direct or sink.corked or cursor.gapped or cursor.holes is not None
+                    or at + (self.head - cursor.position) > self.capacity):
                 self.drain(cursor)
-                continue
-            taken = sink.offer(self.data + at, n)
-            if taken == <ssize>n:
-                cursor.position = self.head
-                served += 1
             else:
-                self.advance(cursor, taken, n)
+                offers[count].cursor = <void*>cursor
+                offers[count].fd = sink.fd
+                offers[count].data = self.data + at
+                offers[count].n = self.head - cursor.position
+                count += 1
+                if count == OFFERS:
+                    self.send_offers(offers, count)
+                    count = 0
+        self.send_offers(offers, count)
+        if self.next_cursor < self.cursor_count:
+            self.flusher.mark(self)
+        else:
+            self.next_cursor = 0
+            if self.pass_head != self.head:
+                self.flusher.mark(self)
+        return sends
+
+    cdef int send_offers(self, Offer* offers, int count) except -1:
+        """Send to so many sockets in a row without the GIL, straight from this ring's memory."""
+        cdef int i
+        cdef Cursor cursor
+        with nogil:
+            for i in range(count):
+                offers[i].taken = send_now(offers[i].fd, offers[i].data, offers[i].n)
+        for i in range(count):
+            cursor = <Cursor>offers[i].cursor
+            self.advance(cursor, offers[i].taken, offers[i].n)
+            if cursor.position != self.head:
                 self.drain(cursor)
-        self.stats.sends += served
-        self.stats.bytes_sent += served * n
-        self.stats.frames_delivered += served * fresh
         return 0
 
     cdef int drain(self, Cursor cursor) except -1:
@@ -388,15 +424,11 @@ cdef class Ring(FrameLog):
 
     cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1:
         """Move a cursor past what its sink took; finish a frame that was taken in part."""
-        cdef uint64_t index
         self.stats.sends += 1
         if taken < 0:
             cursor.sink.broken()
             return 0
-        index = self.index_at(cursor.position)
-        cursor.position += taken
-        self.stats.bytes_sent += taken
-        self.stats.frames_delivered += self.index_at(cursor.position) - index
+        self.move(cursor, cursor.position + taken)
         if <uint64_t>taken < offered:
             self.stats.blocks += 1
             self.hand_over(cursor, self.end_of(self.find(cursor.position)))
@@ -406,14 +438,21 @@ cdef class Ring(FrameLog):
         """Queue what lies between a cursor and `end`, the end of a frame, behind its socket."""
         cdef uint64_t at = cursor.position & (self.capacity - 1)
         cdef uint64_t n = end - cursor.position, first = min(n, self.capacity - at)
-        cdef uint64_t index = self.index_at(cursor.position)
-        cursor.position = end
-        self.stats.bytes_sent += n
-        self.stats.frames_delivered += self.index_at(end) - index
+        self.move(cursor, end)
         cursor.sink.hand_over(self.data + at, first)
         if n > first:
             cursor.sink.hand_over(self.data, n - first)
         return 0
+
+    cdef void move(self, Cursor cursor, uint64_t position) noexcept:
+        """Set a cursor's place after bytes were sent, and count them and the frames they were."""
+        if cursor.position != self.counted_from or position != self.counted_to:
+            self.counted_from = cursor.position
+            self.counted_to = position
+            self.counted = self.index_at(position) - self.index_at(cursor.position)
+        self.stats.bytes_sent += position - cursor.position
+        self.stats.frames_delivered += self.counted
+        cursor.position = position
 
     cdef int send_gap(self, Cursor cursor) except -1:
         """Tell a subscriber what it lost, before anything that follows."""
@@ -445,3 +484,46 @@ cdef class Ring(FrameLog):
                 cursor.holes = None
             return cursor.position
         return start
+
+
+cdef int send_together(Sink sink) except -1:
+    """Send what all rings have for one sink, in one system call where they are few pieces."""
+    cdef iovec[PIECES] pieces
+    cdef void* owners[PIECES]
+    cdef int count = 0, i
+    cdef uint64_t at, n
+    cdef ssize taken, mine
+    cdef Cursor cursor
+    cdef Ring ring
+    if sink.corked:
+        sink.uncork()
+    for cursor in sink.cursors:
+        ring = cursor.ring
+        n = ring.head - cursor.position
+        if n == 0:
+            continue
+        if sink.blocked or sink.closed:
+            return 0
+        at = cursor.position & (ring.capacity - 1)
+        if (sink.fd < 0 or cursor.gapped or cursor.holes is not None
+                or at + n > ring.capacity or count == PIECES):
+            ring.drain(cursor)
+            continue
+        pieces[count].iov_base = ring.data + at
+        pieces[count].iov_len = n
+        owners[count] = <void*>cursor
+        count += 1
+    if count == 0 or sink.blocked or sink.closed:
+        return 0
+    taken = sink.offer_pieces(pieces, count)
+    if taken < 0:
+        return sink.broken()
+    for i in range(count):
+        cursor = <Cursor>owners[i]
+        mine = min(taken, <ssize>pieces[i].iov_len)
+        taken -= mine
+        if mine or i == 0:
+            cursor.ring.advance(cursor, mine, pieces[i].iov_len)
+        if cursor.position != cursor.ring.head:
+            cursor.ring.drain(cursor)
+    return 0

@@ -57,7 +57,7 @@ class Channel:
         self._stats = stats
 
     def attach(self, client: str, sink: Sink, codec: Codec) -> Cursor:
-        """Subscribe a client: it gets what is published from now on.  Raises ValueError when it is already."""
+        """Subscribe a client: it gets what is published from now on.  Raises ValueError if it is one."""
         if client in self.cursors:
             raise ValueError("a client has one cursor in a channel")
         cursor = self.cursors[client] = self.ring(codec).attach(sink, (self.name, client))

@@ -94,11 +94,12 @@ class RingMachine(RuleBasedStateMachine):
     @initialize(
         policies=st.tuples(*[st.sampled_from(["disconnect", "skip", "latest"])] * 2),
         retain=st.sampled_from([0, 300, 1024]),
+        sends_per_turn=st.sampled_from([1, 2, 3, 1024]),
     )
-    def begin(self, policies: tuple[str, str], retain: int) -> None:
+    def begin(self, policies: tuple[str, str], retain: int, sends_per_turn: int) -> None:
         self.calls: list[object] = []
         self.stats = HubStats()
-        self.flusher = Flusher(self.calls.append)
+        self.flusher = Flusher(self.calls.append, sends_per_turn=sends_per_turn)
         self.clients: list[Client] = []
         self.rings = [self.make_ring(name, policy, retain) for name, policy in zip((b"a", b"b"), policies, strict=True)]
         self.dropped = dict.fromkeys(("disconnect", "skip", "latest"), 0)
@@ -241,6 +242,9 @@ class RingMachine(RuleBasedStateMachine):
         for call in calls:
             call()  # type: ignore[operator]
         self.compare()
+        if not self.calls:
+            for _, one in self.listening():
+                assert one.cursor.sink.blocked or one.cursor.sink.closed or not one.lag(), "a subscriber was forgotten"
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), room=st.integers(0, 900))
@@ -335,7 +339,9 @@ class RingMachine(RuleBasedStateMachine):
         for client in self.clients:
             if not client.sink.closed:
                 self.unblock(client)
-        self.turn()
+        self.compare()
+        while self.calls:
+            self.turn()
         for listed, one in self.listening():
             if not one.cursor.sink.closed:
                 assert one.lag() == 0

@@ -8,6 +8,7 @@ measures until it reads a line from stdin, prints what it saw as JSON, and so on
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -37,7 +38,8 @@ class Pair:
     def __init__(self, port: int) -> None:
         self._publisher = Client(port)
         self._subscriber = Client(port)
-        answer = self._subscriber.ask("subscribe", channel="bystanders")
+        self._channel = f"bystanders-{os.getpid()}"
+        answer = self._subscriber.ask("subscribe", channel=self._channel)
         assert answer["type"] == "reply", answer
         self._number = 0
 
@@ -45,7 +47,7 @@ class Pair:
         """Publish one number; return the seconds until it was heard.  Raises AssertionError, OSError."""
         self._number += 1
         started = time.perf_counter()
-        self._publisher.command("publish", id=self._number, channel="bystanders", data=self._number)
+        self._publisher.command("publish", id=self._number, channel=self._channel, data=self._number)
         heard = self._subscriber.event("message")
         took = time.perf_counter() - started
         assert heard["data"] == heard["offset"] == self._number, heard
@@ -80,6 +82,9 @@ class Bystander:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def wait_until_ready(self) -> None:
+        """Return once messages are exchanged."""
         assert self._read() == "ready\n"
 
     def seen(self) -> Seen:
@@ -92,7 +97,11 @@ class Bystander:
     def stop(self) -> None:
         """End it."""
         self._pipe(self._process.stdin).close()
-        self._process.wait(15)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._pipe(self._process.stdout).close()
 
     def _read(self) -> str:

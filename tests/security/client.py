@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -66,7 +66,11 @@ def connect(port: int, *, timeout_s: float = 10.0, receive_buffer: int = 0) -> s
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     else:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.connect(("127.0.0.1", port))
+    try:
+        sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 
@@ -219,27 +223,32 @@ class Client:
         self._data += piece
 
 
-def crowd(port: int, size: int, *, batch: int = 250) -> Iterator[socket.socket]:
-    """Connect `size` sockets, a batch at a time, so that the kernel's queue of the gateway never overflows."""
-    for start in range(0, size, batch):
-        socks = [connect(port) for _ in range(min(batch, size - start))]
-        yield from socks
+def upgraded_crowd(
+    port: int,
+    size: int,
+    path: str = "/ws",
+    *,
+    headers: Mapping[str, str] | None = None,
+    receive_buffer: int = 0,
+    batch: int = 250,
+) -> list[socket.socket]:
+    """Return `size` sockets that were answered 101; what else came with the answer is dropped.
 
-
-def upgraded_crowd(port: int, size: int, path: str = "/ws", *, batch: int = 250, **options: Any) -> list[socket.socket]:
-    """Return `size` sockets that were answered 101; what else came with the answer is dropped."""
-    crowd_: list[socket.socket] = []
+    They connect a batch at a time, so that the kernel's queue of the gateway never overflows.
+    """
+    crowd: list[socket.socket] = []
+    request = upgrade(path, headers, f"127.0.0.1:{port}")
     for start in range(0, size, batch):
-        socks = [connect(port, **options) for _ in range(min(batch, size - start))]
+        socks = [connect(port, receive_buffer=receive_buffer) for _ in range(min(batch, size - start))]
         for sock in socks:
-            sock.sendall(upgrade(path, {}, f"127.0.0.1:{port}"))
+            sock.sendall(request)
         for sock in socks:
             assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
-        crowd_ += socks
-    return crowd_
+        crowd += socks
+    return crowd
 
 
-def wait_for(condition: Any, what: str, *, timeout_s: float = 10.0, every_s: float = 0.05) -> None:
+def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = 10.0, every_s: float = 0.05) -> None:
     """Wait until `condition()` holds.  Raises AssertionError naming `what` when it does not in time."""
     give_up = time.monotonic() + timeout_s
     while not condition():

@@ -10,7 +10,6 @@ Tests marked `soak` are the same attacks at full size; they are left out unless 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -95,6 +94,7 @@ def bystander() -> Watch:
     def watch(target: Target) -> Iterator[Bystander]:
         person = Bystander(target.port)
         try:
+            person.wait_until_ready()
             yield person
             seen = person.seen()
             assert seen.messages > 1
@@ -103,8 +103,3 @@ def bystander() -> Watch:
             person.stop()
 
     return watch
-
-
-def events_of(data: bytes) -> list[dict[str, object]]:
-    """Return the JSON lines of a log."""
-    return [json.loads(line) for line in data.splitlines() if line.startswith(b"{")]

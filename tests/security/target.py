@@ -111,9 +111,20 @@ class Target:
 
     def memory(self) -> int:
         """Bytes of anonymous memory that are resident: heap and stacks, no files."""
+        return self._status("RssAnon")
+
+    def peak_memory(self) -> int:
+        """The most bytes that were resident since its peak was reset, less the files that are."""
+        return self._status("VmHWM") - self._status("RssFile") - self._status("RssShmem")
+
+    def virtual_memory(self) -> int:
+        """Bytes of memory that were asked for, used or not."""
+        return self._status("VmData")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"RssAnon:\s+(\d+) kB", status)
-        assert found
+        found = re.search(rf"{name}:\s+(\d+) kB", status)
+        assert found, name
         return int(found[1]) * 1024
 
     def descriptors(self) -> int:

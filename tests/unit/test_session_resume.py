@@ -1,0 +1,324 @@
+"""Subscribing from a position on, and resuming a lost session."""
+
+from __future__ import annotations
+
+
+import pytest
+
+from gateway.errors import BrokerUnavailableError
+from tests.support.sessions import Client, Event, World, world
+from tests.support.simulated import settle
+
+
+def offsets(events: list[Event]) -> list[int]:
+    return [e["offset"] for e in events if e["type"] == "message"]
+
+
+def since(reply: Event, offset: int | None = None) -> Event:
+    return {"epoch": reply["epoch"], "offset": reply["offset"] if offset is None else offset}
+
+
+async def five_published(w: World, *, keep_ring: bool) -> Event:
+    """Publish five messages to `news`; return a position before them."""
+    first = w.connect()
+    reply = await first.subscribe("news")
+    await w.publish("news", 1, 2, 3, 4, 5)
+    await settle()
+    if keep_ring:
+        w.connect().say({"type": "subscribe", "channel": "news"})
+        await settle()
+    first.lose()
+    if not keep_ring:
+        await w.sweep()
+        await w.broker.flow()
+        assert len(w.node.hub) == 0
+    return since(reply)
+
+
+@pytest.mark.parametrize("keep_ring", [True, False], ids=["ring has it", "history has it"])
+@pytest.mark.parametrize("had", range(6))
+async def test_subscribe_since_gets_exactly_what_it_missed_after_the_reply(keep_ring: bool, had: int) -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=keep_ring)
+        w.broker.calls.clear()
+        client = w.connect()
+        heard = await client.ask(
+            {"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "offset": had}}
+        )
+        assert heard[0] == {
+            "type": "reply", "id": 1, "channel": "news", "epoch": start["epoch"], "offset": 5, "recovered": True,
+        }  # fmt: skip
+        assert offsets(heard) == list(range(had + 1, 6))
+        assert len(heard) == 1 + 5 - had
+        assert ("history" in w.broker.calls) == (not keep_ring and had < 5), "the ring spares the history"
+        await w.publish("news", 6)
+        await settle()
+        assert offsets(client.heard()) == [6]
+
+
+@pytest.mark.parametrize("keep_ring", [True, False])
+@pytest.mark.parametrize(
+    "position", [{"epoch": "other", "offset": 3}, {"epoch": "", "offset": 0}, {"offset": 6}]
+)
+async def test_subscribe_since_a_place_that_never_was_is_not_recovered(
+    keep_ring: bool, position: Event
+) -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=keep_ring)
+        client = w.connect()
+        heard = await client.ask(
+            {"type": "subscribe", "id": 1, "channel": "news", "since": {**start, **position}}
+        )
+        assert [e["type"] for e in heard] == ["reply"]
+        assert heard[0]["recovered"] is False
+        assert (heard[0]["epoch"], heard[0]["offset"]) == (start["epoch"], 5)
+        await w.publish("news", 6)
+        await settle()
+        assert offsets(client.heard()) == [6]
+
+
+@pytest.mark.parametrize("keep_ring", [True, False])
+async def test_subscribe_since_what_history_has_lost_is_never_recovered_in_part(keep_ring: bool) -> None:
+    async with world() as w:
+        first = w.connect()
+        start = since(await first.subscribe("tiny:x"))
+        for number in range(150):  # more than history's 100 and the ring's kilobyte
+            await w.publish("tiny:x", number)
+        await settle()
+        if not keep_ring:
+            first.lose()
+            await w.sweep()
+        client = w.connect()
+        heard = await client.ask({"type": "subscribe", "id": 1, "channel": "tiny:x", "since": start})
+        assert [(e["type"], e["recovered"]) for e in heard] == [("reply", False)]
+        (reply,) = heard
+        heard = await w.connect().ask(
+            {"type": "subscribe", "id": 1, "channel": "tiny:x", "since": since(reply, 50)}
+        )
+        assert heard[0]["recovered"] is True
+        assert offsets(heard) == list(range(51, 151)), "all that history has, though no ring can hold it"
+
+
+async def test_subscribe_since_in_a_channel_without_history_tells_the_truth() -> None:
+    async with world() as w:
+        first = w.connect()
+        start = since(await first.subscribe("plain:x"))
+        await w.publish("plain:x", 1)
+        heard = await w.connect().ask({"type": "subscribe", "id": 1, "channel": "plain:x", "since": start})
+        assert [(e["type"], e["recovered"]) for e in heard] == [("reply", False)]
+        heard = await w.connect().ask(
+            {"type": "subscribe", "id": 1, "channel": "plain:x", "since": since(heard[0])}
+        )
+        assert [(e["type"], e["recovered"]) for e in heard] == [("reply", True)]
+
+
+async def test_messages_published_while_history_is_read_follow_what_was_missed() -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=False)
+        client = w.connect()
+        w.broker.slow = True
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": start})
+        await settle()
+        await w.broker.execute()
+        w.broker.reply()
+        await settle()
+        assert w.broker.methods_sent == ["history"]
+        await w.broker.execute()  # history was read up to 5, and now there is more
+        w.broker.slow = False
+        await w.publish("news", 6, 7)
+        await w.broker.flow()
+        heard = client.heard()
+        assert heard[0]["recovered"] is True
+        assert heard[0]["offset"] == 7
+        assert offsets(heard) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_publications_between_brokers_answer_and_opening_are_neither_lost_nor_twice() -> None:
+    async with world() as w:
+        client = w.connect()
+        w.broker.slow = True
+        client.say({"type": "subscribe", "id": 1, "channel": "news"})
+        await settle()
+        await w.broker.execute()  # the broker relays from now on, and its answer is on its way
+        w.broker.slow = False
+        late = w.publish("news", 1, 2)
+        await late
+        await w.broker.flow()
+        heard = client.heard()
+        assert heard[0]["offset"] == 2, "the reply tells where it stands"
+        await w.publish("news", 3)
+        await settle()
+        assert offsets(client.heard()) == [3]
+
+
+# -- connect with a session ---------------------------------------------------------------------
+
+
+async def lost_session(w: World, user: str, *channels: str) -> tuple[str, dict[str, Event]]:
+    """Return the session of a lost connection and its positions."""
+    client = w.connect(user)
+    positions = {name: since(await client.subscribe(name)) for name in channels}
+    client.lose()
+    await settle()
+    return client.session.session, positions
+
+
+async def resume(client: Client, session: str, positions: dict[str, Event]) -> list[Event]:
+    return await client.ask({"type": "connect", "id": 3, "session": session, "since": positions})
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_connect_resumes_every_channel_and_its_reply_comes_first(slow: bool) -> None:
+    async with world() as w:
+        session, positions = await lost_session(w, "alice", "news", "chat:1", "plain:1")
+        await w.publish("news", "n1", "n2")
+        await w.publish("chat:1", "c1")
+        client = w.connect("alice")
+        w.broker.slow = slow
+        heard = await resume(client, session, positions)
+        await w.broker.flow()
+        heard += client.heard()
+        reply = heard[0]
+        assert (reply["type"], reply["id"], reply["session"]) == ("reply", 3, session)
+        assert {s["channel"]: (s["offset"], s["recovered"]) for s in reply["subscriptions"]} == {
+            "news": (2, True),
+            "chat:1": (1, True),
+            "plain:1": (0, True),
+        }
+        messages = [(e["channel"], e["data"]) for e in heard if e["type"] == "message"]
+        assert sorted(messages) == [("chat:1", "c1"), ("news", "n1"), ("news", "n2")]
+        assert client.session.channels == {"news", "chat:1", "plain:1", "@alice"}
+        assert client.session.session == session
+        client.lose()
+        w.broker.slow = False
+        await w.broker.flow()
+        again = await resume(w.connect("alice"), session, {})
+        assert [s["channel"] for s in again[0]["subscriptions"]] == ["chat:1", "news", "plain:1"]
+        assert all("recovered" not in s for s in again[0]["subscriptions"])
+
+
+async def test_connect_without_session_or_with_its_own_is_answered_and_does_nothing() -> None:
+    async with world() as w:
+        client = w.connect()
+        for command in (
+            {"type": "connect", "id": 1},
+            {"type": "connect", "id": 1, "session": client.session.session},
+        ):
+            assert await client.ask(command) == [
+                {"type": "reply", "id": 1, "session": client.session.session, "subscriptions": []}
+            ]
+
+
+async def test_session_of_another_user_is_refused_and_left_to_its_owner() -> None:
+    async with world() as w:
+        session, positions = await lost_session(w, "alice", "news")
+        for thief in (w.connect("bob"), w.connect()):
+            heard = await resume(thief, session, positions)
+            assert [e.get("code") for e in heard] == ["permission_denied"]
+            assert "news" not in thief.session.channels
+        assert (await resume(w.connect("alice"), session, positions))[0]["type"] == "reply"
+
+
+async def test_session_is_resumed_once_and_not_after_its_time() -> None:
+    async with world(resume_ttl_s=10.0) as w:
+        session, positions = await lost_session(w, "", "news")
+        assert (await resume(w.connect(), session, positions))[0]["type"] == "reply"
+        assert (await resume(w.connect(), session, positions))[0]["code"] == "unauthorized"
+        session, positions = await lost_session(w, "", "news")
+        w.time.advance(10.0)
+        assert (await resume(w.connect(), session, positions))[0]["code"] == "unauthorized"
+
+
+async def test_no_session_is_kept_where_resuming_is_off() -> None:
+    async with world(resume_ttl_s=0.0) as w:
+        await lost_session(w, "", "news")
+        assert w.broker.stats()["sessions"] == 0
+
+
+@pytest.mark.parametrize(("code", "kept"), [(1000, 1), (1006, 1), (4000, 0), (4099, 0), (4100, 1), (4200, 1)])
+async def test_whether_a_session_is_kept_depends_on_the_close_code(code: int, kept: int) -> None:
+    async with world() as w:
+        client = w.connect()
+        client.connection.close(code, "")
+        assert w.broker.stats()["sessions"] == kept
+
+
+@pytest.mark.parametrize("call", ["subscribe", "history"])
+async def test_resume_that_failed_can_be_tried_again_in_full(call: str) -> None:
+    async with world() as w:
+        session, positions = await lost_session(w, "alice", "news", "other")
+        await w.publish("news", 1)
+        await w.sweep()
+        w.broker.faults[call] = BrokerUnavailableError("down")
+        client = w.connect()
+        client.lose()
+        client = _connected_despite(w, call)
+        heard = await resume(client, session, positions)
+        assert [e.get("code") for e in heard] == ["unavailable"]
+        assert client.session.channels <= {"@alice"}
+        assert client.session.session != session
+        w.broker.faults.clear()
+        heard = await resume(client, session, positions)
+        assert heard[0]["type"] == "reply"
+        assert [s["recovered"] for s in heard[0]["subscriptions"]] == [True, True]
+        assert offsets(heard) == [1]
+
+
+def _connected_despite(w: World, call: str) -> Client:
+    fault = w.broker.faults.pop(call)
+    client = w.connect("alice")
+    w.broker.faults[call] = fault
+    return client
+
+
+async def test_connection_lost_while_it_resumes_leaves_the_session_for_the_next() -> None:
+    async with world() as w:
+        session, positions = await lost_session(w, "alice", "news")
+        await w.sweep()
+        client = w.connect("alice")
+        w.broker.slow = True
+        client.say({"type": "connect", "id": 1, "session": session, "since": positions})
+        await settle()
+        await w.broker.execute()
+        w.broker.reply()
+        await settle()
+        assert w.broker.methods_sent == ["subscribe"]
+        client.lose()
+        w.broker.slow = False
+        await w.broker.flow()
+        heard = await resume(w.connect("alice"), session, positions)
+        assert [s["channel"] for s in heard[0]["subscriptions"]] == ["news"]
+
+
+async def test_resuming_more_channels_than_allowed_is_refused() -> None:
+    async with world(max_channels=3) as w:
+        session, positions = await lost_session(w, "", "a", "b", "c")
+        client = w.connect()
+        await client.subscribe("d")
+        heard = await resume(client, session, positions)
+        assert [e.get("code") for e in heard] == ["limit_exceeded"]
+        assert client.session.channels == {"d"}
+
+
+async def test_channel_that_falls_idle_while_others_are_opened_is_opened_again() -> None:
+    async with world() as w:
+        session, positions = await lost_session(w, "", "a", "b")
+        await w.sweep()
+        await w.broker.flow()
+        client = w.connect()
+        w.broker.slow = True
+        client.say({"type": "connect", "id": 1, "session": session, "since": positions})
+        await settle()
+        await w.broker.execute()
+        w.broker.reply()
+        await settle()
+        assert w.node.hub.get("a") is not None
+        await w.sweep(15)  # nobody is subscribed to it yet
+        assert w.node.hub.get("a") is None
+        w.broker.slow = False
+        await w.broker.flow()
+        (reply,) = client.heard()
+        assert [s["recovered"] for s in reply["subscriptions"]] == [True, True]
+        await w.publish("a", 1)
+        await settle()
+        assert offsets(client.heard()) == [1]
