@@ -32,6 +32,7 @@ from .connection._edge import Edge, EdgeStats
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
+from .descriptors import connections_that_fit
 from .errors import ConfigError, UsageError
 from .http.app import build_app
 from .http.gateway_view import HttpOptions
@@ -221,8 +222,12 @@ def _make_http(
 
 def _edge_options(config: Config) -> EdgeOptions:
     w = config.websocket
+    wanted = config.server.max_connections
+    fitting = connections_that_fit(wanted)
+    if fitting < wanted:
+        _log.warning("max_connections is %d: the descriptor limit (ulimit -n) allows no more", fitting)
     return EdgeOptions(
-        max_connections=config.server.max_connections,
+        max_connections=fitting,
         max_message_bytes=w.max_message_bytes,
         max_fragments=w.max_fragments,
         handshake_timeout=w.handshake_timeout,

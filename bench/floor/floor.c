@@ -201,7 +201,7 @@ static long take_frame(struct connection *c, const char *data, size_t n)
         return -1;
     if (n < head + 4 + payload)
         return 0;
-    if (opcode != PONG && (!fanout || c->publisher))
+    if (fanout ? c->publisher && opcode < CLOSE : opcode != PONG)
         write_frame(opcode == PING ? PONG : opcode, data + head + 4, payload, p + head);
     return head + 4 + payload;
 }

@@ -26,6 +26,7 @@ cdef class Edge:                    # what the connections of one loop share
     cdef readonly set connections
     cdef object routes, factories, log
     cdef object timer
+    cdef dict deflaters             # by window bits: they keep no context, and serve everybody
     cdef readonly bint draining
     # one read buffer for all, and one place where the answers of one read are gathered
     cdef object read_view
@@ -38,6 +39,7 @@ cdef class Edge:                    # what the connections of one loop share
     cdef unsigned int max_missed_pings
     cdef Py_ssize_t max_connections
 
+    cdef object deflater(self, object parameters)
     cdef char* reserve(self, size_t n) except NULL
 
 

@@ -19,7 +19,7 @@ import logging
 from asyncio import BufferedProtocol
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
@@ -42,6 +42,7 @@ cdef enum:
 
     OUT_BYTES = 65536           # gathered answers leave at this size at the latest
     OUT_KEPT_BYTES = 1 << 20    # memory for them is given back above this
+    REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
     HEADER_BYTES = 10           # of a frame without a mask, at most
 
 cdef int NO_STATUS = closecodes.NO_STATUS
@@ -74,6 +75,7 @@ cdef class Edge:
         self.options = options
         self.stats = stats
         self.connections = set()
+        self.deflaters = {}
         self.wheel = TimerWheel(now=loop.time())
         self.log = logging.getLogger("gateway.edge")
         self.read_buffer = bytearray(options.read_buffer_bytes)
@@ -113,6 +115,22 @@ cdef class Edge:
         for connection in list(self.connections):
             connection.abort()
         self.timer.cancel()
+
+    cdef object deflater(self, object parameters):
+        """Return what compresses for a connection: one for all that keep no context, else one of its own."""
+        bits = parameters.server_max_window_bits
+        takeover = not parameters.server_no_context_takeover
+        deflater = None if takeover else self.deflaters.get(bits)
+        if deflater is None:
+            deflater = Deflater(
+                window_bits=bits,
+                takeover=takeover,
+                level=self.options.compression_level,
+                mem_level=self.options.compression_memory,
+            )
+            if not takeover:
+                self.deflaters[bits] = deflater
+        return deflater
 
     cdef char* reserve(self, size_t n) except NULL:
         """Return where `n` more bytes of gathered answers can be written."""
@@ -156,7 +174,10 @@ cdef class Connection(Sink, BufferedProtocol):
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout
             self.schedule(self.deadline)
-            if edge.draining or len(edge.connections) > edge.max_connections:
+            if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
+                edge.stats.count(edge.stats.refusals, "flood")
+                self.abort()
+            elif edge.draining or len(edge.connections) > edge.max_connections:
                 self.refuse(unavailable())
         except Exception:
             self.fail("connection_made")
@@ -303,14 +324,10 @@ cdef class Connection(Sink, BufferedProtocol):
         inflater = None
         if parameters is not None:
             inflater = Inflater(
-                window_bits=parameters.client_max_window_bits, takeover=not parameters.client_no_context_takeover
+                window_bits=parameters.client_max_window_bits,
+                takeover=not parameters.client_no_context_takeover,
             )
-            self.deflater = Deflater(
-                window_bits=parameters.server_max_window_bits,
-                takeover=not parameters.server_no_context_takeover,
-                level=edge.options.compression_level,
-                mem_level=edge.options.compression_memory,
-            )
+            self.deflater = edge.deflater(parameters)
         self.decoder = Decoder(
             max_message_bytes=edge.options.max_message_bytes,
             max_fragments=edge.options.max_fragments,

@@ -1,9 +1,9 @@
 """Frames back to back in a circular buffer: the memory of a broadcast ring.
 
 Positions are absolute byte counts, so that a reader is one number; they, and the numbers of the
-entries, start in the middle of nowhere, so that older frames can be put in front.  It knows neither who reads nor what
-the frames mean, beyond the offset of the publication that each of them carries.  What
-always holds: `entries` describe exactly the bytes between `tail` and `head`, frame by
+entries, start in the middle of nowhere, so that older frames can be put in front.  It knows
+neither who reads nor what the frames mean, beyond the offset of the publication that each
+of them carries.  What always holds: `entries` describe exactly the bytes between `tail` and `head`, frame by
 frame; the log covers every publication after `covered` up to `newest`.
 """
 from libc.stdint cimport uint64_t
@@ -212,7 +212,8 @@ cdef class FrameLog:
         """Give half of the memory back where an eighth of it would do."""
         if self.head - self.tail <= self.capacity // 8 and self.capacity > LEAST_CAPACITY:
             self.resize(self.capacity // 2)
-        if self.end_entry - self.first_entry <= self.entries_capacity // 8 and self.entries_capacity > LEAST_ENTRIES:
+        if (self.end_entry - self.first_entry <= self.entries_capacity // 8
+                and self.entries_capacity > LEAST_ENTRIES):
             self.resize_entries(self.entries_capacity // 2)
         return 0
 

@@ -62,17 +62,25 @@ cdef class Flusher:
         return 0
 
     def run(self):
-        """Flush the dirty rings, in the order in which they became dirty, as far as one turn goes."""
+        """Flush the dirty rings, in the order in which they became dirty, as far as one turn goes.
+
+        A ring that is not finished goes to the end of the line.
+        """
         cdef Ring ring
         cdef uint64_t left = self.sends_per_turn
-        rings, self.dirty = self.dirty, []
-        self.scheduled = False
+        cdef Py_ssize_t served = 0
+        cdef list rings = self.dirty
+        self.dirty = []
         for ring in rings:
+            if left == 0:
+                break
+            served += 1
             ring.dirty = False
-            if left:
-                left -= ring.flush(left, len(rings) > 1)
-            else:
-                self.mark(ring)
+            left -= ring.flush(left, len(rings) > 1)
+        self.dirty = rings[served:] + self.dirty
+        self.scheduled = bool(self.dirty)
+        if self.scheduled:
+            self.call_soon(self.run)
 
     @staticmethod
     def catch_up(Sink sink not None):
@@ -110,7 +118,6 @@ cdef class Cursor:
             self.holes[-1] = (self.holes[-1][0], ring.head)
         else:
             self.holes.append((start, ring.head))
-
 
     cdef bint excludes(self, uint64_t start):
         """Tell whether the frame at `start` is one that this subscriber must not get."""

@@ -75,6 +75,7 @@ class Bystander:
     """The process, seen from the test.  `seen()` fails when the bystander was harmed."""
 
     def __init__(self, port: int) -> None:
+        self.messages = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.security.bystander", str(port)],
             cwd=ROOT,
@@ -92,7 +93,9 @@ class Bystander:
         stdin = self._pipe(self._process.stdin)
         stdin.write("\n")
         stdin.flush()
-        return Seen(**json.loads(self._read()))
+        seen = Seen(**json.loads(self._read()))
+        self.messages += seen.messages
+        return seen
 
     def stop(self) -> None:
         """End it."""

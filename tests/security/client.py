@@ -172,6 +172,9 @@ class Client:
         """Return the next event of one of `kinds` (any when none is given); skip the others."""
         while True:
             found = self.frame()
+            if found.opcode == PING:
+                self.send(frame(PONG, found.payload))
+                continue
             assert found.opcode == TEXT, found
             event: dict[str, Any] = json.loads(found.payload)
             if not kinds or event["type"] in kinds:

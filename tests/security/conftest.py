@@ -10,7 +10,9 @@ Tests marked `soak` are the same attacks at full size; they are left out unless 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -24,9 +26,12 @@ LATENCY_S = 1.0
 
 
 class Launch(Protocol):
-    """Start a gateway with these flags; `key` is an API key that it shall ask for."""
+    """Start a gateway with these flags; `key` is an API key that it shall ask for.
 
-    def __call__(self, *flags: str, key: str = "") -> Target: ...
+    An `impatient` one has a broker that forgets channels after a second (see `impatient.py`).
+    """
+
+    def __call__(self, *flags: str, key: str = "", impatient: bool = False) -> Target: ...
 
 
 Watch = Callable[[Target], contextlib.AbstractContextManager[Bystander]]
@@ -48,18 +53,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def launch(gateway_process: StartGateway) -> Iterator[Launch]:
+def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
     targets: list[Target] = []
 
-    def start(*flags: str, key: str = "") -> Target:
+    def start(*flags: str, key: str = "", impatient: bool = False) -> Target:
         env = {"RINGGATE_API_KEYS": key} if key else {}
-        targets.append(Target(gateway_process(*flags, env=env), key))
+        if impatient:
+            process = start_gateway(*flags, log_path=tmp_path / "impatient.log", env=env, python=_impatient(tmp_path))
+        else:
+            process = gateway_process(*flags, env=env)
+        targets.append(Target(process, key))
         return targets[-1]
 
     yield start
     for target in targets:
-        target.process.stop()
+        assert target.process.stop() == 0
         target.check_log()
+
+
+def _impatient(folder: Path) -> str:
+    """Return a command that stands for `python` in `python -m gateway serve ...`."""
+    command = folder / "impatient"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.security.impatient "$@"\n')
+    command.chmod(0o755)
+    return str(command)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +114,7 @@ def bystander() -> Watch:
             person.wait_until_ready()
             yield person
             seen = person.seen()
-            assert seen.messages > 1
+            assert person.messages > 1
             assert seen.longest_s < LATENCY_S, seen
         finally:
             person.stop()

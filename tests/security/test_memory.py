@@ -94,7 +94,7 @@ def test_inflate_bombs_are_1009_and_memory_grows_by_no_more_than_a_few_messages(
                 assert client.closed_with() == 1009
 
 
-@pytest.mark.parametrize(("flags", "most"), [((), 24 * KIB), (("--websocket-compression-takeover",), 56 * KIB)])
+@pytest.mark.parametrize(("flags", "most"), [((), 40 * KIB), (("--websocket-compression-takeover",), 52 * KIB)])
 def test_a_connection_with_compression_costs_what_its_window_says(
     launch: Launch, flags: tuple[str, ...], most: int
 ) -> None:

@@ -18,6 +18,7 @@ first appear; times are compared as numbers.  Everything else has to be as it is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -87,14 +88,13 @@ class Replay:
             self.compare(json.loads(what), json.loads(heard))
 
     async def _expect_close(self, client: ClientConnection, code: int) -> None:
-        try:
+        heard: object = None
+        with contextlib.suppress(ConnectionClosed):
             async with asyncio.timeout(WAIT_S):
                 heard = await client.recv()
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None
-            assert closed.rcvd.code == code
-            return
-        raise AssertionError(f"a message came before the close frame: {heard!r}")
+        assert heard is None, f"a message came before the close frame: {heard!r}"
+        await client.wait_closed()
+        assert client.close_code == code
 
     def _actual(self, text: str) -> str:
         for written, real in self.known.items():

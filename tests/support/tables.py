@@ -16,18 +16,17 @@ PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 def error_codes() -> str:
     """Return the table of error codes."""
-    rows = ["| code | HTTP status | retry | meaning |", "|---|---|---|---|"]
-    for row in ERROR_CODES.values():
-        rows.append(f"| `{row.code}` | {row.http_status} | {'yes' if row.retry else 'no'} | {row.meaning} |")
-    return "\n".join(rows)
+    rows = (
+        f"| `{row.code}` | {row.http_status} | {'yes' if row.retry else 'no'} | {row.meaning} |"
+        for row in ERROR_CODES.values()
+    )
+    return "\n".join(("| code | HTTP status | retry | meaning |", "|---|---|---|---|", *rows))
 
 
 def close_codes() -> str:
     """Return the table of close codes."""
-    rows = ["| code | name | when |", "|---|---|---|"]
-    for row in CLOSE_CODES.values():
-        rows.append(f"| {row.code} | `{row.name}` | {row.meaning} |")
-    return "\n".join(rows)
+    rows = (f"| {row.code} | `{row.name}` | {row.meaning} |" for row in CLOSE_CODES.values())
+    return "\n".join(("| code | name | when |", "|---|---|---|", *rows))
 
 
 TABLES = {"error codes": error_codes, "close codes": close_codes}
@@ -44,8 +43,9 @@ def between(document: str, name: str) -> str:
 def updated(document: str) -> str:
     """Return the document with every table as the code has it."""
     for name, table in TABLES.items():
-        marks = re.compile(f"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
-        document = marks.sub(lambda m, text=table(): f"{m[1]}{text}\n{m[2]}", document)
+        before, _, rest = document.partition(f"<!-- {name}: begin -->\n")
+        _, mark, after = rest.partition(f"<!-- {name}: end -->")
+        document = f"{before}<!-- {name}: begin -->\n{table()}\n{mark}{after}"
     return document
 
 

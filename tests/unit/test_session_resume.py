@@ -104,6 +104,8 @@ async def test_subscribe_since_in_a_channel_without_history_tells_the_truth() ->
         first = w.connect()
         start = since(await first.subscribe("plain:x"))
         await w.publish("plain:x", 1)
+        await settle()
+        await w.sweep(2)
         heard = await w.connect().ask({"type": "subscribe", "id": 1, "channel": "plain:x", "since": start})
         assert [(e["type"], e["recovered"]) for e in heard] == [("reply", False)]
         heard = await w.connect().ask(
@@ -308,9 +310,10 @@ async def test_channel_that_falls_idle_while_others_are_opened_is_opened_again()
         client = w.connect()
         w.broker.slow = True
         client.say({"type": "connect", "id": 1, "session": session, "since": positions})
-        await settle()
-        await w.broker.execute()
-        w.broker.reply()
+        for _ in ("take_session", "subscribe"):
+            await settle()
+            await w.broker.execute()
+            w.broker.reply()
         await settle()
         assert w.node.hub.get("a") is not None
         await w.sweep(15)  # nobody is subscribed to it yet

@@ -1,0 +1,233 @@
+"""Too many: channels, connections, connections gone at once.  What comes back is memory, descriptors and gauges."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from tests.security.client import CLOSE, TEXT, Client, answer_to, connect, reset, upgrade, upgraded_crowd, wait_for
+from tests.security.conftest import Launch, Watch
+from tests.security.target import Target
+from tests.support.frames import frame
+
+MIB = 1 << 20
+FORGETFUL = (
+    *("--session-resume-ttl", "1s", "--namespace", "default.ring_idle=1s"),
+    *("--namespace", "default.history_ttl=1s"),
+)
+
+
+def names_of(number: int) -> str:
+    return f"flood:{number:x}:" + "n" * 20
+
+
+def commands(kind: str, names: Iterable[str], **fields: object) -> bytes:
+    return frame(TEXT, json.dumps([{"type": kind, "channel": name, **fields} for name in names]).encode())
+
+
+def through(client: Client) -> None:
+    """Wait until everything that the client sent is done."""
+    assert client.ask("ping", id=1 << 40)["type"] == "reply"
+
+
+# -- channels -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names", [100_000, pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+)
+def test_a_flood_of_channel_names_leaves_nothing_behind(launch: Launch, bystander: Watch, names: int) -> None:
+    target = launch(*FORGETFUL, impatient=True)
+    clients = 4
+    with bystander(target), contextlib.ExitStack() as stack:
+        flooders = [stack.enter_context(target.client()) for _ in range(clients)]
+        _flood(flooders, range(4000))  # what Python and libc keep for good is there after this
+        _wait_until_forgotten(target)
+        before, samples = target.memory(), len(target.metrics())
+        _flood(flooders, range(4000, 4000 + names))
+        wide_open = target.metrics()
+        _wait_until_forgotten(target)
+        after = target.memory()
+        print(f"{names} names: {(after - before) / MIB:.1f} MiB left; broker had {wide_open['ringgate_broker_channels']}")
+        assert after - before < 16 * MIB
+        assert len(target.metrics()) - samples < 20
+        assert b"flood" not in target.http("GET", "/metrics")[1]
+
+
+def _flood(clients: list[Client], numbers: range) -> None:
+    step = 50
+    for index, start in enumerate(range(numbers.start, numbers.stop, step)):
+        client = clients[index % len(clients)]
+        names = [names_of(number) for number in range(start, min(start + step, numbers.stop))]
+        client.send(commands("subscribe", names))
+        client.send(commands("unsubscribe", names))
+        if index % 40 < len(clients):
+            through(client)
+    for client in clients:
+        through(client)
+
+
+def _wait_until_forgotten(target: Target) -> None:
+    def forgotten() -> bool:
+        now = target.metrics()
+        return now["ringgate_channels"] <= 2 and now["ringgate_broker_channels"] <= 2
+
+    wait_for(forgotten, "all channels are forgotten", timeout_s=30, every_s=0.2)
+
+
+def test_more_channels_than_a_connection_may_have_are_limit_exceeded(shared: Target, bystander: Watch) -> None:
+    with bystander(shared), shared.client() as client:
+        for number in range(1, 257):
+            client.command("subscribe", id=number, channel=f"bounded-{number}")
+        for number in range(1, 257):
+            assert client.answer(number)["type"] == "reply"
+        for number in range(257, 300):
+            event = client.ask("subscribe", id=number, channel=f"bounded-{number}")
+            assert (event["code"], event["retry"]) == ("limit_exceeded", False)
+        client.ask("unsubscribe", id=300, channel="bounded-1")
+        assert client.ask("subscribe", id=301, channel="bounded-300")["type"] == "reply"
+
+
+def test_more_bytes_than_a_publication_may_have_are_limit_exceeded(shared: Target) -> None:
+    with shared.client() as client:
+        event = client.ask("publish", channel="c", data="x" * 33_000)
+        assert event["code"] == "limit_exceeded"
+        status, body = shared.http("POST", "/api/publish", {"channel": "c", "data": "x" * 33_000})
+        assert (status, json.loads(body)["error"]["code"]) == (413, "limit_exceeded")
+
+
+def test_publications_to_names_without_end_are_forgotten_when_their_history_is(
+    launch: Launch, bystander: Watch
+) -> None:
+    target = launch(*FORGETFUL, impatient=True)
+    with bystander(target), target.client() as client:
+        for round_ in range(3):
+            for start in range(0, 20_000, 100):
+                names = [names_of(round_ * 20_000 + number) for number in range(start, start + 100)]
+                client.send(commands("publish", names, data=1))
+            through(client)
+            _wait_until_forgotten(target)
+            if round_ == 0:
+                before = target.memory()
+        assert target.memory() - before < 8 * MIB
+
+
+# -- connections --------------------------------------------------------------------------------
+
+
+def test_a_full_gateway_says_503_and_its_internal_port_answers_at_once(launch: Launch, bystander: Watch) -> None:
+    most = 300
+    target = launch("--max-connections", str(most))
+    with bystander(target), contextlib.ExitStack() as stack:
+        crowd = upgraded_crowd(target.port, most - 2)
+        stack.callback(lambda: [reset(sock) for sock in crowd])
+        with target.refuses("unavailable", by=100):
+            for _ in range(100):
+                answer = answer_to(target.port, b"")
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: " in answer
+        _expect_quick_answers(target)
+        reset(crowd.pop())
+        wait_for(lambda: target.connections() < most, "one has room")
+        target.client().reset()
+
+
+def _expect_quick_answers(target: Target) -> None:
+    """The internal port answers health and publish: all of them, and the middle one within 50 ms."""
+    took = []
+    for _ in range(20):
+        started = time.perf_counter()
+        assert target.http("GET", "/health/live")[0] == 200
+        assert target.http("GET", "/health/ready")[0] == 200
+        target.publish("still-here", 1)
+        took.append((time.perf_counter() - started) / 3)
+    assert statistics.median(took) < 0.05, took
+
+
+def test_the_internal_port_answers_when_connections_have_taken_every_descriptor_they_can(
+    launch: Launch, bystander: Watch
+) -> None:
+    target = launch("--max-connections", "10000", "--websocket-close-timeout", "1s")
+    descriptors = 400
+    with bystander(target):
+        resource.prlimit(target.process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        crowd = [connect(target.port) for _ in range(2 * descriptors)]
+        try:
+            time.sleep(0.5)
+            _expect_quick_answers(target)
+        finally:
+            for sock in crowd:
+                reset(sock)
+        wait_for(lambda: target.connections() == 2, "they are gone")
+        target.client().reset()
+
+
+# -- gone at once -------------------------------------------------------------------------------
+
+
+def _whole(kind: str, **fields: object) -> bytes:
+    return frame(TEXT, json.dumps({"type": kind, **fields}).encode())
+
+
+HELLO = upgrade()
+LEAVING: list[Callable[[int], bytes]] = [
+    lambda n: b"",
+    lambda n: HELLO[: n % len(HELLO)],
+    lambda n: b"NOT HTTP\r\n\r\n",
+    lambda n: HELLO,
+    lambda n: HELLO + _whole("subscribe", id=1, channel=f"left-{n % 50}"),
+    lambda n: HELLO + _whole("subscribe", channel="left") + _whole("publish", channel="left", data=n),
+    lambda n: HELLO + frame(TEXT, b"{" * 1000)[: n % 1000 + 1],
+    lambda n: HELLO + frame(TEXT, b"[", fin=False) + frame(9, b"?") + frame(0, b"]", fin=False),
+    lambda n: HELLO + frame(CLOSE, b"\x03\xe8"),
+    lambda n: HELLO + frame(3, b""),
+    lambda n: HELLO + b"".join(_whole("history", id=i + 1, channel="long") for i in range(20)),
+    lambda n: upgrade(f"/ws?user=u{n % 20}") + _whole("presence", id=1, channel="left"),
+]
+
+
+def _leave(target: Target, count: int) -> None:
+    """Connect `count` sockets, each in another state, and reset them all: at once, and before anything is read."""
+    batch = 240
+    for start in range(0, count, batch):
+        socks = [connect(target.port) for _ in range(min(batch, count - start))]
+        for number, sock in enumerate(socks, start):
+            with contextlib.suppress(OSError):
+                sock.sendall(LEAVING[number % len(LEAVING)](number))
+        if start // batch % 2:
+            target.http("GET", "/health/live")  # let the gateway read what was sent
+        for sock in socks:
+            reset(sock)
+
+
+def test_ten_thousand_connections_that_are_gone_at_once_leave_nothing_behind(
+    launch: Launch, bystander: Watch
+) -> None:
+    target = launch(*FORGETFUL, impatient=True)
+    for _ in range(30):
+        target.publish("long", "x" * 2000)
+
+    def nothing_is_left() -> bool:
+        now = target.metrics()
+        names = ("sessions", "broker_sessions", "broker_members", "ring_lagging")
+        sessions, *rest = (now[f"ringgate_{name}"] for name in names)
+        return now["ringgate_connections"] == sessions == 2 and rest[0] == 0 and rest[1] <= 1 and rest[2] == 0
+
+    with bystander(target):
+        _leave(target, 1200)  # what Python and libc keep for good is there after this
+        wait_for(nothing_is_left, "nothing is left of the first", timeout_s=15)
+        _wait_until_forgotten(target)
+        memory, descriptors = target.memory(), target.descriptors()
+        with target.counts("ringgate_connections_accepted_total", by=10_000):
+            _leave(target, 10_000)
+            wait_for(nothing_is_left, "nothing is left", timeout_s=15)
+        _wait_until_forgotten(target)
+        print(f"memory grew by {(target.memory() - memory) / MIB:.1f} MiB")
+        assert target.memory() - memory < 6 * MIB
+        assert abs(target.descriptors() - descriptors) <= 2
