@@ -58,7 +58,7 @@ class Gateway:
 
     `config` is a `Config`, or a mapping of the form of the configuration file, such as
     `{"server": {"listen": "127.0.0.1:0"}}`.  Raises ConfigError when it is wrong.  It is an asynchronous
-    context manager.  On uvloop it is several times as fast as on asyncio's own loop.
+    context manager.  uvloop is the loop it is made for; asyncio's own works too.
     """
 
     def __init__(self, config: Config | Mapping[str, Any] | None = None) -> None:

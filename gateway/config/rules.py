@@ -80,17 +80,21 @@ def _pings_come_before_idle(config: Config, where: Where) -> Iterator[Problem]:
 
 
 def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
-    """The largest publication must fit into a ring: with its envelope, and in base64 when it is binary."""
-    least_bytes = 2 * config.session.max_publish_bytes
+    """The largest publication must fit into a ring: with its envelope, and in base64 when it is binary.
+
+    A ring uses the largest power of two within its bound.
+    """
+    twice_bytes = 2 * config.session.max_publish_bytes
+    least_bytes = 1 << (twice_bytes - 1).bit_length()
     for name, options in config.namespaces.items():
         if options.ring_bytes < least_bytes:
             path = ("namespace", name, "ring_bytes")
+            found = quote(format_size(options.ring_bytes))
             allowed = (
-                f"at least twice session.max_publish_bytes, which is {quote(format_size(least_bytes // 2))}"
+                f"at least {quote(format_size(least_bytes))}: "
+                "twice session.max_publish_bytes, rounded up to a power of two"
             )
-            yield Problem(
-                f"namespace.{name}.ring_bytes", where(path), quote(format_size(options.ring_bytes)), allowed
-            )
+            yield Problem(f"namespace.{name}.ring_bytes", where(path), found, allowed)
 
 
 _LISTEN: Final = ("server", "listen")

@@ -1,26 +1,19 @@
-"""Nothing is lost in silence: clients that are cut, come back, fall behind, and what they are told then."""
+"""Clients that are cut and come back: they get all that they missed, or are told that they do not."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
-import socket
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
-import websockets
-from websockets.asyncio.client import ClientConnection
 
 from gateway import Gateway
+from tests.support.peers import ANY_PORT, Peer, hang_up, metric, publish, since, until
 
-Event = dict[str, Any]
 LONG = {"history_size": 10_000, "history_bytes": "64MiB", "presence": False}
-SLOW = LONG | {"ring_bytes": "64KiB"}
 NAMESPACES: dict[str, dict[str, object]] = {
     "default": {"presence": False},
     "count": {"presence": False, "history_size": 5},
@@ -30,97 +23,19 @@ NAMESPACES: dict[str, dict[str, object]] = {
     "idle": LONG | {"ring_idle": "50ms"},
     "tight": LONG | {"ring_bytes": "16KiB"},
     "long": LONG,
-    "disconnect": SLOW | {"slow": "disconnect"},
-    "skip": SLOW | {"slow": "skip"},
-    "latest": SLOW | {"slow": "latest"},
 }
-
-
-class Peer:
-    """A client (of `websockets`) with what it was told and has not looked at yet."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-        self.hello: Event = {}
-        self._unread: deque[Event] = deque()
-        self._asked = 0
-
-    @classmethod
-    async def connect(cls, gateway: Gateway, user: str = "", **options: Any) -> Self:
-        """Connect, and take the hello."""
-        url = f"{gateway.ws_url}?user={user}" if user else gateway.ws_url
-        peer = cls(await websockets.connect(url, proxy=None, compression=None, **options))
-        peer.hello = await peer.event()
-        return peer
-
-    async def event(self) -> Event:
-        """The next event."""
-        if self._unread:
-            return self._unread.popleft()
-        return dict(json.loads(await self.connection.recv()))
-
-    async def ask(self, kind: str, **fields: object) -> Event:
-        """Send a command and return its answer."""
-        self._asked += 1
-        await self.connection.send(json.dumps({"type": kind, "id": self._asked, **fields}))
-        while (event := dict(json.loads(await self.connection.recv()))).get("id") != self._asked:
-            self._unread.append(event)
-        return event
-
-    async def messages(self, count: int) -> list[int]:
-        """The offsets of the next events, which have to be that many messages."""
-        events = [await self.event() for _ in range(count)]
-        assert [event["type"] for event in events] == ["message"] * count
-        return [event["offset"] for event in events]
-
-    async def expect_nothing(self) -> None:
-        """Ask for a pong, and see that nothing comes before it."""
-        answer = await self.ask("ping")
-        assert answer == {"type": "reply", "id": self._asked}
-        assert not self._unread
-
-    def cut(self) -> None:
-        """Be gone, without a word."""
-        self.connection.transport.abort()
 
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     async with gateway_with() as running:
         yield running
+        await hang_up()
 
 
 def gateway_with(**sections: dict[str, object]) -> Gateway:
-    server = {"listen": "127.0.0.1:0", "api_listen": "127.0.0.1:0", "shutdown_timeout": "1s"}
     session = {"max_publish_bytes": "8KiB", **sections.pop("session", {})}
-    return Gateway({"server": server, "session": session, "namespace": NAMESPACES, **sections})
-
-
-async def publish(gateway: Gateway, channel: str, count: int, size: int = 1) -> dict[str, Any]:
-    """Publish that many messages; return the position of the last one."""
-    for _ in range(count):
-        position = await gateway.publish(channel, "x" * size)
-        await asyncio.sleep(0)
-    return {"epoch": position.epoch, "offset": position.offset}
-
-
-def since(epoch: str, offset: int) -> dict[str, object]:
-    return {"epoch": epoch, "offset": offset}
-
-
-async def metric(gateway: Gateway, name: str) -> float:
-    """The sum of a metric over its labels."""
-    async with httpx.AsyncClient() as http:
-        lines = (await http.get(f"{gateway.api_url}/metrics")).text.splitlines()
-    found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.partition("{")[0].split(" ")[0] == name]
-    assert found, f"there is no {name}"
-    return sum(found)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 8.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not await condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    return Gateway({"server": ANY_PORT, "session": session, "namespace": NAMESPACES, **sections})
 
 
 @contextlib.asynccontextmanager
@@ -330,6 +245,7 @@ async def test_restarted_gateway_has_other_epochs_and_says_so() -> None:
         assert reply["recovered"] is False
         assert reply["epoch"] != position["epoch"]
         await client.expect_nothing()
+        await hang_up()
 
 
 # -- sessions -----------------------------------------------------------------------------
@@ -396,6 +312,7 @@ async def test_session_ends_when_a_service_disconnects_the_client_and_with_its_t
         assert (await client.ask("connect", session=gone.hello["session"]))["code"] == "unauthorized"
         await asyncio.sleep(0.3)
         assert (await client.ask("connect", session=old.hello["session"]))["code"] == "unauthorized"
+        await hang_up()
 
 
 # -- keys and exclusion -------------------------------------------------------------------
@@ -435,101 +352,3 @@ async def test_excluded_client_is_spared_and_everybody_else_is_not(gateway: Gate
     back = await Peer.connect(gateway)  # a new client id: it has to learn what it may have missed
     assert (await back.ask("subscribe", channel="long:x", since=since(epoch, 5)))["recovered"] is True
     assert await back.messages(1) == [6]
-
-
-# -- slow clients -------------------------------------------------------------------------
-
-
-async def connect_slow(gateway: Gateway) -> Peer:
-    """A client with small buffers; it reads only when it is asked for the next event."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port_of(gateway)))
-    return await Peer.connect(gateway, sock=sock, max_queue=1, close_timeout=1)
-
-
-def port_of(gateway: Gateway) -> int:
-    return int(gateway.ws_url.removesuffix("/ws").rpartition(":")[2])
-
-
-async def overrun(gateway: Gateway, channel: str, bystander: Peer) -> int:
-    """Publish until a slow client lost something, and a little more; the bystander gets everything.
-
-    Returns the newest offset.
-    """
-    for newest in range(1, 3001):
-        await gateway.publish(channel, "x" * 8000)
-        assert await bystander.messages(1) == [newest]
-        if newest % 20 == 0 and await metric(gateway, "ringgate_frames_dropped_total"):
-            break
-    else:
-        raise AssertionError("nothing was ever dropped")
-    await publish(gateway, channel, 3, 8000)
-    assert await bystander.messages(3) == [newest + 1, newest + 2, newest + 3]
-    return newest + 3
-
-
-async def ended(client: Peer) -> AsyncIterator[str | bytes]:
-    """What comes until the end of the connection."""
-    with contextlib.suppress(websockets.ConnectionClosed):
-        while True:
-            yield await client.connection.recv()
-
-
-async def test_slow_client_is_disconnected_with_4200_and_resumes_without_a_loss(gateway: Gateway) -> None:
-    bystander, slow = await Peer.connect(gateway), await connect_slow(gateway)
-    for client in (bystander, slow):
-        epoch = (await client.ask("subscribe", channel="disconnect:a"))["epoch"]
-    newest = await overrun(gateway, "disconnect:a", bystander)
-    offsets = [json.loads(text)["offset"] async for text in ended(slow)]
-    heard = len(offsets)
-    assert offsets == list(range(1, heard + 1))
-    assert (slow.connection.close_code, slow.connection.close_reason) == (4200, "slow consumer")
-    assert 0 < heard < newest
-    assert await metric(gateway, "ringgate_slow_disconnects_total") == 1
-
-    back = await Peer.connect(gateway)
-    reply = await back.ask("subscribe", channel="disconnect:a", since=since(epoch, heard))
-    assert reply["recovered"] is True
-    assert await back.messages(newest - heard) == list(range(heard + 1, newest + 1))
-
-
-@pytest.mark.parametrize("policy", ["skip", "latest"])
-async def test_slow_client_is_told_exactly_what_it_lost_and_goes_on(policy: str, gateway: Gateway) -> None:
-    channel = f"{policy}:a"
-    bystander, slow = await Peer.connect(gateway), await connect_slow(gateway)
-    for client in (bystander, slow):
-        epoch = (await client.ask("subscribe", channel=channel))["epoch"]
-    newest = await overrun(gateway, channel, bystander)
-    place, lost, gaps = 0, 0, []
-    while place < newest:
-        event = await slow.event()
-        if event["type"] == "gap":
-            assert (event["channel"], event["reason"], event["from"]) == (channel, "slow", place + 1)
-            gaps.append((event["from"], event["to"]))
-            lost += event["to"] - place
-            place = event["to"]
-        else:
-            assert (event["type"], event["offset"]) == ("message", place + 1)
-            place += 1
-    assert place == newest
-    assert gaps
-    assert lost == await metric(gateway, "ringgate_frames_dropped_total")
-    assert len(gaps) == await metric(gateway, "ringgate_gaps_total")
-
-    await publish(gateway, channel, 2)
-    assert await slow.messages(2) == await bystander.messages(2) == [newest + 1, newest + 2]
-    # What it lost can be had: from the position before the gap everything comes again.
-    back = await Peer.connect(gateway)
-    before = gaps[0][0] - 1
-    assert (await back.ask("subscribe", channel=channel, since=since(epoch, before)))["recovered"] is True
-    assert await back.messages(newest + 2 - before) == list(range(before + 1, newest + 3))
-
-
-async def test_client_that_is_merely_late_loses_nothing(gateway: Gateway) -> None:
-    late = await connect_slow(gateway)
-    await late.ask("subscribe", channel="long:l")
-    await publish(gateway, "long:l", 90, 8000)
-    assert await late.messages(90) == list(range(1, 91))
-    assert await metric(gateway, "ringgate_frames_dropped_total") == 0

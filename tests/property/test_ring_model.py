@@ -104,6 +104,7 @@ class RingMachine(RuleBasedStateMachine):
         self.rings = [
             self.make_ring(name, policy, retain) for name, policy in zip((b"a", b"b"), policies, strict=True)
         ]
+        self.delivered = self.gaps = 0
         self.dropped = dict.fromkeys(("disconnect", "skip", "latest"), 0)
         for _ in range(3):
             client = Client()
@@ -335,10 +336,12 @@ class RingMachine(RuleBasedStateMachine):
                 gap = encode(b"%s gap %d %d" % (listed.name, *one.gap))
                 if data.startswith(gap):
                     one.gap = None
+                    self.gaps += 1
                     return len(gap)
                 continue
             one.lag()
             if one.due and data.startswith(one.due[0][0].data):
+                self.delivered += 1
                 return len(one.due.pop(0)[0].data)
         raise AssertionError(f"{data[:40]!r} was not due")
 
@@ -368,6 +371,7 @@ class RingMachine(RuleBasedStateMachine):
             assert listed.ring.capacity_bytes == 0
         counted = {name: getattr(self.stats, f"dropped_{name}") for name in self.dropped}
         assert counted == self.dropped
+        assert (self.stats.frames_delivered, self.stats.gaps) == (self.delivered, self.gaps)
 
 
 TestRing = RingMachine.TestCase

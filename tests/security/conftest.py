@@ -28,10 +28,13 @@ LATENCY_S = 1.0
 class Launch(Protocol):
     """Start a gateway with these flags; `key` is an API key that it shall ask for.
 
-    An `impatient` one has a broker that forgets channels after a second (see `impatient.py`).
+    An `impatient` one has a broker that forgets channels after a second (see `impatient.py`); `descriptors` above
+    0 is how many its process may have.
     """
 
-    def __call__(self, *flags: str, key: str = "", impatient: bool = False) -> Target: ...
+    def __call__(
+        self, *flags: str, key: str = "", impatient: bool = False, descriptors: int = 0
+    ) -> Target: ...
 
 
 Watch = Callable[[Target], contextlib.AbstractContextManager[Bystander]]
@@ -56,10 +59,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
     targets: list[Target] = []
 
-    def start(*flags: str, key: str = "", impatient: bool = False) -> Target:
+    def start(*flags: str, key: str = "", impatient: bool = False, descriptors: int = 0) -> Target:
         env = {"RINGGATE_API_KEYS": key} if key else {}
-        if impatient:
-            process = start_gateway(*flags, log_path=tmp_path / "impatient.log", env=env, python=_impatient(tmp_path))
+        if impatient or descriptors:
+            python = _python(tmp_path, impatient, descriptors)
+            process = start_gateway(*flags, log_path=tmp_path / "special.log", env=env, python=python)
         else:
             process = gateway_process(*flags, env=env)
         targets.append(Target(process, key))
@@ -71,10 +75,12 @@ def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
         target.check_log()
 
 
-def _impatient(folder: Path) -> str:
+def _python(folder: Path, impatient: bool, descriptors: int) -> str:
     """Return a command that stands for `python` in `python -m gateway serve ...`."""
-    command = folder / "impatient"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.security.impatient "$@"\n')
+    limit = f"ulimit -n {descriptors}\n" if descriptors else ""
+    module = "-m tests.security.impatient " if impatient else ""
+    command = folder / "python"
+    command.write_text(f'#!/bin/sh\n{limit}exec {sys.executable} {module}"$@"\n')
     command.chmod(0o755)
     return str(command)
 

@@ -8,7 +8,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -91,41 +91,35 @@ def test_handshakes_that_trickle_are_over_at_the_deadline_and_slow_nobody_down(
 # -- messages -----------------------------------------------------------------------------------
 
 
-def one_byte_fragments() -> bytes:
-    return frame(0, b"x", fin=False)
+# How a message begins, and what comes every few milliseconds so that it never ends.
+ENDLESS = (
+    (frame(TEXT, b"x", fin=False), frame(0, b"x", fin=False)),
+    (frame(TEXT, b"", fin=False), frame(0, b"", fin=False)),
+    (frame(BINARY, declared=60_000), b"x"),
+    (frame(TEXT, b"x", fin=False), frame(9, b"alive")),
+    (frame(BINARY, declared=60_000)[:3], b""),
+    (frame(9, declared=100), b"x"),
+)
 
 
-ENDLESS: list[tuple[str, bytes, Callable[[], bytes]]] = [
-    ("one-byte fragments", frame(TEXT, b"x", fin=False), one_byte_fragments),
-    ("empty fragments", frame(TEXT, b"", fin=False), lambda: frame(0, b"", fin=False)),
-    ("one-byte reads", frame(BINARY, declared=60_000), lambda: b"x"),
-    ("pings in between", frame(TEXT, b"x", fin=False), lambda: frame(9, b"alive")),
-    ("a frame's header", frame(BINARY, declared=60_000)[:3], lambda: b""),
-]
-
-
-@pytest.mark.parametrize(("begin", "more"), [row[1:] for row in ENDLESS], ids=[row[0] for row in ENDLESS])
-def test_a_message_that_never_ends_is_closed_at_its_deadline(
-    launch: Launch, bystander: Watch, begin: bytes, more: Callable[[], bytes]
-) -> None:
-    peers, deadline_s = 50, 1.0
+def test_messages_that_never_end_are_closed_at_their_deadline(launch: Launch, bystander: Watch) -> None:
+    each, deadline_s = 50, 1.0
     target = launch("--websocket-message-timeout", "1s", "--websocket-close-timeout", "500ms")
-    with bystander(target), target.closes(1008, by=peers):
+    with bystander(target), target.closes(1008, by=each * len(ENDLESS)), contextlib.ExitStack() as stack:
         memory = target.memory()
-        socks = upgraded_crowd(target.port, peers)
+        socks = upgraded_crowd(target.port, each * len(ENDLESS))
+        stack.callback(lambda: [reset(sock) for sock in socks])
         started = time.monotonic()
-        for sock in socks:
-            sock.sendall(begin)
+        for number, sock in enumerate(socks):
+            sock.sendall(ENDLESS[number % len(ENDLESS)][0])
         while target.connections() > 2:
             assert time.monotonic() - started < deadline_s + 0.5 + TICK_S
-            for sock in socks:
+            for number, sock in enumerate(socks):
                 with contextlib.suppress(OSError):
-                    sock.send(more())
+                    sock.send(ENDLESS[number % len(ENDLESS)][1])
             time.sleep(0.02)
         assert time.monotonic() - started > deadline_s - 0.3
-        assert target.memory() - memory < peers * 16 * KIB
-        for sock in socks:
-            reset(sock)
+        assert target.memory() - memory < len(socks) * 8 * KIB
 
 
 def test_a_message_after_another_has_a_deadline_of_its_own(launch: Launch) -> None:

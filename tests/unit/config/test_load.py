@@ -341,6 +341,16 @@ def test_ring_has_to_hold_twice_the_largest_publication() -> None:
         load(namespace_flags=["chat.ring_bytes=4KiB"])
 
 
+def test_ring_has_to_hold_it_also_once_it_is_rounded_down_to_a_power_of_two() -> None:
+    # A ring of 96 KiB uses 64 KiB, and 48 KiB of bytes are that much already in base64.
+    flags = {"--session-max-publish-bytes": "48KiB"}
+    with pytest.raises(
+        InvalidConfigError, match=r"ring_bytes: found \"96KiB\"; allowed: at least \"128KiB\""
+    ):
+        load(flags=flags, namespace_flags=["default.ring_bytes=96KiB"])
+    load(flags=flags, namespace_flags=["default.ring_bytes=128KiB"])
+
+
 def test_every_option_has_one_line_of_documentation() -> None:
     for row in OPTIONS:
         assert 10 <= len(row.doc) <= 90

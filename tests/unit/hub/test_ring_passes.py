@@ -105,3 +105,17 @@ def test_rings_of_one_sink_leave_in_one_send() -> None:
     world.turn()
     assert sink.sends == 1
     assert bytes(sink.received) == b"".join(b"\x81\x01" + bytes([c]) for c in b"abcde")
+
+
+def test_short_send_for_several_rings_is_finished_in_the_same_turn() -> None:
+    world = Turns(0, sends_per_turn=100)
+    rings = [world.make_ring() for _ in range(3)]
+    sink = ScriptedSink(lambda n: 4)
+    sink.absorbs = True
+    cursors = [ring.attach(sink, None) for ring in rings]
+    for _ in range(3):
+        for ring in rings:
+            ring.append(TEXT, b"abc")
+    world.turns_to_the_end()
+    assert behind(cursors) == []
+    assert bytes(sink.received) == b"\x81\x03abc" * 9
