@@ -1,12 +1,12 @@
 """Fuzz JSON commands with atheris: `python fuzz/commands.py -max_total_time=60 [corpus folder]`.
 
 An input is up to eight messages, divided by zero bytes; in half of them fuzzed values stand where
-the fields of a command are.  Each message goes through the codec alone, then through one session with a connection that
-is not there, over the memory broker, in simulated time.
+the fields of a command are.  Each message goes through the codec alone, then through one session with a
+connection that is not there, over the memory broker, in simulated time.
 
-A finding is: an exception, an error logged, the code `internal`, an id that is answered twice, not at all or out of
-order, an answer that is not JSON for every client, a wait where the memory broker has nothing to wait for, or
-something of the session that is left when its connection is gone.
+A finding is: an exception, an error logged, the code `internal`, an id that is answered twice, not at all or
+out of order, an answer that is not JSON for every client, a wait where the memory broker has nothing to wait
+for, or something of the session that is left when its connection is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import atheris
 
@@ -42,8 +42,22 @@ FIELDS = (
 )
 VALUES = (
     *(b"1", b"2", b"0", b"-1", b"1e400", b"18446744073709551616", b"9" * 30, b"0.5", b"null", b"true", b'""'),
-    *(b'"c"', b'"d"', b'"@u"', b'"shut:x"', b'"\\u0000"', b'"\\ud800"', b'"QQ=="', b"[" * 70 + b"]" * 70, b"{}"),
-    *(b'{"epoch":"i4","offset":0}', b'{"epoch":"i4","offset":99999999999999999999}', b'{"c":{"epoch":"i4","offset":1}}'),
+    *(
+        b'"c"',
+        b'"d"',
+        b'"@u"',
+        b'"shut:x"',
+        b'"\\u0000"',
+        b'"\\ud800"',
+        b'"QQ=="',
+        b"[" * 70 + b"]" * 70,
+        b"{}",
+    ),
+    *(
+        b'{"epoch":"i4","offset":0}',
+        b'{"epoch":"i4","offset":99999999999999999999}',
+        b'{"c":{"epoch":"i4","offset":1}}',
+    ),
 )
 OPTIONS = NodeOptions(
     namespaces={"shut": Namespace(may_subscribe=False, may_publish=False)},
@@ -71,7 +85,9 @@ class LogIsEmpty(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember it: raising here would be swallowed where the error was."""
-        ERRORS.append(f"{record.getMessage()}: {record.exc_info[1]!r}" if record.exc_info else record.getMessage())
+        ERRORS.append(
+            f"{record.getMessage()}: {record.exc_info[1]!r}" if record.exc_info else record.getMessage()
+        )
 
 
 ERRORS: list[str] = []
@@ -135,12 +151,16 @@ class NoConnection(ScriptedSink):
             self.code = code
             expect(len(reason.encode()) <= 123, "a long reason")
 
+    def abort(self) -> None:
+        """Nobody drops a connection for a command."""
+        raise FindingError("dropped")
+
 
 class World:
     """A node with one session in it."""
 
     def __init__(self) -> None:
-        self.loop: Any = StillLoop()
+        self.loop = StillLoop()
         numbers = iter(range(1 << 60))
 
         def random_id() -> str:
@@ -148,7 +168,11 @@ class World:
 
         self.broker = MemoryBroker(clock=self.loop.time, random_id=random_id)
         self.node = Node(
-            broker=self.broker, options=OPTIONS, loop=self.loop, wall_ms=lambda: 1, random_id=random_id
+            broker=self.broker,
+            options=OPTIONS,
+            loop=cast(asyncio.AbstractEventLoop, self.loop),
+            wall_ms=lambda: 1,
+            random_id=random_id,
         )
         self.node.spawn(self.node.start())
         self.connection = NoConnection()
@@ -209,7 +233,7 @@ def build_command(provider: atheris.FuzzedDataProvider) -> bytes:
     """Return one command."""
     fields = [b'"type":"' + pick(provider, TYPES) + b'"', b'"channel":"c"']
     for _ in range(provider.ConsumeIntInRange(0, 4)):
-        value = pick(provider, VALUES) if provider.ConsumeBool() else provider.ConsumeBytes(12)
+        value = pick(provider, VALUES) if provider.ConsumeBool() else bytes(provider.ConsumeBytes(12))
         fields.append(b'"' + pick(provider, FIELDS) + b'":' + value)
     return b"{" + b",".join(fields) + b"}"
 

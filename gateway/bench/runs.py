@@ -270,6 +270,7 @@ def _result(
     counts: dict[str, int],
 ) -> Result:
     loop = {"rate": plan.rate} if plan.rate else {"in_flight": plan.in_flight}
+    settings = {**settings, "server_pids": list(plan.server_pids)}
     if scenario in {"echo", "fanout"}:
         settings = {**settings, **loop}
     for name in ("bytes_in", "reads", "writes", "waits", "others"):

@@ -1,7 +1,7 @@
 # The broadcast ring, its cursors and the flusher.  See _ring.pyx.
 from libc.stdint cimport uint64_t
 
-from gateway._sink cimport Sink, ssize
+from gateway._sink cimport Sink, iovec, ssize
 from gateway.hub._framelog cimport FrameLog
 
 
@@ -72,6 +72,7 @@ cdef class Ring(FrameLog):
     cdef uint64_t flush(self, uint64_t limit, bint together) except? 0
     cdef int send_offers(self, Offer* offers, int count) except -1
     cdef int drain(self, Cursor cursor) except -1
+    cdef int pieces_of(self, uint64_t start, uint64_t end, iovec* pieces) noexcept
     cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1
     cdef int hand_over(self, Cursor cursor, uint64_t end) except -1
     cdef void move(self, Cursor cursor, uint64_t position) noexcept

@@ -410,7 +410,10 @@ cdef class Ring(FrameLog):
     cdef int drain(self, Cursor cursor) except -1:
         """Send one cursor all that it has not had, until its sink is blocked."""
         cdef Sink sink = cursor.sink
-        cdef uint64_t end, at
+        cdef uint64_t end
+        cdef iovec[2] pieces
+        cdef int count
+        cdef ssize taken
         if sink.blocked or sink.closed:
             return 0
         if sink.corked:
@@ -424,10 +427,22 @@ cdef class Ring(FrameLog):
             if sink.fd < 0:
                 self.hand_over(cursor, self.frame_start(min(end, cursor.position + HAND_OVER_BYTES)))
                 continue
-            at = cursor.position & (self.capacity - 1)
-            end = min(end, cursor.position + self.capacity - at)
-            self.advance(cursor, sink.offer(self.data + at, end - cursor.position), end - cursor.position)
+            count = self.pieces_of(cursor.position, end, pieces)
+            if count == 1:
+                taken = sink.offer(<const char*>pieces[0].iov_base, pieces[0].iov_len)
+            else:
+                taken = sink.offer_pieces(pieces, count)
+            self.advance(cursor, taken, end - cursor.position)
         return 0
+
+    cdef int pieces_of(self, uint64_t start, uint64_t end, iovec* pieces) noexcept:
+        """Describe the bytes from `start` to `end`: one piece of memory, or two where they wrap around."""
+        cdef uint64_t at = start & (self.capacity - 1), n = end - start
+        pieces[0].iov_base = self.data + at
+        pieces[0].iov_len = min(n, self.capacity - at)
+        pieces[1].iov_base = self.data
+        pieces[1].iov_len = n - pieces[0].iov_len
+        return 2 if pieces[1].iov_len else 1
 
     cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1:
         """Move a cursor past what its sink took; finish a frame that was taken in part."""

@@ -84,7 +84,7 @@ async def test_client_cut_again_and_again_misses_nothing_while_messages_flow(
     witness = await Peer.connect(gateway)
     epoch = (await witness.ask("subscribe", channel=channel))["epoch"]
     heard: list[int] = []
-    async with publishing(gateway, channel, 0.0005) as newest:
+    async with publishing(gateway, channel, 0.002) as newest:
         for _ in range(25):
             client = await Peer.connect(gateway)
             place = since(epoch, heard[-1] if heard else 0)

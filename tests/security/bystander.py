@@ -1,7 +1,7 @@
 """A well-behaved pair of clients that must notice nothing: `python -m tests.security.bystander PORT`.
 
-One publishes numbers, the other hears them; how long each took is recorded.  It is a process of its own, so that
-what the attack costs the test's own process is not taken for the gateway's slowness.  It says `ready`,
+One publishes numbers, the other hears them; how long each took is recorded.  It is a process of its own, so
+that what the attack costs the test's own process is not taken for the gateway's slowness.  It says `ready`,
 measures until it reads a line from stdin, prints what it saw as JSON, and so on until stdin ends.
 """
 
@@ -89,7 +89,7 @@ class Bystander:
         assert self._read() == "ready\n"
 
     def seen(self) -> Seen:
-        """Return what it saw since it was asked last; a message lost, late beyond 10 s or out of order fails."""
+        """Return what it saw since it was asked last; fails when a message was lost or out of order."""
         stdin = self._pipe(self._process.stdin)
         stdin.write("\n")
         stdin.flush()

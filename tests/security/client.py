@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -79,6 +79,12 @@ def reset(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     sock.close()
+
+
+def reset_all(socks: Iterable[socket.socket]) -> None:
+    """Close every one of them with RST."""
+    for sock in socks:
+        reset(sock)
 
 
 def is_over(sock: socket.socket) -> bool:
@@ -251,7 +257,9 @@ def upgraded_crowd(
     return crowd
 
 
-def wait_for(condition: Callable[[], bool], what: str, *, timeout_s: float = 10.0, every_s: float = 0.05) -> None:
+def wait_for(
+    condition: Callable[[], bool], what: str, *, timeout_s: float = 10.0, every_s: float = 0.05
+) -> None:
     """Wait until `condition()` holds.  Raises AssertionError naming `what` when it does not in time."""
     give_up = time.monotonic() + timeout_s
     while not condition():

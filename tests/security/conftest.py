@@ -1,7 +1,7 @@
 """Fixtures of the security tests.
 
     launch      starts a gateway as a `Target`; its log is looked through when the test is over
-    shared      one `Target` for the whole session, for what needs no options of its own and measures no memory
+    shared      one `Target` for the session, for what needs no options of its own and measures no memory
     bystander   `bystander(target)`: a context in which a bystander must notice nothing
 
 Tests marked `soak` are the same attacks at full size; they are left out unless `-m soak` asks for them.
@@ -28,8 +28,8 @@ LATENCY_S = 1.0
 class Launch(Protocol):
     """Start a gateway with these flags; `key` is an API key that it shall ask for.
 
-    An `impatient` one has a broker that forgets channels after a second (see `impatient.py`); `descriptors` above
-    0 is how many its process may have.
+    An `impatient` one has a broker that forgets channels after a second (see `impatient.py`).  `descriptors`
+    above 0 is how many its process may have.
     """
 
     def __call__(

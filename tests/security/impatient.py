@@ -13,6 +13,7 @@ IDLE_S = 1.0
 
 if __name__ == "__main__":
     defaults = MemoryBroker.__init__.__kwdefaults__
+    assert defaults is not None
     assert "idle_s" in defaults
     defaults["idle_s"] = IDLE_S
     sys.exit(main(sys.argv[3:]))

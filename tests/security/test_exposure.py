@@ -17,9 +17,12 @@ from tests.security.target import Target
 CANARY = "canary-5f1e8b7a90c24d3e"
 KEY = "a-key-that-is-long-enough-5bd0c1"
 INTERNAL = (
-    "/api", "/api/", "/api/publish", "/api/channels", "/api/connections", "/api/nodes", "/metrics", "/admin", "/admin/",
-    "/demo", "/demo/", "/demo/app.js", "/openapi.json", "/health/ready", "/health", "/", "/ws/../metrics", "/WS",
-    "/ws/", "//metrics", "/%6detrics", "/metrics?x=/ws", "/ws/..%2fmetrics", "/favicon.ico", "/.git/config", "/echo",
+    "/api", "/api/", "/api/publish", "/api/channels", "/api/connections", "/api/nodes", "/metrics",
+    "/admin", "/admin/",
+    "/demo", "/demo/", "/demo/app.js", "/openapi.json", "/health/ready", "/health", "/", "/ws/../metrics",
+    "/WS",
+    "/ws/", "//metrics", "/%6detrics", "/metrics?x=/ws", "/ws/..%2fmetrics", "/favicon.ico",
+    "/.git/config", "/echo",
 )  # fmt: skip
 
 
@@ -69,9 +72,10 @@ def test_every_operation_needs_the_key_and_wrong_ones_are_refused_alike(launch: 
     assert target.http("POST", "/api/publish", good)[0] == 200
     answers = set()
     for wrong in (
-        "", "Bearer", "Bearer ", f"Bearer {KEY[:-1]}", f"Bearer {KEY}x", f"Bearer {KEY.upper()}", f"Basic {KEY}", KEY,
-        f"Bearer {KEY},{KEY}", f"Bearer {KEY} {KEY}", "Bearer \xff\xfe", "Bearer " + "x" * 5000, f"Bearer\t{KEY}",
-        "Bearer null", "Bearer undefined", f"Token {KEY}",
+        "", "Bearer", "Bearer ", f"Bearer {KEY[:-1]}", f"Bearer {KEY}x", f"Bearer {KEY.upper()}",
+        f"Basic {KEY}",         f"Bearer {KEY},{KEY}",
+        f"Bearer {KEY} {KEY}", "Bearer \xff\xfe", "Bearer " + "x" * 5000,
+        KEY, f"Bearer\t{KEY}", "Bearer null", "Bearer undefined", f"Token {KEY}",
     ):  # fmt: skip
         for method, path in (("POST", "/api/publish"), ("GET", "/api/channels"), ("GET", "/api/nothing")):
             headers = {"Authorization": wrong}
@@ -87,13 +91,17 @@ def test_every_operation_needs_the_key_and_wrong_ones_are_refused_alike(launch: 
 def test_a_key_given_twice_is_refused(launch: Launch) -> None:
     target = launch(key=KEY)
     head = f"GET /api/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
-    for second, status in ((f"Authorization: Bearer {KEY}", 400), ("Authorization: Bearer x", 400), ("X: y", 200)):
+    for second, status in (
+        (f"Authorization: Bearer {KEY}", 400),
+        ("Authorization: Bearer x", 400),
+        ("X: y", 200),
+    ):
         answer = answer_to(target.process.api_port, f"{head}{second}\r\nConnection: close\r\n\r\n".encode())
         assert status_of(answer) == status
 
 
 def test_keys_are_compared_in_constant_time_and_with_every_key() -> None:
-    """The comparison itself: `==` or `in` on a key, or leaving early at the first match, would tell by its time."""
+    """`==` or `in` on a key, or leaving the loop at the first match, would tell something by its time."""
     body = ast.parse(inspect.getsource(auth.Guard._check_key).strip()).body[0]
     calls = [ast.unparse(node.func) for node in ast.walk(body) if isinstance(node, ast.Call)]
     assert calls.count("hmac.compare_digest") == 1
@@ -119,9 +127,11 @@ def test_a_token_reaches_no_log_no_metric_and_no_answer(launch: Launch) -> None:
         client.command("connect", id=1, token=CANARY)
         client.command("connect", id=2, token=CANARY, session=CANARY)
         told += json.dumps([client.answer(1), client.answer(2)]).encode()
-        client.text('{"type":"connect","token":"%s"' % CANARY)
+        client.text(f'{{"type":"connect","token":"{CANARY}"')
         told += client.frame().payload
-        shown = b"".join(target.http("GET", path)[1] for path in ("/api/connections", "/metrics", "/api/nodes"))
+        shown = b"".join(
+            target.http("GET", path)[1] for path in ("/api/connections", "/metrics", "/api/nodes")
+        )
     for path in ("/api/nodes", "/nothing", "/api/channels"):
         target.http("GET", f"{path}?token={CANARY}", headers={"Authorization": f"Bearer {CANARY}"})
     told += shown

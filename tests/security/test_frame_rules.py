@@ -1,4 +1,4 @@
-"""Frames that break RFC 6455, sent to the running gateway: the close code, its counter, and nobody else harmed."""
+"""Frames that break RFC 6455, sent to the running gateway: close codes, counters, and nobody else harmed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAD_FRAMES = [
     pytest.param(frame(TEXT, b"hi", rsv=4), 1002, id="rsv1"),
     pytest.param(frame(TEXT, b"hi", rsv=2), 1002, id="rsv2"),
     pytest.param(frame(TEXT, b"hi", rsv=1), 1002, id="rsv3"),
-    *(pytest.param(frame(code, b""), 1002, id=f"opcode-{code}") for code in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
+    *(pytest.param(frame(code), 1002, id=f"opcode-{code}") for code in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
     pytest.param(frame(0, b"hi"), 1002, id="continuation-of-nothing"),
     pytest.param(frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"), 1002, id="message-inside-a-message"),
     pytest.param(frame(PING, b"", fin=False), 1002, id="fragmented-ping"),

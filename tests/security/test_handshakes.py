@@ -13,6 +13,7 @@ from tests.security.conftest import Launch, Watch
 from tests.security.target import Target
 from tests.support.frames import frame
 
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 SECOND = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 COMMAND = frame(1, b'{"type":"publish","channel":"smuggled","data":1}')
 SMUGGLED = [
@@ -26,7 +27,7 @@ SMUGGLED = [
     ("wrong-version", {"Sec-WebSocket-Version": "12"}, 426, "bad_version"),
     ("no-version", {"Sec-WebSocket-Version": ""}, 400, "no_version"),
     ("bad-key", {"Sec-WebSocket-Key": "AAAA"}, 400, "bad_key"),
-    ("two-keys", {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, 400, "bad_key"),
+    ("two-keys", {"Sec-WebSocket-Key": f"{KEY}\r\nSec-WebSocket-Key: {KEY}"}, 400, "bad_key"),
     ("two-versions", {"Sec-WebSocket-Version": "13\r\nSec-WebSocket-Version: 13"}, 400, "no_version"),
     ("folded", {"X": "a\r\n b"}, 400, "bad_header"),
     ("space-before-colon", {"X ": "a"}, 400, "bad_header"),
@@ -46,7 +47,9 @@ def heads(answer: bytes) -> int:
     return answer.count(b"HTTP/1.1 ")
 
 
-@pytest.mark.parametrize(("headers", "status", "label"), [row[1:] for row in SMUGGLED], ids=[row[0] for row in SMUGGLED])
+@pytest.mark.parametrize(
+    ("headers", "status", "label"), [row[1:] for row in SMUGGLED], ids=[row[0] for row in SMUGGLED]
+)
 @pytest.mark.parametrize("together", [True, False], ids=["pipelined", "later"])
 def test_what_follows_a_refused_upgrade_is_never_answered(
     shared: Target, headers: dict[str, str], status: int, label: str, together: bool
@@ -111,10 +114,13 @@ def test_what_is_no_request_at_all_is_answered_and_ended(shared: Target, first: 
 # -- cross-site ---------------------------------------------------------------------------------
 
 FOREIGN = (
-    "http://evil.example", "https://evil.example", "null", "http://127.0.0.1.evil.example", "http://127.0.0.1",
-    "http://127.0.0.1:1", "http://localhost", "http://evil.example:{port}", "http://127.0.0.1:{port}.evil.example",
+    "http://evil.example", "https://evil.example", "null", "http://127.0.0.1.evil.example",
+    "http://127.0.0.1",
+    "http://127.0.0.1:1", "http://localhost", "http://evil.example:{port}",
+    "http://127.0.0.1:{port}.evil.example",
     "http://127.0.0.1:{port}@evil.example", "http://evil.example#127.0.0.1:{port}", "127.0.0.1:{port}",
-    "http://127.0.0.1:{port}/", "http://127.0.0.1:{port}, http://evil.example", "file://", "http://[::1]:{port}",
+    "http://127.0.0.1:{port}/", "http://127.0.0.1:{port}, http://evil.example", "file://",
+    "http://[::1]:{port}",
     "http://127.1:{port}", "http://0x7f000001:{port}", "http://xn--127-6q0a.0.0.1:{port}", "http://",
 )  # fmt: skip
 
@@ -126,17 +132,34 @@ def test_a_page_of_another_site_may_not_connect(shared: Target, origin: str) -> 
         Client(shared.port, headers=headers)
 
 
-@pytest.mark.parametrize("origin", ["http://127.0.0.1:{port}", "https://127.0.0.1:{port}", "HTTP://127.0.0.1:{port}"])
+@pytest.mark.parametrize(
+    "origin", ["http://127.0.0.1:{port}", "https://127.0.0.1:{port}", "HTTP://127.0.0.1:{port}"]
+)
 def test_a_page_of_the_same_host_and_port_may_connect(shared: Target, origin: str) -> None:
     shared.client(headers={"Origin": origin.format(port=shared.port)}).reset()
 
 
 def test_a_list_of_origins_is_exact(launch: Launch, bystander: Watch) -> None:
     target = launch("--websocket-origins", "https://app.example.com,http://localhost:3000")
-    good = ("https://app.example.com", "https://APP.example.com", "https://app.example.com:443", "http://localhost:3000")
+    good = (
+        "https://app.example.com",
+        "https://APP.example.com",
+        "https://app.example.com:443",
+        "http://localhost:3000",
+    )
     bad = (
-        *("http://app.example.com", "https://app.example.com:444", "https://app.example.com.evil.example", "null"),
-        *("https://evil-app.example.com", "https://x.app.example.com", "http://localhost", "http://localhost:30000"),
+        *(
+            "http://app.example.com",
+            "https://app.example.com:444",
+            "https://app.example.com.evil.example",
+            "null",
+        ),
+        *(
+            "https://evil-app.example.com",
+            "https://x.app.example.com",
+            "http://localhost",
+            "http://localhost:30000",
+        ),
         f"http://127.0.0.1:{target.port}",
     )
     with bystander(target):

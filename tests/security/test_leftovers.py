@@ -1,7 +1,7 @@
 """What the gateway holds for connections that are gone, seen from inside: nothing.
 
-The same abrupt leavings as in `test_floods`, against a gateway in the test's own loop, whose timer wheel, tasks,
-sessions, users and channels can be looked at.
+The same abrupt leavings as in `test_floods`, against a gateway in the test's own loop, whose timer wheel,
+tasks, sessions, users and channels can be looked at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What peers can make the gateway hold: declared lengths, inflated bombs, compressors, pings, answers nobody reads."""
+"""What peers can make the gateway hold: declared lengths, bombs, compressors, pings, answers nobody reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.client import BINARY, PING, TEXT, Client, reset, upgraded_crowd, wait_for
+from tests.security.client import BINARY, PING, TEXT, reset, upgraded_crowd, wait_for
 from tests.security.conftest import Launch, Watch
 from tests.security.target import Target
 from tests.support.frames import frame
@@ -35,7 +35,9 @@ def peak_below(target: Target, extra_bytes: int) -> Iterator[None]:
     before = target.memory()
     Path(f"/proc/{target.process.pid}/clear_refs").write_text("5")
     yield
-    assert target.peak_memory() - before < extra_bytes, (before, target.peak_memory())
+    grown = target.peak_memory() - before
+    print(f"peak of memory: {grown / MIB:.1f} MiB above the start")
+    assert grown < extra_bytes
 
 
 # -- memory by declared length ------------------------------------------------------------------
@@ -55,7 +57,9 @@ def test_ten_thousand_sockets_that_declare_the_maximum_get_no_memory_for_it(
                 sock.sendall(data)
             received = sockets * len(data)
             wait_for(lambda: target.metric("ringgate_bytes_in_total") >= received, "all was read")
-            assert (target.memory() - resident) / sockets < 8 * KIB
+            grown = (target.memory() - resident) / sockets
+            print(f"bytes a socket that declared 16 MiB and sent 200: {grown:.0f}")
+            assert grown < 8 * KIB
             assert (target.virtual_memory() - virtual) / sockets < 64 * KIB
             assert target.connections() >= sockets
         finally:
@@ -94,7 +98,9 @@ def test_inflate_bombs_are_1009_and_memory_grows_by_no_more_than_a_few_messages(
                 assert client.closed_with() == 1009
 
 
-@pytest.mark.parametrize(("flags", "most"), [((), 40 * KIB), (("--websocket-compression-takeover",), 52 * KIB)])
+@pytest.mark.parametrize(
+    ("flags", "most"), [((), 40 * KIB), (("--websocket-compression-takeover",), 52 * KIB)]
+)
 def test_a_connection_with_compression_costs_what_its_window_says(
     launch: Launch, flags: tuple[str, ...], most: int
 ) -> None:
@@ -172,12 +178,16 @@ def test_a_million_pings_are_answered_in_flat_memory_while_the_peer_reads(
 
 
 def test_a_peer_that_never_reads_is_closed_when_its_time_is_over(launch: Launch) -> None:
-    target = launch("--websocket-idle-timeout", "2s", "--websocket-ping-interval", "1s", "--websocket-close-timeout", "1s")
+    target = launch(
+        "--websocket-idle-timeout", "2s", "--websocket-ping-interval", "1s", "--websocket-close-timeout", "1s"
+    )
     with target.closes(4201, by=5):
         stalled = [target.client(receive_buffer=4096) for _ in range(5)]
         for client in stalled:
             push(client.sock, frame(PING, b"x" * 125) * 200_000, stop_after_s=0.2)
-        wait_for(lambda: target.connections() == 0, "closed after idle_timeout and close_timeout", timeout_s=6)
+        wait_for(
+            lambda: target.connections() == 0, "closed after idle_timeout and close_timeout", timeout_s=6
+        )
     for client in stalled:
         client.reset()
 

@@ -1,4 +1,4 @@
-"""JSON that is not, not quite or barely JSON, as commands and as request bodies: refused clearly, or passed on whole."""
+"""What is not, not quite or barely JSON, as commands and as bodies: refused clearly, or passed on whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def publish_body(value: bytes) -> bytes:
 
 
 def data_of(payload: bytes) -> bytes:
-    """Return the text of `data`, which nothing but `time` (and, from a client, `from`) follows in a message."""
+    """Return the text of `data`; only `time`, and from a client `from`, follow it in a message."""
     return payload.partition(b'"data":')[2].rpartition(b',"time":')[0].partition(b',"from":{"client":')[0]
 
 
@@ -131,7 +131,12 @@ def test_a_position_beyond_every_integer_of_a_machine_is_refused_and_subscribes_
 
 @pytest.mark.parametrize(
     "shape",
-    [b"[" * LEVELS, b'{"a":' * (LEVELS // 5), b"[" * (LEVELS // 2) + b"]" * (LEVELS // 2), b'{"data":[' * 100_000],
+    [
+        b"[" * LEVELS,
+        b'{"a":' * (LEVELS // 5),
+        b"[" * (LEVELS // 2) + b"]" * (LEVELS // 2),
+        b'{"data":[' * 100_000,
+    ],
     ids=["arrays", "objects", "closed", "mixed"],
 )
 def test_a_million_levels_are_refused_without_using_a_stack(
@@ -154,7 +159,11 @@ def test_a_number_of_a_million_digits_is_refused_at_once(launch: Launch, bystand
     target = launch("--websocket-max-message-bytes", "2MiB")
     digits = b"9" * LEVELS
     with bystander(target), target.client() as client:
-        for data in (b'{"type":"ping","id":%s}' % digits, publish_command(digits), publish_command(b"-" + digits)):
+        for data in (
+            b'{"type":"ping","id":%s}' % digits,
+            publish_command(digits),
+            publish_command(b"-" + digits),
+        ):
             client.text(data)
             assert is_error(client.event())
         status, _ = target.http("POST", "/api/publish", publish_body(digits))

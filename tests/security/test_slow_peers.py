@@ -1,4 +1,4 @@
-"""Peers that take their time: handshakes that trickle, messages that never end, subscribers that do not read."""
+"""Peers that take their time: trickling handshakes, messages without end, subscribers that do not read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.security.client import BINARY, TEXT, connect, is_over, reset, upgrade, upgraded_crowd, wait_for
+from tests.security.client import (
+    BINARY,
+    TEXT,
+    connect,
+    is_over,
+    reset,
+    reset_all,
+    upgrade,
+    upgraded_crowd,
+    wait_for,
+)
 from tests.security.conftest import Launch, Watch
 from tests.security.target import Target
 from tests.support.frames import frame
@@ -108,7 +118,7 @@ def test_messages_that_never_end_are_closed_at_their_deadline(launch: Launch, by
     with bystander(target), target.closes(1008, by=each * len(ENDLESS)), contextlib.ExitStack() as stack:
         memory = target.memory()
         socks = upgraded_crowd(target.port, each * len(ENDLESS))
-        stack.callback(lambda: [reset(sock) for sock in socks])
+        stack.callback(reset_all, socks)
         started = time.monotonic()
         for number, sock in enumerate(socks):
             sock.sendall(ENDLESS[number % len(ENDLESS)][0])
@@ -217,7 +227,7 @@ def test_subscribers_that_do_not_read_are_dropped_and_the_others_hear_everything
     with bystander(target), contextlib.ExitStack() as stack:
         good = subscribed(target, healthy, "busy")
         readers = Readers(good)
-        stack.callback(lambda: [reset(sock) for sock in good + bad])
+        stack.callback(lambda: reset_all(good + bad))
         stack.callback(readers.stop)
         bad = subscribed(target, stalled, "busy", receive_buffer=4096)
         subscribe_all(bad, "filler")

@@ -200,6 +200,12 @@ class Rig:
         await peer.upgrade(path)
         return peer
 
+    async def deliver(self, peer: Peer, *data: bytes) -> None:
+        """Send bytes, and wait until the edge has read them."""
+        read = self.stats.bytes_in + sum(map(len, data))
+        await peer.send(*data)
+        await eventually(lambda: self.stats.bytes_in >= read)
+
     async def gone(self) -> None:
         """Wait until the edge knows no connection any more."""
         await eventually(lambda: not self.edge.connections)

@@ -8,9 +8,8 @@ import pytest
 
 from gateway import closecodes
 from gateway._frames import CLOSE, PING, PONG
-from tests.support.edges import Peer, Rig, edge, text
+from tests.support.edges import Peer, Rig, edge, eventually, text
 from tests.support.frames import frame
-from tests.support.simulated import settle
 
 
 async def closed_after(rig: Rig, *, at_most: float, step: float = 0.25) -> float:
@@ -28,9 +27,7 @@ async def test_silent_peer_is_closed_after_the_idle_time_and_at_most_half_of_it_
     async with edge(ping_interval=1000.0, idle_timeout=idle_s) as rig:
         peer = await rig.open()
         await rig.pass_time(1.0)
-        await peer.send(text("last sign of life"))
-        await settle()
-        await asyncio.sleep(0.005)
+        await rig.deliver(peer, text("last sign of life"))
         assert rig.handlers[0].messages
         seconds = await closed_after(rig, at_most=1.5 * idle_s)
         assert seconds >= idle_s
@@ -48,6 +45,7 @@ async def test_peer_that_answers_pings_stays() -> None:
         for _ in range(600):
             rig.time.advance(1.0)
             pings += await peer.answer_pings()
+            await eventually(lambda: rig.stats.pongs_in == rig.stats.pings_out)
         assert 18 <= pings <= 20
         assert rig.stats.pings_out == pings
         assert rig.stats.pongs_in == pings
@@ -60,7 +58,7 @@ async def test_peer_that_sends_data_and_no_pongs_is_closed_after_the_missed_ping
         begun = rig.time.now
         while not rig.handlers[0].closes:
             assert rig.time.now - begun <= 60.0
-            await peer.send(text("busy"))
+            await rig.deliver(peer, text("busy"))
             await rig.pass_time(1.0, step=0.5)
         assert rig.handlers[0].closes == [closecodes.NO_PONG]
         assert rig.time.now - begun >= 30.0
@@ -74,8 +72,7 @@ async def test_anything_that_comes_puts_the_idle_time_off(alive: bytes) -> None:
         peer = await rig.open()
         for _ in range(10):
             await rig.pass_time(15.0)
-            await peer.send(alive)
-            await asyncio.sleep(0.002)
+            await rig.deliver(peer, alive)
         assert rig.handlers[0].closes == []
 
 
@@ -84,8 +81,7 @@ async def test_pong_takes_back_the_pings_that_were_missed() -> None:
         peer = await rig.open()
         for _ in range(6):
             await rig.pass_time(21.0, step=0.5)  # two pings each time
-            await peer.send(frame(PONG))
-            await asyncio.sleep(0.002)
+            await rig.deliver(peer, frame(PONG))
         assert rig.handlers[0].closes == []
 
 
@@ -97,9 +93,8 @@ async def drip(rig: Rig, peer: Peer, data: bytes, seconds: float) -> None:
     for at in range(int(seconds)):
         if rig.handlers[0].closes:
             return
-        await peer.send(data[at : at + 1])
+        await rig.deliver(peer, data[at : at + 1])
         await rig.pass_time(1.0)
-        await asyncio.sleep(0.001)
 
 
 async def test_message_that_takes_too_long_is_closed_1008_however_it_drips() -> None:
@@ -116,13 +111,12 @@ async def test_message_that_takes_too_long_is_closed_1008_however_it_drips() -> 
 async def test_message_in_fragments_is_held_to_the_same_time() -> None:
     async with edge(message_timeout=30.0, idle_timeout=1000.0, ping_interval=1000.0) as rig:
         peer = await rig.open()
-        await peer.send(frame(1, b"begin", fin=False))
+        await rig.deliver(peer, frame(1, b"begin", fin=False))
         for _ in range(9):
             await rig.pass_time(4.0)
             if rig.handlers[0].closes:
                 break
-            await peer.send(frame(0, b"more", fin=False), frame(PING))
-            await asyncio.sleep(0.002)
+            await rig.deliver(peer, frame(0, b"more", fin=False), frame(PING))
         assert rig.handlers[0].closes == [1008]
 
 
@@ -130,11 +124,10 @@ async def test_each_message_has_its_own_time() -> None:
     async with edge(message_timeout=30.0, idle_timeout=1000.0, ping_interval=1000.0) as rig:
         peer = await rig.open()
         whole = text("x" * 20)
-        await peer.send(whole[:5])
+        await rig.deliver(peer, whole[:5])
         for _ in range(5):
             await rig.pass_time(20.0)
-            await peer.send(whole[5:] + whole[:5])  # one ends, and the next one begins
-            await asyncio.sleep(0.002)
+            await rig.deliver(peer, whole[5:] + whole[:5])  # one ends, and the next one begins
         assert rig.handlers[0].closes == []
         assert len(rig.handlers[0].messages) == 5
         assert await closed_after(rig, at_most=33.0) >= 29.0
@@ -144,11 +137,9 @@ async def test_idle_connection_between_messages_has_no_message_deadline() -> Non
     async with edge(message_timeout=5.0, idle_timeout=1000.0, ping_interval=1000.0) as rig:
         peer = await rig.open()
         whole = text("x" * 20)
-        await peer.send(whole[:5])
-        await asyncio.sleep(0.002)
+        await rig.deliver(peer, whole[:5])
         await rig.pass_time(2.0)
-        await peer.send(whole[5:])
-        await asyncio.sleep(0.002)
+        await rig.deliver(peer, whole[5:])
         await rig.pass_time(60.0)
         assert rig.handlers[0].closes == []
 

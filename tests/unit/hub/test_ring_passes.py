@@ -45,7 +45,9 @@ class Turns:
         return count
 
     def received(self) -> list[bytes]:
-        return [bytes(cursor.sink.received) for cursor in self.cursors if isinstance(cursor.sink, ScriptedSink)]
+        return [
+            bytes(cursor.sink.received) for cursor in self.cursors if isinstance(cursor.sink, ScriptedSink)
+        ]
 
 
 def behind(cursors: list[Cursor]) -> list[int]:

@@ -1,0 +1,36 @@
+"""Ringgate itself, through the real channel path: subscribe, publish, JSON event with an offset."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from gateway.bench.runs import Subscribing
+
+from .rival import Rival
+
+# Bounds that the largest payload of the comparison needs, and one join event less for each of thousands.
+_FLAGS = (
+    "--listen=127.0.0.1:0",
+    "--api-listen=127.0.0.1:0",
+    "--log-format=json",
+    "--echo",
+    "--websocket-max-message-bytes=1MiB",
+    "--session-max-publish-bytes=1MiB",
+    "--namespace=default.join_leave=false",
+)
+
+
+def _command(scenario: str) -> Sequence[str]:
+    return [sys.executable, "-m", "gateway", "serve", *_FLAGS]
+
+
+def _address(line: str) -> str | None:
+    if not line.startswith("{"):
+        return None
+    record = json.loads(line)
+    return str(record["edge"]) if record.get("message") == "listening" else None
+
+
+RIVAL = Rival("Ringgate", _command, address=_address, path="/ws", how=lambda base_url: Subscribing())

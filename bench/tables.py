@@ -1,0 +1,74 @@
+"""Tables in Markdown from the records of `bench/compare.py`: a row for each server, a table for each case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from gateway.bench.histogram import duration
+
+_FLOOR = "C floor"
+_UNITS = {"echo": "µs an echo", "fanout": "µs a delivery", "connect": "µs a connection"}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Return the document: the machine, then a table for each case in the order they were measured."""
+    machine, records = result["machine"], result["records"]
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']} {machine['kernel']}, "
+        f"Python {machine['python']}; {result['time']}; server on core {result['pinned']['server']}, "
+        f"load on core {result['pinned']['load']}.",
+        "",
+    ]
+    for case in dict.fromkeys(record["case"] for record in records):
+        of_case = [record for record in records if record["case"] == case]
+        lines += [f"### {case}", "", *_table(of_case), ""]
+    return "\n".join(lines)
+
+
+def _table(records: Sequence[dict[str, Any]]) -> list[str]:
+    idle = records[0]["scenario"] == "idle"
+    unit = _UNITS.get(records[0]["scenario"], "")
+    head = ["server", "bytes a connection"] if idle else ["server", f"CPU, {unit}", "× floor", "a second", "p50", "p99"]
+    lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    for server in dict.fromkeys(record["server"] for record in records):
+        mine = [record for record in records if record["server"] == server]
+        good = [record["result"] for record in mine if "units" in record["result"]]
+        if not good:
+            cells = ["failed: " + mine[0]["result"]["faults"][0], *[""] * (len(head) - 2)]
+        elif idle:
+            cells = [f"{median(result['server_memory_bytes']['each'] for result in good):,.0f}"]
+        else:
+            cells = _figures(good, ratio(records, server))
+        lines.append(f"| {' | '.join([server + _mark(good), *cells])} |")
+    return lines
+
+
+def _figures(results: Sequence[dict[str, Any]], to_floor: float | None) -> list[str]:
+    return [
+        f"{median(result['server_cpu_us_per_unit'] or 0.0 for result in results):.3g}",
+        f"{to_floor:.2f}" if to_floor is not None else "",
+        f"{median(result['units_per_second'] for result in results):,.0f}",
+        *(duration(median(result["latency_ns"][p] for result in results)) for p in ("50", "99")),
+    ]
+
+
+def _mark(results: Sequence[dict[str, Any]]) -> str:
+    """Mark a server that delivered wrongly in some round, or was not itself what limited the speed."""
+    faulty = any(result["faults"] for result in results)
+    limited = any(result["bottleneck"] for result in results)
+    return (" (deliveries wrong)" if faulty else "") + (" (load-bound)" if limited else "")
+
+
+def ratio(records: Sequence[dict[str, Any]], server: str, to: str = _FLOOR) -> float | None:
+    """Return the median over the rounds of CPU time divided by that of `to` in the same round; None without one."""
+    costs = {
+        (record["server"], record["round"]): record["result"].get("server_cpu_us_per_unit") for record in records
+    }
+    ratios = [
+        costs[name, number] / costs[to, number]
+        for name, number in costs
+        if name == server and costs[name, number] and costs.get((to, number))
+    ]
+    return median(ratios) if ratios else None
