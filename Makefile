@@ -12,6 +12,7 @@ CYTHON := $(filter %.pyx %.pxd,$(SOURCES))
 ARGS ?=
 T ?= tests bench
 FUZZ_SECONDS ?= 60
+COMPARE ?=
 
 .DELETE_ON_ERROR:
 .PHONY: help run build test lint format bench conformance fuzz sanitize wheels hooks clean
@@ -37,9 +38,10 @@ format: $(DONE)/lint ## let ruff put the Python files into shape
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: $(DONE)/build $(DONE)/test ## measure; the figures go to build/bench.json (T=bench/test_x.py)
+bench: $(DONE)/build $(DONE)/test ## measure inside the process (T=bench/test_x.py) and between servers (COMPARE=--quick)
 	@mkdir -p build
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
+	@$(BIN)/python -m bench.compare $(COMPARE)
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
 	@$(PYTEST) -m full tests/conformance -s $(ARGS)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_CLIENTS: Final = {"echo": "connections", "fanout": "subscribers", "connect": "connections", "idle": "connections"}
+_CLIENTS: Final = {
+    "echo": "connections",
+    "fanout": "subscribers",
+    "connect": "connections",
+    "idle": "connections",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ QUICK: Final = (
     Case("echo", 100, in_flight=16),
     Case("fanout", 1000),
     Case("fanout", 1000, in_flight=16),
-    Case("connect", 5000),
+    Case("connect", 20_000),
     Case("idle", 5000),
 )
 

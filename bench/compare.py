@@ -1,12 +1,12 @@
-"""`make bench`, the part between servers: Ringgate, the C floor and what a user would pick instead, side by side.
+"""Ringgate, the C floor and what a user would pick instead, side by side: a part of `make bench`.
 
     python -m bench.compare                       everything; --quick: only what has a row in the targets
     python -m bench.compare --rivals 'floor|ringgate' --only 'fanout, 1,000' --rounds 5
 
-In each round every server is started afresh, pinned to one core, and measured in turn by `gateway.bench` on another
-core.  What counts is the server's CPU time for each echo, delivery or connection, as a ratio to the floor's of the same
-round; the median of the rounds is told.  build/bench/compare.json holds every single measurement with the
-description of the machine, build/bench/compare.md the tables.
+In each round every server is started afresh, pinned to one core, and measured in turn by `gateway.bench` on
+another core.  What counts is the server's CPU time for each echo, delivery or connection, as a ratio to the
+floor's of the same round; the median of the rounds is told.  build/bench/compare.json holds every single
+measurement with the description of the machine, build/bench/compare.md the tables.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from bench.cases import ALL, QUICK, Case
 from bench.rivals.rival import Rival
-from bench.tables import markdown
+from bench.tables import FLOOR, SAME_BYTES, markdown
 from gateway.bench import report, runs
 from gateway.bench.target import BenchError
 from gateway.cli.version import ringgate_version
@@ -46,7 +46,6 @@ MODULES: Final = (
     "starlette_server",
     "node_ws",
 )
-SAME_BYTES: Final = "C floor, same bytes"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,23 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     server_core, load_core = _cores()
     os.sched_setaffinity(0, {load_core})
     records: list[dict[str, Any]] = []
+    result = {
+        "machine": report.machine(),
+        "pinned": {"server": server_core, "load": load_core},
+        "arguments": list(argv if argv is not None else sys.argv[1:]),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "records": records,
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
     for case in cases:
         for number in range(options.rounds):
             for record in _round(case, rivals, options.seconds, server_core):
                 records.append(record | {"round": number})
                 print(_line(records[-1]), file=sys.stderr, flush=True)
-    result = {
-        "machine": report.machine(),
-        "pinned": {"server": server_core, "load": load_core},
-        "command": [Path(sys.argv[0]).name, *(argv if argv is not None else sys.argv[1:])],
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "records": records,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
-    (options.out / "compare.md").write_text(markdown(result))
+        (options.out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
+        (options.out / "compare.md").write_text(markdown(result))
     print(markdown(result))
-    return 1 if any(record["result"].get("faults") for record in records) else 0
+    return 1 if any(record["result"]["faults"] for record in records) else 0
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -107,9 +106,7 @@ def _cores() -> tuple[int, int]:
     return cores[0], cores[-1]
 
 
-def _round(
-    case: Case, rivals: Sequence[Rival], seconds: float, server_core: int
-) -> Iterator[dict[str, Any]]:
+def _round(case: Case, rivals: Sequence[Rival], seconds: float, server_core: int) -> Iterator[dict[str, Any]]:
     """Measure a case with every server in turn."""
     wire_bytes = 0
     for rival in rivals:
@@ -118,7 +115,7 @@ def _round(
         counts = record["result"].get("counts", {})
         if rival.name == "Ringgate" and counts.get("delivered"):
             wire_bytes = round(counts["bytes_in"] / counts["delivered"])
-        if rival.name == "C floor" and wire_bytes:
+        if rival.name == FLOOR and wire_bytes:
             same = replace(case, size=max(wire_bytes - _header_bytes(wire_bytes), 16))
             record = measure(same, rival, seconds, server_core)
             yield record | {"server": SAME_BYTES, "case": case.title}
@@ -136,7 +133,7 @@ def measure(case: Case, rival: Rival, seconds: float, server_core: int) -> dict[
         with _running(rival, case.scenario, server_core) as (address, pid):
             result = _run(case, rival, f"ws://{address}", _plan(case, seconds, pid))
     except BenchError as error:
-        return record | {"result": {"faults": [str(error)]}}
+        return record | {"result": {"faults": [str(error).splitlines()[0]]}}
     return record | {"result": report.as_json(result, url=address, version=ringgate_version())}
 
 
@@ -171,19 +168,24 @@ def _quiet(what: str, part: float) -> None:
 def _running(rival: Rival, scenario: str, core: int) -> Iterator[tuple[str, int]]:
     """Start a server on a core; its address and process id.  Raises BenchError when it does not listen."""
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            rival.command(scenario),
+        process = subprocess.Popen(  # noqa: S603 - a command of our own table
+            pinned(core, rival.command(scenario)),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )
         try:
             yield _address(rival, process, log.fileno()), process.pid
         finally:
             process.kill()
             process.wait()
+
+
+def pinned(core: int, command: Sequence[str]) -> list[str]:
+    """Return a command that runs another one on one core."""
+    pin = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
+    return [sys.executable, "-I", "-S", "-c", pin, str(core), *command]
 
 
 def _address(rival: Rival, process: subprocess.Popen[bytes], log: int) -> str:

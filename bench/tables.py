@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from gateway.bench.histogram import duration
 
-_FLOOR = "C floor"
+FLOOR: Final = "C floor"
+SAME_BYTES: Final = "C floor, same bytes"
 _UNITS = {"echo": "µs an echo", "fanout": "µs a delivery", "connect": "µs a connection"}
 
 
 def markdown(result: dict[str, Any]) -> str:
     """Return the document: the machine, then a table for each case in the order they were measured."""
     machine, records = result["machine"], result["records"]
-    lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']} {machine['kernel']}, "
-        f"Python {machine['python']}; {result['time']}; server on core {result['pinned']['server']}, "
-        f"load on core {result['pinned']['load']}.",
-        "",
-    ]
+    pins = f"server on core {result['pinned']['server']}, load on core {result['pinned']['load']}"
+    system = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']} {machine['kernel']}"
+    lines = [f"{system}, Python {machine['python']}; {result['time']}; {pins}.", ""]
     for case in dict.fromkeys(record["case"] for record in records):
         of_case = [record for record in records if record["case"] == case]
         lines += [f"### {case}", "", *_table(of_case), ""]
@@ -29,8 +27,11 @@ def markdown(result: dict[str, Any]) -> str:
 
 def _table(records: Sequence[dict[str, Any]]) -> list[str]:
     idle = records[0]["scenario"] == "idle"
-    unit = _UNITS.get(records[0]["scenario"], "")
-    head = ["server", "bytes a connection"] if idle else ["server", f"CPU, {unit}", "× floor", "a second", "p50", "p99"]
+    floors = [name for name in (FLOOR, SAME_BYTES) if any(record["server"] == name for record in records)]
+    head = ["server", "bytes a connection"]
+    if not idle:
+        unit = _UNITS[records[0]["scenario"]]
+        head = ["server", f"CPU, {unit}", *(f"to the {name}" for name in floors), "a second", "p50", "p99"]
     lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for server in dict.fromkeys(record["server"] for record in records):
         mine = [record for record in records if record["server"] == server]
@@ -40,15 +41,15 @@ def _table(records: Sequence[dict[str, Any]]) -> list[str]:
         elif idle:
             cells = [f"{median(result['server_memory_bytes']['each'] for result in good):,.0f}"]
         else:
-            cells = _figures(good, ratio(records, server))
+            cells = _figures(good, [ratio(records, server, name) for name in floors])
         lines.append(f"| {' | '.join([server + _mark(good), *cells])} |")
     return lines
 
 
-def _figures(results: Sequence[dict[str, Any]], to_floor: float | None) -> list[str]:
+def _figures(results: Sequence[dict[str, Any]], to_floors: Sequence[float | None]) -> list[str]:
     return [
         f"{median(result['server_cpu_us_per_unit'] or 0.0 for result in results):.3g}",
-        f"{to_floor:.2f}" if to_floor is not None else "",
+        *("" if to_floor is None else f"{to_floor:.2f}" for to_floor in to_floors),
         f"{median(result['units_per_second'] for result in results):,.0f}",
         *(duration(median(result["latency_ns"][p] for result in results)) for p in ("50", "99")),
     ]
@@ -61,10 +62,11 @@ def _mark(results: Sequence[dict[str, Any]]) -> str:
     return (" (deliveries wrong)" if faulty else "") + (" (load-bound)" if limited else "")
 
 
-def ratio(records: Sequence[dict[str, Any]], server: str, to: str = _FLOOR) -> float | None:
-    """Return the median over the rounds of CPU time divided by that of `to` in the same round; None without one."""
+def ratio(records: Sequence[dict[str, Any]], server: str, to: str = FLOOR) -> float | None:
+    """Return the median over the rounds of CPU time divided by that of `to` in the same round."""
     costs = {
-        (record["server"], record["round"]): record["result"].get("server_cpu_us_per_unit") for record in records
+        (record["server"], record["round"]): record["result"].get("server_cpu_us_per_unit")
+        for record in records
     }
     ratios = [
         costs[name, number] / costs[to, number]

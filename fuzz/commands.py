@@ -36,29 +36,20 @@ with atheris.instrument_imports(include=["gateway.message", "gateway.commands", 
 MOST_COMMANDS = 20
 MOST_MESSAGES = 8
 TYPES = (b"connect", b"subscribe", b"unsubscribe", b"publish", b"presence", b"history", b"ping", b"call")
-FIELDS = (
-    *(b"id", b"channel", b"since", b"data", b"data64", b"key", b"limit", b"before"),
-    *(b"session", b"token", b"epoch", b"offset", b"type"),
+CHANNELS = (b'"c"', b'"d"', b'"@u"', b'"@other"', b'"shut:x"', b'"\\u0000"', b'"\\ud800"', b'""')
+NUMBERS = (
+    *(b"1", b"2", b"0", b"-1", b"0.5", b"1e400", b"9007199254740991", b"9007199254740992"),
+    *(b"18446744073709551615", b"18446744073709551616", b"9" * 30),
 )
-VALUES = (
-    *(b"1", b"2", b"0", b"-1", b"1e400", b"18446744073709551616", b"9" * 30, b"0.5", b"null", b"true", b'""'),
-    *(
-        b'"c"',
-        b'"d"',
-        b'"@u"',
-        b'"shut:x"',
-        b'"\\u0000"',
-        b'"\\ud800"',
-        b'"QQ=="',
-        b"[" * 70 + b"]" * 70,
-        b"{}",
-    ),
-    *(
-        b'{"epoch":"i4","offset":0}',
-        b'{"epoch":"i4","offset":99999999999999999999}',
-        b'{"c":{"epoch":"i4","offset":1}}',
-    ),
-)
+SINCE = (b'{"epoch":"i4","offset":%s}', b'{"epoch":"x","offset":%s}', b'{"c":{"epoch":"i4","offset":%s}}')
+OTHER = (b"null", b"true", b'""', b"{}", b"[]", b'"QQ=="', b"[" * 70 + b"]" * 70, b'"' + b"k" * 201 + b'"')
+FIELDS = {
+    **dict.fromkeys((b"id", b"limit", b"before"), NUMBERS),
+    b"channel": CHANNELS,
+    b"since": tuple(form % number for form in SINCE for number in NUMBERS),
+    **dict.fromkeys((b"data", b"data64", b"key", b"token"), OTHER),
+    b"session": (b'"i2"', b'"s"', *OTHER),
+}
 OPTIONS = NodeOptions(
     namespaces={"shut": Namespace(may_subscribe=False, may_publish=False)},
     default=Namespace(broker=ChannelOptions(history_size=10, presence=True), join_leave=True),
@@ -230,17 +221,20 @@ def build_message(provider: atheris.FuzzedDataProvider) -> bytes:
 
 
 def build_command(provider: atheris.FuzzedDataProvider) -> bytes:
-    """Return one command."""
+    """Return one command; of eight values six belong to their field, one to any, and one is fuzzed bytes."""
     fields = [b'"type":"' + pick(provider, TYPES) + b'"', b'"channel":"c"']
     for _ in range(provider.ConsumeIntInRange(0, 4)):
-        value = pick(provider, VALUES) if provider.ConsumeBool() else bytes(provider.ConsumeBytes(12))
-        fields.append(b'"' + pick(provider, FIELDS) + b'":' + value)
+        name = pick(provider, tuple(FIELDS))
+        chance = provider.ConsumeIntInRange(0, 7)
+        value = pick(provider, FIELDS[name] if chance < 6 else OTHER + NUMBERS)
+        fields.append(b'"' + name + b'":' + (value if chance < 7 else bytes(provider.ConsumeBytes(12))))
     return b"{" + b",".join(fields) + b"}"
 
 
 def pick(provider: atheris.FuzzedDataProvider, values: Sequence[bytes]) -> bytes:
     """Return one of the values."""
-    return values[provider.ConsumeIntInRange(0, len(values) - 1)]
+    number: int = provider.ConsumeIntInRange(0, len(values) - 1)
+    return values[number]
 
 
 def run(data: bytes) -> None:

@@ -91,30 +91,24 @@ class Gateway:
         if self._node is not None:
             raise UsageError("the gateway was started before")
         loop = asyncio.get_running_loop()
-        with contextlib.ExitStack() as sockets:
-            options = self.config.server
-            edge_socket = sockets.enter_context(_listen("server.listen", options.listen, options.backlog))
-            api_socket = sockets.enter_context(
-                _listen("server.api_listen", options.api_listen, options.backlog)
-            )
+        options = self.config.server
+        async with contextlib.AsyncExitStack() as undo:
+            edge_socket = undo.enter_context(_listen("server.listen", options.listen, options.backlog))
+            api_socket = undo.enter_context(_listen("server.api_listen", options.api_listen, options.backlog))
             self._edge_address = _bound(edge_socket, options.listen)
             self._api_address = _bound(api_socket, options.api_listen)
-            self._node = Node(
-                broker=_make_broker(loop),
-                options=_node_options(self.config),
-                loop=loop,
-                wall_ms=lambda: time.time_ns() // 1_000_000,
-                random_id=_random_id,
-            )
-            await self._node.start()
-            self._edge = self._make_edge(loop, self._node)
-            view = ServiceView(self._node, self._edge.stats)
-            self._http = _make_http(self.config, view, self._node, api_socket, self._edge_address.port)
-            await self._http.start()
-            self._server = await loop.create_server(
-                self._edge, sock=edge_socket, backlog=self.config.server.backlog
-            )
-            sockets.pop_all()
+            node = self._make_node(loop)
+            await node.start()
+            undo.push_async_callback(node.stop)
+            edge = self._make_edge(loop, node)
+            undo.callback(edge.stop)
+            view = ServiceView(node, edge.stats)
+            http = _make_http(self.config, view, node, api_socket, self._edge_address.port)
+            await http.start()
+            undo.push_async_callback(http.stop)
+            self._server = await loop.create_server(edge, sock=edge_socket, backlog=options.backlog)
+            undo.pop_all()
+        self._node, self._edge, self._http = node, edge, http
         _log.info("listening", extra={"edge": str(self._edge_address), "api": str(self._api_address)})
 
     async def stop(self) -> None:
@@ -151,6 +145,15 @@ class Gateway:
             text = check_json(orjson.dumps(data))
             result = await self._node.publish(channel, text, key=key, exclude=exclude)
         return Position(result.epoch, result.offset)
+
+    def _make_node(self, loop: asyncio.AbstractEventLoop) -> Node:
+        return Node(
+            broker=_make_broker(loop),
+            options=_node_options(self.config),
+            loop=loop,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
+            random_id=_random_id,
+        )
 
     def _make_edge(self, loop: asyncio.AbstractEventLoop, node: Node) -> Edge:
         codec = JsonCodec()

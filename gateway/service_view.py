@@ -52,23 +52,25 @@ class ServiceView:
                 "limit_exceeded", f"a payload is at most {self._node.options.max_publish_bytes} bytes"
             )
         publication = self._node.make_publication(data, binary=binary)
-        reached = await self._control(ControlKind.SEND, client=client, publication=publication)
+        reached = await self._control(Control(kind=ControlKind.SEND, client=client, publication=publication))
         return {"connections": reached}
 
-    async def _control(self, kind: ControlKind, *, user: str = "", client: str = "", **more: object) -> int:
-        if bool(user) == bool(client):
+    async def _control(self, control: Control) -> int:
+        if bool(control.user) == bool(control.client):
             raise CommandError("bad_request", "exactly one of user and client is needed")
-        return await self._node.broker.control(Control(kind=kind, user=user, client=client, **more))  # type: ignore[arg-type]
+        return await self._node.broker.control(control)
 
     async def subscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
         """Subscribe connections to a channel; return how many were reached."""
         check_channel_name(channel)
-        return await self._control(ControlKind.SUBSCRIBE, user=user, client=client, channel=channel)
+        control = Control(kind=ControlKind.SUBSCRIBE, user=user, client=client, channel=channel)
+        return await self._control(control)
 
     async def unsubscribe(self, *, user: str = "", client: str = "", channel: str) -> int:
         """End the subscription of connections; return how many were reached."""
         check_channel_name(channel)
-        return await self._control(ControlKind.UNSUBSCRIBE, user=user, client=client, channel=channel)
+        control = Control(kind=ControlKind.UNSUBSCRIBE, user=user, client=client, channel=channel)
+        return await self._control(control)
 
     async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
         """Close connections; return how many were reached."""
@@ -78,7 +80,13 @@ class ServiceView:
         if len(reason.encode()) > 123:
             raise CommandError("bad_request", "a reason is at most 123 bytes")
         return await self._control(
-            ControlKind.DISCONNECT, user=user, client=client, close_code=code, reason=reason or "disconnected"
+            Control(
+                kind=ControlKind.DISCONNECT,
+                user=user,
+                client=client,
+                close_code=code,
+                reason=reason or "disconnected",
+            )
         )
 
     # -- what there is --------------------------------------------------------------------
@@ -145,6 +153,7 @@ class ServiceView:
         """Yield counters and gauges, read now."""
         yield from self._edge_metrics()
         yield from self._ring_metrics()
+        yield from self._slow_client_metrics()
         for name, value in self._node.broker.stats().items():
             yield (
                 f"ringgate_broker_{name}",
@@ -156,7 +165,7 @@ class ServiceView:
 
     def _edge_metrics(self) -> Iterable[Sample]:
         e, node, ring = self._edge, self._node, self._node.hub.stats
-        text, binary = {"path": "direct"}, {"path": "ring"}
+        direct, by_ring = {"path": "direct"}, {"path": "ring"}
         yield "ringgate_connections", "gauge", "open client connections", _NONE, e.accepted - e.closed
         yield "ringgate_sessions", "gauge", "clients that are let in", _NONE, len(node.sessions)
         yield "ringgate_channels", "gauge", "channels open on this node", _NONE, len(node.hub)
@@ -164,10 +173,10 @@ class ServiceView:
         yield "ringgate_handshakes", "counter", "handshakes answered with 101", _NONE, e.opened
         yield "ringgate_messages_in", "counter", "messages received", _NONE, e.messages_in
         yield "ringgate_bytes_in", "counter", "bytes received", _NONE, e.bytes_in
-        yield "ringgate_messages_out", "counter", "messages sent", text, e.messages_out
-        yield "ringgate_messages_out", "counter", "messages sent", binary, ring.frames_delivered
-        yield "ringgate_bytes_out", "counter", "bytes of messages sent", text, e.message_bytes_out
-        yield "ringgate_bytes_out", "counter", "bytes of messages sent", binary, ring.bytes_sent
+        yield "ringgate_messages_out", "counter", "messages sent", direct, e.messages_out
+        yield "ringgate_messages_out", "counter", "messages sent", by_ring, ring.frames_delivered
+        yield "ringgate_bytes_out", "counter", "bytes of messages sent", direct, e.message_bytes_out
+        yield "ringgate_bytes_out", "counter", "bytes of messages sent", by_ring, ring.bytes_sent
         yield "ringgate_pings_out", "counter", "pings sent", _NONE, e.pings_out
         for reason, count in list(e.refusals.items()):
             yield "ringgate_handshakes_refused", "counter", "handshakes refused", {"reason": reason}, count
@@ -200,23 +209,16 @@ class ServiceView:
         yield "ringgate_ring_frames", "counter", "frames put into rings", _NONE, ring.frames_appended
         yield "ringgate_ring_sends", "counter", "system calls that sent from rings", _NONE, ring.sends
         yield "ringgate_ring_blocks", "counter", "times a socket took less than offered", _NONE, ring.blocks
+        yield "ringgate_gaps", "counter", "gap events sent", _NONE, ring.gaps
+
+    def _slow_client_metrics(self) -> Iterable[Sample]:
+        ring = self._node.hub.stats
+        closed = ring.slow_disconnects
+        yield "ringgate_slow_disconnects", "counter", "clients closed for being slow", _NONE, closed
         for policy, count in (
             ("disconnect", ring.dropped_disconnect),
             ("skip", ring.dropped_skip),
             ("latest", ring.dropped_latest),
         ):
-            yield (
-                "ringgate_frames_dropped",
-                "counter",
-                "frames slow clients lost",
-                {"reason": f"slow_{policy}"},
-                count,
-            )
-        yield (
-            "ringgate_slow_disconnects",
-            "counter",
-            "clients closed for being slow",
-            _NONE,
-            ring.slow_disconnects,
-        )
-        yield "ringgate_gaps", "counter", "gap events sent", _NONE, ring.gaps
+            label = {"reason": f"slow_{policy}"}
+            yield "ringgate_frames_dropped", "counter", "frames slow clients lost", label, count

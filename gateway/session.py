@@ -120,7 +120,7 @@ class Session:
         self._pending.extend(commands)
         if len(self._pending) > self.node.options.max_pending_commands:
             self.connection.close(closecodes.POLICY_VIOLATION, "too many commands wait for their answers")
-        elif self._task is None:
+        else:
             self._advance()
 
     def on_writable(self) -> None:
@@ -130,7 +130,6 @@ class Session:
 
     def on_close(self, code: int, reason: str) -> None:
         """End the client's subscriptions; keep its session for a while if it may come back."""
-        self._pending.clear()
         if self._task is not None:
             self._task.cancel()
         self.node.remove_session(self)

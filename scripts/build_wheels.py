@@ -39,10 +39,16 @@ SDIST_HAS = (
     r"[^/]+/gateway/_mask\.h",
     r"[^/]+/gateway/py\.typed",
     r"[^/]+/tests/conftest\.py",
+    r"[^/]+/bench/floor/floor\.c",
     r"[^/]+/tests/conformance/autobahn",
     r"[^/]+/(LICENSE|README\.md|CHANGELOG\.md|Makefile|setup\.py)",
 )
-SDIST_LACKS = (r".+\.(c|so|o|pyc)", r"[^/]+/(build|dist|\.venv)/.*", r".*/node_modules/.*")
+SDIST_LACKS = (
+    r"[^/]+/gateway/.+\.c",
+    r".+\.(so|o|pyc)",
+    r"[^/]+/(build|dist|\.venv)/.*",
+    r".*/node_modules/.*",
+)
 
 
 def pythons() -> dict[str, str]:

@@ -16,8 +16,8 @@ _FLAGS = (
     "--api-listen=127.0.0.1:0",
     "--log-format=json",
     "--echo",
-    "--websocket-max-message-bytes=1MiB",
-    "--session-max-publish-bytes=1MiB",
+    "--websocket-max-message-bytes=256KiB",
+    "--session-max-publish-bytes=256KiB",
     "--namespace=default.join_leave=false",
 )
 

@@ -27,9 +27,9 @@ def port_line(line: str) -> str | None:
 class Rival:
     """A server to measure.
 
-    `command` starts it for a scenario ("echo", "fanout", "connect", "idle"); `address` finds HOST:PORT in a line of its
-    output, None where it is not; `missing` tells what this machine lacks for it, "" when nothing.
-    `echo_path` and `path` are where echo and everything else is.
+    `command` starts it for a scenario ("echo", "fanout", "connect", "idle"); `address` finds HOST:PORT in a
+    line of its output, None where it is not; `missing` tells what this machine lacks for it, "" when nothing;
+    `echo_path` and `path` are where echo and everything else is; `how` tells how to subscribe and publish.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Starlette on uvicorn (uvloop, its `websockets` implementation, no compression); a `send_text` for each connection."""
+"""Starlette on uvicorn (uvloop, websockets, no compression); fan-out by a `send_text` for each connection."""
 
 from __future__ import annotations
 

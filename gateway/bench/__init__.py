@@ -7,5 +7,6 @@
     processes   CPU time and memory of the server, and of the load tool itself
     histogram   percentiles and the plot; report: what the user reads, and the verdict on the measurement
 
-It knows the gateway's frames and errors, and nothing else of the gateway: any WebSocket server can be measured.
+It knows the gateway's frames and errors, and nothing else of the gateway: any WebSocket server can be
+measured.
 """

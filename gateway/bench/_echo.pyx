@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The echo scenario: every connection sends messages and waits for them to come back.
 
-Closed loop: each connection has `in_flight` messages on their way; those that one read brought back are followed
-by as many in one send.  Open loop: messages leave at a rate, over the connections in turn.
+Closed loop: each connection has `in_flight` messages on their way; those that one read brought back are
+followed by as many in one send.  Open loop: messages leave at a rate, over the connections in turn.
 
-What always holds: an echo is counted once, when it is byte for byte the message that was next in order.
+What always holds: a message is counted as echoed once at most; an echo that is not byte for byte the message
+that was next in order is counted as wrong.
 """
 
 from libc.stdint cimport uint64_t
@@ -57,7 +58,7 @@ cdef class EchoLoad(Load):
         if self._sent_ns == NULL:
             raise MemoryError
         for peer in self.peers:
-            peer.sent = peer.taken = 0
+            peer.first = peer.taken = peer.sent
             peer.due = 0 if rate else in_flight
         self.wrong = 0
         Load.begin(self, seconds=seconds, messages=messages, in_flight=in_flight, rate=rate)
@@ -66,15 +67,17 @@ cdef class EchoLoad(Load):
 
     cdef void on_message(self, Peer peer, const char* data, size_t n) noexcept:
         cdef long long number = self._finder.find(data, n)
-        cdef size_t after = TAG_BYTES
-        if number < 0:
+        cdef const char* filling = self._template.data + TAG_BYTES
+        if number < <long long>peer.first or <uint64_t>number >= peer.sent:
             self._other(peer, data, n)
             return
         if (<uint64_t>number != peer.taken or n != self._template.data_bytes
-                or memcmp(data + after, self._template.data + after, n - after) != 0):
+                or memcmp(data + TAG_BYTES, filling, n - TAG_BYTES) != 0):
             self.wrong += 1
-        self.record(self._sent_ns[peer.index * self._window + peer.taken % self._window])
-        peer.taken += 1
+            if <uint64_t>number < peer.taken:
+                return
+        self.record(self._sent_ns[peer.index * self._window + <uint64_t>number % self._window])
+        peer.taken = <uint64_t>number + 1
         self.completed += 1
         if not self._interval_ns:
             peer.due += 1

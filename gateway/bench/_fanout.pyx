@@ -4,23 +4,26 @@
 Message i goes to channel i modulo the number of channels, so a subscriber knows which number it sees next.
 Closed loop: `in_flight` messages are published and not yet with all their subscribers.
 
-What always holds, once the run is drained: expected = delivered + lost, where `expected` is the sum of subscribers over
-all messages; `doubled` were delivered once more than that; `reordered` came after a later one.
+What always holds: expected = delivered + lost, where `expected` is the sum of subscribers over all messages;
+`doubled` were delivered once more than that; `reordered` are delivered ones that came after a later one.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp
 
 from gateway._frames cimport BINARY, TEXT
 from gateway.bench._load cimport READY, Load, Peer
 from gateway.bench._payload cimport Finder, Template
 
-cdef extern from "<string.h>" nogil:
-    void* memmem(const void* data, size_t n, const void* wanted, size_t wanted_bytes)
-
 cdef enum:
     MAX_UNDELIVERED = 1 << 16   # messages on their way at any time
     REMEMBERED = 64             # messages back for which a repetition is told from a late arrival
+
+
+cdef bint _is_refusal(const char* data, size_t n) noexcept nogil:
+    """Whether a piece of an HTTP answer begins with a status other than 200."""
+    return n >= 12 and memcmp(data, b"HTTP/1.", 7) == 0 and memcmp(data + 8, b" 200", 4) != 0
 
 
 cdef class FanoutLoad(Load):
@@ -84,18 +87,20 @@ cdef class FanoutLoad(Load):
         self.expected = self.delivered = self.doubled = self.reordered = self._undelivered = 0
         for i in range(self._channels):
             self._subscribers[i] = 0
+        for i in range(MAX_UNDELIVERED):
+            self._remaining[i] = 0
         for peer in self.peers:
             if peer is not self._publisher and peer.state == READY:
                 self._subscribers[peer.channel] += 1
                 peer.taken = 0
                 peer.received_mask = 0
-        Load.begin(self, seconds=seconds, messages=messages,
-                   in_flight=min(max(in_flight, 1), <uint64_t>MAX_UNDELIVERED), rate=rate)
+        in_flight = MAX_UNDELIVERED if rate else min(max(in_flight, 1), <uint64_t>MAX_UNDELIVERED)
+        Load.begin(self, seconds=seconds, messages=messages, in_flight=in_flight, rate=rate)
 
     cdef void on_message(self, Peer peer, const char* data, size_t n) noexcept:
         cdef long long number = self._finder.find(data, n) - <long long>self._base
         if peer is self._publisher or number + <long long>self._base < 0:
-            if not self._raw or memmem(data, min(n, 13), b"HTTP/1.1 200 ", 13) == NULL:
+            if not self._raw or _is_refusal(data, n):
                 self._other(peer, data, n)
             return
         if number < 0 or number >= <long long>self.sent or number % self._channels != peer.channel:
@@ -106,7 +111,6 @@ cdef class FanoutLoad(Load):
     cdef void _deliver(self, Peer peer, uint64_t number) noexcept:
         """Count message `number` of this run, which is the `place`-th of its channel."""
         cdef uint64_t place = number // self._channels, back, ahead
-        cdef uint64_t slot = number % MAX_UNDELIVERED
         if place >= peer.taken:
             ahead = place - peer.taken + 1
             peer.received_mask = (peer.received_mask << ahead if ahead < REMEMBERED else 0) | 1
@@ -119,8 +123,13 @@ cdef class FanoutLoad(Load):
             peer.received_mask |= <uint64_t>1 << back
             self.reordered += 1
         self.delivered += 1
-        self.record(self._sent_ns[slot])
-        if self._remaining[slot]:
+        self.record(self._sent_ns[number % MAX_UNDELIVERED])
+        self._settle(number)
+
+    cdef void _settle(self, uint64_t number) noexcept:
+        """One delivery less to wait for."""
+        cdef uint64_t slot = number % MAX_UNDELIVERED
+        if self._remaining[slot] and self.sent - number <= MAX_UNDELIVERED:
             self._remaining[slot] -= 1
             if not self._remaining[slot]:
                 self._undelivered -= 1
@@ -135,8 +144,6 @@ cdef class FanoutLoad(Load):
                 if meant_ns > self._now_ns:
                     self.wake_at(meant_ns)
                     break
-            if self._remaining[self.sent % MAX_UNDELIVERED]:
-                break               # a message of long ago is still on its way
             self._publish(meant_ns)
             some = True
         if some:
@@ -151,6 +158,8 @@ cdef class FanoutLoad(Load):
             self._publisher.add_raw(template.data, template.data_bytes)
         else:
             self._publisher.add_frame(self._opcode, template.data, template.data_bytes)
+        if self._remaining[slot]:
+            self._undelivered -= 1      # so long ago that it is lost
         self._sent_ns[slot] = meant_ns
         self._remaining[slot] = self._subscribers[channel]
         self.expected += self._subscribers[channel]
@@ -161,6 +170,12 @@ cdef class FanoutLoad(Load):
             self.completed += 1
 
     cdef void on_lost(self, Peer peer) noexcept:
-        """Without the publisher nothing is sent any more."""
+        """Without the publisher nothing is sent any more; what a subscriber did not get is not waited for."""
+        cdef uint64_t number = peer.taken * self._channels + peer.channel
         if peer is self._publisher:
             self._sending = False
+        elif self._subscribers[peer.channel]:
+            self._subscribers[peer.channel] -= 1
+            while number < self.sent:
+                self._settle(number)
+                number += self._channels

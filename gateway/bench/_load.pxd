@@ -56,7 +56,8 @@ cdef class Peer:
     cdef char* out
     cdef size_t out_at, out_end, out_room
     # the scenario's
-    cdef uint64_t sent, taken       # numbers of messages
+    cdef uint64_t sent, taken       # numbers of messages: the next to send, the next to receive
+    cdef uint64_t first             # of this run
     cdef uint64_t received_mask     # bit i: message `taken - 1 - i` (of its channel) came
     cdef uint32_t channel
     cdef size_t due                 # messages to send when the read is dealt with

@@ -1,15 +1,15 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""The connections of the load tool and the loop that serves them: raw sockets, epoll, and our own frame decoder.
+"""The connections of the load tool and the loop that serves them: raw sockets, epoll, our own frame decoder.
 
-It connects, shakes hands, subscribes, answers pings, and hands messages to a scenario (a subclass).  It must not
-know what a scenario measures, nor how a result is told.
+It connects, shakes hands, subscribes, answers pings, and hands messages to a scenario (a subclass).  It must
+not know what a scenario measures, nor how a result is told.
 
-What always holds: one thread; one read a connection and turn; what a scenario adds to a connection's
-`out` leaves with the next flush; a time of an open loop is measured from when the message should have been sent.
+What always holds: one thread; one read a connection and turn; what a scenario adds to a connection's `out`
+leaves with the next flush; a time of an open loop is measured from when the message should have been sent.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport abort, calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset, strerror
 
@@ -106,8 +106,8 @@ cdef class Peer:
 cdef class Load:
     """Connections to open and to keep.  A scenario adds what is sent over them.
 
-    `confirmation` is what the answer to a subscribe message contains; empty: a subscription counts as made when it
-    is sent.  With `close_when_ready` a connection is aborted as soon as it is ready (handshakes are measured).
+    `confirmation` is what the answer to a subscribe message contains; empty: a subscription counts as made
+    when it is sent.  With `close_when_ready` a connection is aborted as soon as it is ready.
     Raises OSError where there is no epoll.
     """
 
@@ -166,7 +166,7 @@ cdef class Load:
         return False
 
     def begin(self, *, double seconds, uint64_t messages, uint64_t in_flight, double rate=0.0):
-        """Begin to send: until `seconds` or `messages` (0: no bound) are over, `in_flight` at a time or at `rate`."""
+        """Begin to send, `in_flight` at a time or at `rate`, for `seconds` or `messages` (0: any number)."""
         self._interval_ns = 1e9 / rate if rate else 0.0
         self._in_flight = in_flight
         self._messages = messages
@@ -248,6 +248,8 @@ cdef class Load:
                 peer.out_room = 0
 
     cdef bint may_send(self) noexcept:
+        if self._interval_ns and self.intended_ns(self.sent) >= self._end_ns:
+            return False
         return self._sending and (not self._messages or self.sent < self._messages)
 
     cdef uint64_t intended_ns(self, uint64_t number) noexcept:
@@ -397,7 +399,7 @@ cdef class Load:
             elif kind == PING:
                 peer.add_frame(PONG, decoder.payload, decoder.payload_bytes)
             elif kind == CLOSE:
-                self._lose(peer, f"the server closed the connection: {decoder.close_code} {decoder.close_reason!r}")
+                self._lose(peer, f"the server closed with {decoder.close_code} {decoder.close_reason!r}")
             elif kind == FAILED:
                 self._lose(peer, f"the server broke RFC 6455: {decoder.close_code} {decoder.close_reason!r}")
             kind = decoder.next()

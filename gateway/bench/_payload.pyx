@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Payloads of the load tool: a tag (a mark of this run and a number), then filling.
 
-The tag lets every delivery be counted and checked, wherever in its envelope a server puts the payload.  All of
-it is printable ASCII that JSON does not escape.
+The tag lets every delivery be counted and checked, wherever in its envelope a server puts the payload.  It is
+printable ASCII that JSON does not escape.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE

@@ -1,7 +1,7 @@
 """Latencies in buckets: percentiles, and a plot in characters.
 
-Buckets are those of `_load`: up to 128 ns one each, above that 64 for every power of two, so a value is known to
-1.6 %.  A value is told as the upper bound of its bucket: nothing is made to look faster than it was.
+Buckets are those of `_load`: up to 128 ns one each, above that 64 for every power of two, so a value is
+known to 1.6 %.  It is told as the upper bound of its bucket: nothing is made to look faster than it was.
 """
 
 from __future__ import annotations
@@ -82,5 +82,5 @@ def duration(ns: float) -> str:
     """Return a time with the unit that suits it: "850 ns", "12.3 µs", "4.56 ms", "1.20 s"."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         if ns >= size:
-            return f"{ns / size:.3g} {unit}" if ns / size < 1000 else f"{ns / size:.0f} {unit}"
+            return f"{ns / size:.3g} {unit}" if ns / size < 999.5 else f"{ns / size:.0f} {unit}"
     return f"{ns:.0f} ns"

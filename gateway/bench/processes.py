@@ -19,7 +19,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Usage(NamedTuple):
-    """What was used between two moments, in seconds; `waited_s` is time without a processor while wanting one."""
+    """What was used between two moments; `own_waited_s`: we wanted a processor and got none."""
 
     wall_s: float
     server_cpu_s: float
@@ -49,19 +49,17 @@ class Meter:
 
     def restart(self) -> None:
         """Begin anew."""
+        self._began_s = time.monotonic()
         self._server_cpu_s = self._cpu_s()
         self._own_cpu_s = time.process_time()
         self._waited_s = _waited_s()
-        self._began_s = time.monotonic()
 
     def read(self) -> Usage:
         """Return what was used since the beginning."""
-        return Usage(
-            wall_s=time.monotonic() - self._began_s,
-            server_cpu_s=self._cpu_s() - self._server_cpu_s,
-            own_cpu_s=time.process_time() - self._own_cpu_s,
-            own_waited_s=_waited_s() - self._waited_s,
-        )
+        server_cpu_s = self._cpu_s() - self._server_cpu_s
+        own_cpu_s = time.process_time() - self._own_cpu_s
+        own_waited_s = _waited_s() - self._waited_s
+        return Usage(time.monotonic() - self._began_s, server_cpu_s, own_cpu_s, own_waited_s)
 
     def memory_bytes(self) -> int:
         """Return the memory of the server's processes."""

@@ -1,4 +1,4 @@
-"""What the user reads: the figures, the account of deliveries, the verdict on the measurement; and the same as JSON."""
+"""What the user reads: figures, the account of deliveries, the verdict on the measurement; also as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LATENCY_OF: Final = {
 
 
 def faults(result: Result) -> list[str]:
-    """Return what the server did wrong, as far as the account tells; none: every message is where it should be."""
+    """Return what went wrong, as far as the account tells; nothing: every message is where it should be."""
     counts = result.counts
     told = {
         "lost": "deliveries never came",
@@ -39,9 +39,9 @@ def faults(result: Result) -> list[str]:
 
 
 def bottleneck(result: Result) -> str:
-    """Tell whether the load tool, and not the server, limited the result; empty when it did not, or cannot be told.
+    """Tell whether the load tool, and not the server, limited the result; empty when it did not.
 
-    At a given rate the load is meant to be idle in between, so only a tool that was busy all the time spoils it.
+    A tool that was idle in between did not; nor does it matter where the server was busy all the time too.
     """
     usage = result.usage
     if result.scenario == "idle" or usage.own_share < _BUSY or usage.server_share >= _BUSY:
@@ -96,12 +96,13 @@ def as_text(result: Result, *, plot: bool = True) -> str:
         lines += ["", result.latencies.plot()] if plot else []
     verdict = bottleneck(result)
     lines += ["", f"NOTE: {verdict}"] if verdict else []
+    lines += ["", f"NOTE: {notice}"] if (notice := _unsent(result)) else []
     lines += ["", *(f"FAULT: {fault}" for fault in faults(result))] if faults(result) else []
     return "\n".join(lines)
 
 
 def cpu_us(result: Result) -> float | None:
-    """Return the server's CPU time for each echo, delivery or connection, in microseconds; None when unknown."""
+    """Return the server's CPU time for each echo, delivery or connection, in µs; None when unknown."""
     if not result.settings.get("server_pids") or not result.units:
         return None
     return 1e6 * result.usage.server_cpu_s / result.units
@@ -127,6 +128,14 @@ def _cpu_model() -> str:
     except OSError:
         pass
     return platform.machine()
+
+
+def _unsent(result: Result) -> str:
+    unsent = result.counts.get("unsent", 0)
+    due = unsent + result.counts.get("sent", 0)
+    if unsent <= due // 1000 + 1:
+        return ""
+    return f"{unsent:,} of {due:,} messages were due and could not be sent in time: too many were unanswered"
 
 
 def _headline(result: Result) -> str:
@@ -164,7 +173,9 @@ def _figures(result: Result) -> list[tuple[str, str]]:
             rows.append(("server CPU each", f"{each:.3f} µs a {result.unit}"))
     if result.memory_bytes:
         memory = result.memory_bytes
-        rows.append(("server memory", f"{memory['held'] / 1e6:.1f} MB (before: {memory['before'] / 1e6:.1f} MB)"))
+        rows.append(
+            ("server memory", f"{memory['held'] / 1e6:.1f} MB (before: {memory['before'] / 1e6:.1f} MB)")
+        )
         rows.append(("memory each", f"{memory['each']:,} bytes a connection"))
     rows.append(("load tool CPU", f"{100 * usage.own_cpu_s / usage.wall_s:.0f} % of a processor"))
     return rows

@@ -1,7 +1,7 @@
 """Carries out a scenario: open the connections, warm up, measure, wait for what is still on its way.
 
-Knows no command line and prints nothing.  What always holds: connections are closed when a run is over, however it
-ends; warming up leaves no trace in the figures.
+Knows no command line and prints nothing.  What always holds: connections are closed when a run is over,
+however it ends; warming up leaves no trace in the figures.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Subscribing:
     """How a server is told to subscribe and to publish; the defaults are Ringgate's.
 
     In the messages {channel} and {payload} are replaced.  `confirmation` is part of the answer to a subscribe
-    message; empty: there is none.  `publish_url` is where messages are published: ws:// or http://, "": the same.
+    message; empty: there is none.  `publish_url` is where messages are published, ws:// or http://; empty:
+    the same.
     """
 
     subscribe: str = SUBSCRIBE
@@ -74,7 +75,7 @@ class Subscribing:
 
 @dataclass
 class Result:
-    """What was measured.  `messages` were completed: echoed, or with all subscribers; `counts` is the account."""
+    """What was measured.  `messages` were echoed, or are with all subscribers; `counts` is the account."""
 
     scenario: str
     settings: dict[str, Any]
@@ -99,7 +100,12 @@ def run_echo(
         load.add(target)
     with _opened(load, plan, progress):
         meter = _measure(load, plan, progress)
-        counts = {"sent": load.sent, "echoed": load.completed, "missing": load.outstanding, "wrong": load.wrong}
+        counts = {
+            "sent": load.sent,
+            "echoed": load.completed,
+            "missing": load.sent - load.completed,
+            "wrong": load.wrong,
+        }
         settings = {"connections": connections, "payload_bytes": size, "binary": binary}
         return _result("echo", load, plan, meter, settings, load.completed, "message", counts)
 
@@ -127,9 +133,7 @@ def run_fanout(
         return _result("fanout", load, plan, meter, settings, load.delivered, "delivery", counts)
 
 
-def run_connect(
-    url: str, plan: Plan, how: Subscribing, *, connections: int, progress: Progress
-) -> Result:
+def run_connect(url: str, plan: Plan, how: Subscribing, *, connections: int, progress: Progress) -> Result:
     """Measure handshakes: connections are opened, subscribed if wanted, and aborted.  Raises BenchError."""
     load = Load(confirmation=how.confirmation.encode(), close_when_ready=True)
     _add_subscribers(load, upgrade_target(split(url), plan.headers), how, connections)
@@ -156,7 +160,7 @@ def run_idle(url: str, plan: Plan, how: Subscribing, *, connections: int, progre
         _serve(load, plan.seconds, lambda part: progress("holding", part))
         usage = meter.read()
         held = meter.memory_bytes()
-        counts = {"opened": load.opened, "failed": load.failed, "closed": load.closed}
+        counts = {"opened": load.opened, "failed": load.failed}
         settings = {"connections": connections, "subscribed": bool(how.subscribe)}
         result = _result("idle", load, plan, usage, settings, connections, "connection", counts)
         result.latencies = latencies
@@ -195,6 +199,7 @@ def _publication(
 @contextlib.contextmanager
 def _opened(load: Load, plan: Plan, progress: Progress) -> Iterator[None]:
     """Open all connections, and close them at the end."""
+    Meter(plan.server_pids)  # what cannot be measured is told before anything is opened
     try:
         _open(load, plan, progress)
         if load.failed:
@@ -205,7 +210,8 @@ def _opened(load: Load, plan: Plan, progress: Progress) -> Iterator[None]:
 
 
 def _open(load: Load, plan: Plan, progress: Progress, meter: Meter | None = None) -> None:
-    _allow_descriptors(len(load.peers))
+    """Open all connections; with a `meter` they are handshakes to measure, and not kept."""
+    _allow_descriptors(plan.at_once if meter is not None and not plan.rate else len(load.peers))
     give_up_s = time.monotonic() + plan.open_timeout_s
     if meter is not None:
         meter.restart()
@@ -215,7 +221,8 @@ def _open(load: Load, plan: Plan, progress: Progress, meter: Meter | None = None
         if time.monotonic() > give_up_s:
             reason = load.problem or (f"the server said: {load.other}" if load.other else "it says nothing")
             raise BenchError(
-                f"{load.opened} of {len(load.peers)} connections were ready in {plan.open_timeout_s:g} s; {reason}"
+                f"{load.opened} of {len(load.peers)} connections were ready after {plan.open_timeout_s:g} s; "
+                + reason
             )
 
 
@@ -224,7 +231,9 @@ def _allow_descriptors(connections: int) -> None:
     wanted = connections + _OTHER_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         if hard != resource.RLIM_INFINITY and hard < wanted:
-            raise BenchError(f"{connections} connections need more open files than the {hard} allowed (ulimit -n)")
+            raise BenchError(
+                f"{connections} connections need more open files than the {hard} allowed (ulimit -n)"
+            )
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
@@ -259,6 +268,12 @@ def _serve(load: Load, seconds: float, tell: Callable[[float], None] = lambda pa
         load.wait(50)
 
 
+def _due(plan: Plan) -> int:
+    """Return how many messages an open loop should have sent."""
+    due = int(plan.seconds * plan.rate)
+    return min(due, plan.messages) if plan.messages else due
+
+
 def _result(
     scenario: str,
     load: Load,
@@ -273,7 +288,8 @@ def _result(
     settings = {**settings, "server_pids": list(plan.server_pids)}
     if scenario in {"echo", "fanout"}:
         settings = {**settings, **loop}
-    for name in ("bytes_in", "reads", "writes", "waits", "others"):
+        counts["unsent"] = _due(plan) - load.sent if plan.rate else 0
+    for name in ("closed", "bytes_in", "reads", "writes", "waits", "others"):
         counts[name] = int(getattr(load, name))
     return Result(
         scenario=scenario,

@@ -1,7 +1,7 @@
 """From a URL to an address in numbers and a complete upgrade request (RFC 6455 section 4.1).
 
-All connections of a run send the same Sec-WebSocket-Key, so that the answer is checked by comparing bytes; servers do not
-remember keys.  TLS is not spoken.
+All connections of a run send the same Sec-WebSocket-Key, so that the answer is checked by comparing bytes;
+servers do not remember keys.  TLS is not spoken.
 """
 
 from __future__ import annotations

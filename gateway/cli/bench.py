@@ -67,7 +67,11 @@ def _scenario(scenarios: Commands, name: str, summary: str) -> argparse.Argument
         help="measure CPU time and memory of this process too; can be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--header", metavar="LINE", action="append", default=[], help="a header of the upgrade; can be repeated"
+        "--header",
+        metavar="LINE",
+        action="append",
+        default=[],
+        help="a header of the upgrade; can be repeated",
     )
     parser.add_argument(
         "--open-timeout", metavar="TIME", default="60s",
@@ -80,13 +84,17 @@ def _scenario(scenarios: Commands, name: str, summary: str) -> argparse.Argument
 
 
 def _add_echo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--connections", metavar="N", type=_positive, default=100, help="(default %(default)s)")
+    parser.add_argument(
+        "--connections", metavar="N", type=_positive, default=100, help="(default %(default)s)"
+    )
     parser.add_argument("--binary", action="store_true", help="send binary messages instead of text")
     _add_loop(parser, "messages in flight on each connection, when there is no --rate (default %(default)s)")
 
 
 def _add_fanout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--subscribers", metavar="N", type=_positive, default=1000, help="(default %(default)s)")
+    parser.add_argument(
+        "--subscribers", metavar="N", type=_positive, default=1000, help="(default %(default)s)"
+    )
     parser.add_argument(
         "--publish-message", metavar="TEXT", default=_RINGGATE,
         help="what publishes, with {payload} and {channel} (default: Ringgate's command, or API body)",
@@ -96,26 +104,40 @@ def _add_fanout(parser: argparse.ArgumentParser) -> None:
         help="where to publish, ws:// or http:// (default: over a connection to URL)",
     )  # fmt: skip
     _add_subscribing(parser, default=_RINGGATE)
-    _add_loop(parser, "messages published and not yet with everybody, when there is no --rate (default %(default)s)")
+    _add_loop(
+        parser, "messages published and not yet with everybody, when there is no --rate (default %(default)s)"
+    )
 
 
 def _add_connect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--connections", metavar="N", type=_positive, default=2000, help="(default %(default)s)")
+    parser.add_argument(
+        "--connections", metavar="N", type=_positive, default=2000, help="(default %(default)s)"
+    )
     parser.add_argument("--at-once", metavar="N", type=_positive, default=50, help="(default %(default)s)")
-    parser.add_argument("--rate", metavar="R", type=_rate, default=0.0, help="begin R connections a second instead")
+    parser.add_argument(
+        "--rate", metavar="R", type=_rate, default=0.0, help="begin R connections a second instead"
+    )
     _add_subscribing(parser, default="")
 
 
 def _add_idle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--connections", metavar="N", type=_positive, default=1000, help="(default %(default)s)")
+    parser.add_argument(
+        "--connections", metavar="N", type=_positive, default=1000, help="(default %(default)s)"
+    )
     parser.add_argument("--at-once", metavar="N", type=_positive, default=50, help="(default %(default)s)")
-    parser.add_argument("--time", metavar="TIME", default="5s", help="how long to hold them (default %(default)s)")
+    parser.add_argument(
+        "--time", metavar="TIME", default="5s", help="how long to hold them (default %(default)s)"
+    )
     _add_subscribing(parser, default="")
 
 
 def _add_subscribing(parser: argparse.ArgumentParser, *, default: str) -> None:
     parser.add_argument(
-        "--channels", metavar="M", type=_positive, default=1, help="spread over M channels (default %(default)s)"
+        "--channels",
+        metavar="M",
+        type=_positive,
+        default=1,
+        help="spread over M channels (default %(default)s)",
     )
     parser.add_argument(
         "--subscribe-message", metavar="TEXT", default=default,
@@ -134,9 +156,15 @@ def _add_loop(parser: argparse.ArgumentParser, in_flight: str) -> None:
         help="R messages a second whatever comes back; latency counts from when each was due",
     )  # fmt: skip
     parser.add_argument(
-        "--size", metavar="BYTES", type=_positive, default=64, help="of the payload, 16 or more (default %(default)s)"
+        "--size",
+        metavar="BYTES",
+        type=_positive,
+        default=64,
+        help="of the payload, 16 or more (default %(default)s)",
     )
-    parser.add_argument("--time", metavar="TIME", default="5s", help="how long to measure (default %(default)s)")
+    parser.add_argument(
+        "--time", metavar="TIME", default="5s", help="how long to measure (default %(default)s)"
+    )
     parser.add_argument("--messages", metavar="N", type=_positive, default=0, help="stop after N messages")
     parser.add_argument(
         "--warm-up", metavar="TIME", default="1s", help="load that is not measured (default %(default)s)"
@@ -193,7 +221,12 @@ def _measure(arguments: argparse.Namespace, progress: Callable[[str, float], Non
     how = _subscribing(arguments)
     if arguments.scenario == "fanout":
         return runs.run_fanout(
-            arguments.url, plan, how, subscribers=arguments.subscribers, size=arguments.size, progress=progress
+            arguments.url,
+            plan,
+            how,
+            subscribers=arguments.subscribers,
+            size=arguments.size,
+            progress=progress,
         )
     scenario = runs.run_connect if arguments.scenario == "connect" else runs.run_idle
     return scenario(arguments.url, plan, how, connections=arguments.connections, progress=progress)

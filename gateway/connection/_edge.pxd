@@ -63,6 +63,7 @@ cdef class Connection(Sink):
     cdef bint heard                 # something came since the last visit
     cdef unsigned int pings_unanswered
     cdef double last_heard, next_ping, deadline
+    cdef size_t queued_before       # bytes behind the socket at the last visit
 
     cdef int read_head(self, const char* data, size_t n) except -1
     cdef int open(self, object accepted) except -1
@@ -79,4 +80,5 @@ cdef class Connection(Sink):
     cdef int schedule(self, double due) except -1
     cdef int visit(self, double now) except -1
     cdef int visit_open(self, double now) except -1
+    cdef bint is_reading(self) except -1
     cdef double next_visit(self, double now) noexcept

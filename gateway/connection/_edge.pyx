@@ -33,6 +33,12 @@ from gateway.connection.handshake import Accepted, head_is_decidable, respond, u
 from gateway.connection.wheel import TimerWheel
 from gateway.deflate import Deflater, Inflater
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int* value)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum: SIOCOUTQ
+
 cdef enum:
     OPENING = 0         # waits for the handshake's request
     OPEN = 1
@@ -47,6 +53,14 @@ cdef enum:
 
 cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
+
+
+cdef size_t unacknowledged(int fd) noexcept:
+    """Return the bytes that the kernel holds because the peer has not acknowledged them."""
+    cdef int n = 0
+    if fd < 0 or ioctl(fd, SIOCOUTQ, &n) < 0:
+        return 0
+    return n
 
 
 cdef class EdgeStats:
@@ -215,6 +229,7 @@ cdef class Connection(Sink, BufferedProtocol):
         """The peer reads again: first what is owed, then the rings, then its own commands."""
         cdef bytes stalled
         self.blocked = False
+        self.heard = True                           # who reads is alive
         try:
             if self.state == OPEN and self.pong is not None:
                 pong, self.pong = self.pong, None
@@ -498,8 +513,9 @@ cdef class Connection(Sink, BufferedProtocol):
 
     def close_slow(self):
         """Close because a ring had to go on without this connection."""
-        self.closed = False
-        self.close(closecodes.SLOW_CONSUMER, "slow consumer")
+        if self.state == OPEN:
+            self.closed = False                     # the close frame may still be sent
+            self.close(closecodes.SLOW_CONSUMER, "slow consumer")
 
     # -- closing ------------------------------------------------------------------------
 
@@ -575,10 +591,11 @@ cdef class Connection(Sink, BufferedProtocol):
 
     cdef int visit_open(self, double now) except -1:
         cdef Edge edge = self.edge
-        if self.heard:
+        if self.heard or self.is_reading():
             self.heard = False
             self.last_heard = now
-        if now - self.last_heard >= edge.idle_timeout or self.pings_unanswered >= edge.max_missed_pings:
+        if (now - self.last_heard >= edge.idle_timeout
+                or now >= self.next_ping and self.pings_unanswered >= edge.max_missed_pings):
             return self.start_closing(closecodes.NO_PONG, b"nothing heard", CLOSING)
         if self.deadline and now >= self.deadline:
             return self.start_closing(closecodes.POLICY_VIOLATION, b"a message took too long", CLOSING)
@@ -589,6 +606,16 @@ cdef class Connection(Sink, BufferedProtocol):
                 edge.stats.pings_out += 1
                 self.write(PING, "", 0, False)
         return self.schedule(self.next_visit(now))
+
+    cdef bint is_reading(self) except -1:
+        """Tell whether a peer that we do not read from has taken some of what waits for it."""
+        cdef size_t queued, before = self.queued_before
+        if not self.blocked:
+            self.queued_before = 0
+            return False
+        queued = self.transport.get_write_buffer_size() + unacknowledged(self.fd)
+        self.queued_before = queued
+        return queued < before
 
     cdef double next_visit(self, double now) noexcept:
         cdef double due = min(self.next_ping, now + self.edge.idle_timeout / 4)

@@ -238,17 +238,17 @@ def stall(gateway: GatewayProcess) -> Client:
 def test_clients_that_do_not_answer_or_read_do_not_hold_the_stop_up(
     stop_signal: signal.Signals, gateway_process: StartGateway
 ) -> None:
-    gateway = gateway_process("--shutdown-timeout", "1s", "--websocket-close-timeout", "20s")
+    gateway = gateway_process("--shutdown-timeout", "2s", "--websocket-close-timeout", "20s")
     with Client(gateway.edge_port) as good, Client(gateway.edge_port) as deaf, stall(gateway):
         started = time.monotonic()
         gateway.popen.send_signal(stop_signal)
         assert good.closed_with() == 4202
         good.send(frame(CLOSE, (4202).to_bytes(2, "big")))
         assert good.hangs_up()
-        assert time.monotonic() - started < 0.9, "one who answers has to wait for those who do not"
+        assert time.monotonic() - started < 1.8, "one who answers has to wait for those who do not"
         assert deaf.closed_with() == 4202
         assert gateway.popen.wait(10) == 0
-        assert 0.9 < time.monotonic() - started < 3
+        assert 1.8 < time.monotonic() - started < 5
         assert deaf.hangs_up()
 
 

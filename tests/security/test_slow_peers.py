@@ -23,7 +23,7 @@ from tests.security.client import (
     upgraded_crowd,
     wait_for,
 )
-from tests.security.conftest import Launch, Watch
+from tests.security.conftest import LATENCY_S, Launch, Watch
 from tests.security.target import Target
 from tests.support.frames import frame
 
@@ -69,7 +69,7 @@ def trickled(socks: list[socket.socket], data: bytes, every_s: float) -> Iterato
 # -- handshakes ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sockets", [600, pytest.param(6000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("sockets", [600, pytest.param(3000, marks=pytest.mark.soak)])
 def test_handshakes_that_trickle_are_over_at_the_deadline_and_slow_nobody_down(
     launch: Launch, bystander: Watch, sockets: int
 ) -> None:
@@ -82,10 +82,11 @@ def test_handshakes_that_trickle_are_over_at_the_deadline_and_slow_nobody_down(
         with target.refuses("timeout", by=sockets):
             socks = [connect(target.port) for _ in range(sockets)]
             opened_at = time.monotonic()
+            opening = good.seen()  # a burst of accepts is another matter than what trickles after it
             third = sockets // 3  # one third says nothing, one sends a byte at a time, one all but the end
             for sock in socks[2 * third :]:
                 sock.sendall(head)
-            with trickled(socks[third:], head, every_s=0.1) as closed_at:
+            with trickled(socks[third:], head, every_s=sockets / 6000) as closed_at:
                 wait_for(lambda: all(closed_at), "all closed", timeout_s=deadline_s + 5)
                 during = good.seen()
                 assert max(closed_at) - opened_at <= deadline_s + TICK_S
@@ -94,6 +95,7 @@ def test_handshakes_that_trickle_are_over_at_the_deadline_and_slow_nobody_down(
             for sock in socks[:third]:
                 reset(sock)
         wait_for(lambda: target.connections() == 2, "only the bystander is left")
+    assert opening.longest_s < LATENCY_S, opening
     # Below a few milliseconds the other users of the machine are what is measured.
     assert during.p99_s < max(2 * before.p99_s, 0.025), (before, during)
 

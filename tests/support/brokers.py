@@ -33,6 +33,8 @@ class _Sent:
 class PipelinedBroker:
     """`slow`: commands wait in `sent` for execute() and then in `executed` for reply().
 
+    `held` are methods that wait though others overtake them.
+
     `faults` holds by name of a method what it raises instead of doing anything; `late_faults` what it
     raises after it was done.  `interested` are the channels of the one node.
     """
@@ -40,6 +42,7 @@ class PipelinedBroker:
     def __init__(self, memory: MemoryBroker) -> None:
         self.memory = memory
         self.slow = False
+        self.held: set[str] = set()
         self.faults: dict[str, Exception] = {}
         self.late_faults: dict[str, Exception] = {}
         self.calls: list[str] = []
@@ -54,8 +57,9 @@ class PipelinedBroker:
             raise self.faults[method]
         sent = _Sent(method, call)
         self.sent.append(sent)
-        if not self.slow:
-            await self.execute()
+        if not self.slow and method not in self.held:
+            self.sent.remove(sent)
+            await self._execute(sent)
             self.reply()
         result: T = await asyncio.shield(sent.waits)
         return result
@@ -63,13 +67,15 @@ class PipelinedBroker:
     async def execute(self) -> None:
         """Have everything done that was sent."""
         while self.sent:
-            sent = self.sent.popleft()
-            try:
-                sent.result = await sent.call
-            except Exception as problem:  # noqa: BLE001 it is the caller's
-                sent.problem = problem
-            sent.problem = self.late_faults.get(sent.method, sent.problem)
-            self.executed.append(sent)
+            await self._execute(self.sent.popleft())
+
+    async def _execute(self, sent: _Sent) -> None:
+        try:
+            sent.result = await sent.call
+        except Exception as problem:  # noqa: BLE001 it is the caller's
+            sent.problem = problem
+        sent.problem = self.late_faults.get(sent.method, sent.problem)
+        self.executed.append(sent)
 
     def reply(self) -> None:
         """Answer everything that was done."""

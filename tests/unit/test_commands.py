@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
+from gateway.broker import Control, ControlKind
 from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
 from tests.support.sessions import Event, world
 from tests.support.simulated import settle
 
 
 def codes(events: list[Event]) -> list[str]:
-    return [e.get("code", e["type"]) for e in events]
+    return [str(e.get("code", e["type"])) for e in events]
 
 
 def told(events: list[Event]) -> list[tuple[str, object]]:
@@ -327,6 +328,18 @@ async def test_connection_lost_while_it_joins_is_not_present_afterwards() -> Non
         await w.broker.flow()
         assert told(bystander.heard()) in ([("join", client.id), ("leave", client.id)], [])
         assert await w.members("chat:1") == [bystander.id]
+
+
+async def test_join_that_was_overtaken_by_its_leave_is_taken_back() -> None:
+    async with world() as w:
+        client = w.connect()
+        w.broker.held = {"join"}
+        await client.subscribe("quiet:1")
+        w.node.on_control(Control(kind=ControlKind.UNSUBSCRIBE, client=client.id, channel="quiet:1"))
+        assert w.broker.methods_sent == ["join"]
+        assert await w.members("quiet:1") == []
+        await w.broker.flow()
+        assert await w.members("quiet:1") == []
 
 
 # -- eagerness ----------------------------------------------------------------------------------

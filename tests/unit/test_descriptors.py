@@ -15,7 +15,10 @@ print(connections_that_fit(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[0
 def run(soft: int, hard: int, wanted: int) -> tuple[int, int]:
     """Ask in a process of its own, whose limits can be set at will."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(soft), str(hard), str(wanted)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, str(soft), str(hard), str(wanted)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     fitting, limit = done.stdout.split()
     return int(fitting), int(limit)

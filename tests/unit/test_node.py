@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,7 @@ async def test_channel_opened_again_before_the_broker_could_be_told_stays_wanted
         w.broker.faults["unsubscribe"] = BrokerUnavailableError("down")
         await w.sweep(20)
         await client.subscribe("news")
+        assert w.node._unwanted == set()
         w.broker.faults.clear()
         await w.sweep(5)
         assert w.broker.interested == {"news"}
@@ -245,7 +247,8 @@ async def test_control_reaches_all_connections_of_a_user_or_one_client() -> None
     async with world() as w:
         alices = [w.connect("alice"), w.connect("alice")]
         bob = w.connect("bob")
-        for target, reached in (({"user": "alice"}, 2), ({"client": bob.id}, 1), ({"user": "eve"}, 0)):
+        targets: list[tuple[dict[str, Any], int]] = [({"user": "alice"}, 2), ({"client": bob.id}, 1)]
+        for target, reached in (*targets, ({"user": "eve"}, 0)):
             assert w.node.on_control(Control(kind=ControlKind.SUBSCRIBE, channel="closed:1", **target)) == (
                 reached
             )

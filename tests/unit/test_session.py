@@ -19,7 +19,7 @@ PING = {"type": "ping"}
 
 def answers(events: list[Event]) -> list[tuple[int | None, str]]:
     """Say for each event which id it answers and with what."""
-    return [(e.get("id"), e.get("code", e["type"])) for e in events]
+    return [(e.get("id"), str(e.get("code", e["type"]))) for e in events]
 
 
 async def test_start_says_hello_first() -> None:
@@ -395,6 +395,20 @@ async def test_on_close_at_every_point_of_waiting_leaves_nothing(name: str, exec
     pytest.fail("the command never ended")
 
 
+async def test_connection_lost_while_the_broker_never_answers_leaves_no_task_of_its_own() -> None:
+    async with world(resume_ttl_s=0.0) as w:
+        client = w.connect()
+        before = len(asyncio.all_tasks())
+        w.broker.slow = True
+        client.say({"type": "publish", "id": 1, "channel": "news", "data": 1}, {**PING, "id": 2})
+        await settle()
+        assert len(asyncio.all_tasks()) == before + 1
+        client.lose()
+        await settle()
+        assert len(asyncio.all_tasks()) == before
+        assert client.heard() == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_each_broker_call_that_fails_gives_one_error_and_leaves_nothing(name: str) -> None:
     async with world() as w:
@@ -430,4 +444,3 @@ async def test_on_close_while_the_broker_is_down_raises_nothing(caplog: pytest.L
         await settle()
         assert not w.node.sessions
         assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
-        await asyncio.sleep(0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from gateway.errors import BrokerUnavailableError
+from gateway.message.publication import Publication
 from tests.support.sessions import Client, Event, World, world
 from tests.support.simulated import settle
 
@@ -45,9 +45,8 @@ async def test_subscribe_since_gets_exactly_what_it_missed_after_the_reply(keep_
         heard = await client.ask(
             {"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "offset": had}}
         )
-        assert heard[0] == {
-            "type": "reply", "id": 1, "channel": "news", "epoch": start["epoch"], "offset": 5, "recovered": True,
-        }  # fmt: skip
+        expected = {"type": "reply", "id": 1, "channel": "news", "offset": 5, "recovered": True}
+        assert heard[0] == {**expected, "epoch": start["epoch"]}
         assert offsets(heard) == list(range(had + 1, 6))
         assert len(heard) == 1 + 5 - had
         assert ("history" in w.broker.calls) == (not keep_ring and had < 5), "the ring spares the history"
@@ -151,6 +150,23 @@ async def test_publications_between_brokers_answer_and_opening_are_neither_lost_
         await w.publish("news", 3)
         await settle()
         assert offsets(client.heard()) == [3]
+
+
+async def test_what_was_read_of_an_old_epoch_is_not_given_out_as_the_new_one() -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=False)
+        client = w.connect()
+        w.broker.held = {"history"}
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": start})
+        await settle()
+        w.node.on_publications("news", "another", [Publication(id="x", data=b"6", time_ms=0, offset=6)])
+        await w.broker.flow()
+        w.broker.held.clear()
+        (reply,) = client.heard()
+        assert (reply["epoch"], reply["offset"], reply["recovered"]) == ("another", 6, False)
+        since_new = {"epoch": "another", "offset": 3}
+        heard = await w.connect().ask({"type": "subscribe", "id": 1, "channel": "news", "since": since_new})
+        assert (len(heard), heard[0]["recovered"]) == (1, False)
 
 
 # -- connect with a session ---------------------------------------------------------------------

@@ -32,7 +32,7 @@ async def test_request_byte_by_byte_with_half_a_frame_behind_it() -> None:
     async with edge() as rig:
         peer = await rig.dial()
         data = request("/echo") + text("hello")
-        for at in range(0, len(data) - 2):
+        for at in range(len(data) - 2):
             await peer.send(data[at : at + 1])
             if at % 16 == 0:
                 await asyncio.sleep(0)

@@ -184,3 +184,47 @@ async def test_handler_that_raises_in_on_close_does_not_stop_the_timer_of_the_ot
         assert [handler.closes for handler in rig.handlers[3:]] == [[4201]] * 3
         await rig.pass_time(6.0)
         await rig.gone()
+
+
+async def test_connection_that_is_gone_is_not_revived_by_the_word_that_it_was_slow() -> None:
+    async with edge() as rig:
+        peer = await rig.open(receive_buffer=16384)
+        connection = rig.handlers[0].connection
+        connection.send(1, b"x" * 8_000_000)
+        peer.reset()
+        await rig.gone()
+        connection.close_slow()  # type: ignore[attr-defined]
+        assert connection.closed
+
+
+async def test_pong_has_until_the_next_ping_however_short_the_idle_timeout() -> None:
+    async with edge(ping_interval=10.0, idle_timeout=8.0, max_missed_pings=1) as rig:
+        peer = await rig.open()
+        for _ in range(60):
+            await rig.deliver(peer, text("alive"))
+            await rig.pass_time(1.0)
+            if rig.stats.pings_out > rig.stats.pongs_in:
+                await rig.pass_time(3.0)
+                assert rig.handlers[0].closes == []
+                await rig.deliver(peer, frame(PONG))
+
+
+async def test_peer_that_reads_a_long_answer_slowly_but_steadily_stays() -> None:
+    async with edge(ping_interval=30.0, idle_timeout=60.0) as rig:
+        peer = await rig.open(receive_buffer=16384)
+        rig.handlers[0].connection.send(1, b"x" * 20_000_000)
+        for _ in range(200):
+            await peer.read()
+            await rig.pass_time(1.0)
+            assert rig.handlers[0].closes == []
+
+
+async def test_peer_that_stops_reading_in_the_midst_of_a_long_answer_is_closed() -> None:
+    async with edge(ping_interval=30.0, idle_timeout=60.0) as rig:
+        peer = await rig.open(receive_buffer=16384)
+        rig.handlers[0].connection.send(1, b"x" * 20_000_000)
+        for _ in range(5):
+            await peer.read()
+            await rig.pass_time(1.0)
+        await closed_after(rig, at_most=92.0)
+        assert rig.handlers[0].closes == [closecodes.NO_PONG]

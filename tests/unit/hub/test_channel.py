@@ -27,8 +27,11 @@ class BinaryCodec(JsonCodec):
 OTHER = BinaryCodec()
 
 
+START = Position("e", 0)
+
+
 class Stage:
-    def __init__(self, position: Position = Position("e", 0), **options: Any) -> None:
+    def __init__(self, position: Position = START, **options: Any) -> None:
         self.soon: list[Any] = []
         self.stats = HubStats()
         self.channel = Channel(
