@@ -14,7 +14,7 @@ RESERVED: Final = 128
 
 
 def connections_that_fit(wanted: int) -> int:
-    """Raise the soft limit as far as `wanted` connections need and the hard limit allows; return how many fit."""
+    """Raise the soft limit as far as `wanted` connections need; return how many the hard limit lets in."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,3 +1,5 @@
+"""How many connections fit, under limits that a process of its own sets for itself."""
+
 from __future__ import annotations
 
 import subprocess
