@@ -39,6 +39,7 @@ from .http.gateway_view import HttpOptions
 from .http.metrics import Metrics
 from .http.server import HttpServer
 from .hub.channel import RingOptions
+from .identifiers import RandomIds
 from .message.codec import Codec
 from .message.events import Reconnect
 from .message.json import JsonCodec, check_json
@@ -152,7 +153,7 @@ class Gateway:
             options=_node_options(self.config),
             loop=loop,
             wall_ms=lambda: time.time_ns() // 1_000_000,
-            random_id=_random_id,
+            random_id=RandomIds(),
         )
 
     def _make_edge(self, loop: asyncio.AbstractEventLoop, node: Node) -> Edge:
@@ -188,10 +189,6 @@ class Gateway:
         )
 
 
-def _random_id() -> str:
-    return secrets.token_urlsafe(12)
-
-
 def _make_broker(loop: asyncio.AbstractEventLoop) -> Broker:
     return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
 
@@ -199,7 +196,8 @@ def _make_broker(loop: asyncio.AbstractEventLoop) -> Broker:
 def _session_factory(node: Node, codecs: Mapping[str, Codec]) -> HandlerFactory:
     def make(connection: Connection, accepted: Accepted) -> Handler:
         # Development mode: a client says who it is, and is believed.
-        named = parse_qs(accepted.request.query).get("user", [""])[0]
+        query = accepted.request.query
+        named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
         session = Session(node, connection, codecs[accepted.subprotocol], user=user)
         session.start()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -72,7 +71,7 @@ class Session:
         self.session = node.random_id()
         self.channels: set[str] = set()
         self.subscribing: dict[str, object] = {}
-        self._pending: deque[Command] = deque()
+        self._pending: list[Command] = []
         self._task: asyncio.Task[None] | None = None
         self._misuses = 0
 
@@ -151,7 +150,7 @@ class Session:
         while self._pending and self._task is None and not self.connection.closed:
             if self.connection.queued_bytes > most:
                 return
-            self._run(self._answer(self._pending.popleft()))
+            self._run(self._answer(self._pending.pop(0)))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = run_eagerly(work, self.node.loop)

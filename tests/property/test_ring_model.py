@@ -222,6 +222,7 @@ class RingMachine(RuleBasedStateMachine):
                 lost.append(frame)
         self.dropped[listed.policy] += len(lost)
         if listed.policy == "disconnect":
+            assert isinstance(one.cursor.sink, ScriptedSink)
             assert one.cursor.sink.slow, "a subscriber that was too slow was not told"
             return
         offsets = [frame.offset for frame in lost if frame.numbered]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway._sink import ScriptedSink
 from gateway.hub._ring import Cursor, Flusher, HubStats, Ring
 
 TEXT = 1
+Calls = list[Callable[[], None]]
 SIZE = 125  # of a payload; a frame is two bytes more
 
 
@@ -34,7 +37,7 @@ def payloads(received: bytearray) -> list[bytes]:
 
 
 def test_skip_into_the_midst_of_excluded_frames_does_not_deliver_the_rest_of_them() -> None:
-    flusher, stats = Flusher([].append), HubStats()
+    flusher, stats = Flusher(Calls().append), HubStats()
     ring = make_ring(flusher, stats, "skip")
     sink = ScriptedSink()
     cursor = ring.attach(sink, None)
@@ -52,7 +55,7 @@ def test_skip_into_the_midst_of_excluded_frames_does_not_deliver_the_rest_of_the
 
 
 def test_ring_full_of_excluded_frames_costs_a_blocked_subscriber_nothing() -> None:
-    flusher, stats = Flusher([].append), HubStats()
+    flusher, stats = Flusher(Calls().append), HubStats()
     ring = make_ring(flusher, stats, "disconnect")
     sink = ScriptedSink()
     cursor = ring.attach(sink, None)
@@ -69,7 +72,7 @@ def test_ring_full_of_excluded_frames_costs_a_blocked_subscriber_nothing() -> No
 
 
 def test_deliveries_are_counted_right_after_history_was_put_in_front() -> None:
-    flusher, stats = Flusher([].append), HubStats()
+    flusher, stats = Flusher(Calls().append), HubStats()
     ring = make_ring(flusher, stats, "skip")
     first = ring.attach(ScriptedSink(), None)
     for offset in range(1, 4):
