@@ -27,6 +27,7 @@ with atheris.instrument_imports(include=["gateway.message", "gateway.commands", 
     from gateway.broker import ChannelOptions
     from gateway.broker.memory import MemoryBroker
     from gateway.errors import ERROR_CODES
+    from gateway.hub.encoding import Encoding
     from gateway.message.commands import Command
     from gateway.message.json import JsonCodec
     from gateway.node import Node
@@ -123,6 +124,7 @@ class NoConnection(ScriptedSink):
     remote = ""
     opened_at = 0.0
     queued_bytes = 0
+    shared_deflater = None
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -167,7 +169,7 @@ class World:
         )
         self.node.spawn(self.node.start())
         self.connection = NoConnection()
-        self.session = Session(self.node, self.connection, CODEC, user="u")
+        self.session = Session(self.node, self.connection, Encoding(CODEC), user="u")
         self.session.start()
 
     def take(self, payload: bytes) -> None:

@@ -39,6 +39,7 @@ from .http.gateway_view import HttpOptions
 from .http.metrics import Metrics
 from .http.server import HttpServer
 from .hub.channel import RingOptions
+from .hub.encoding import Encoding
 from .identifiers import RandomIds
 from .message.codec import Codec
 from .message.events import Reconnect
@@ -67,6 +68,7 @@ class Gateway:
         self._edge: Edge | None = None
         self._node: Node | None = None
         self._http: HttpServer | None = None
+        self._starting = False
         self._server: asyncio.Server | None = None
         self._edge_address = self._api_address = Address("", 0)
 
@@ -89,9 +91,15 @@ class Gateway:
 
     async def start(self) -> None:
         """Listen on both ports.  Raises ConfigError when a port cannot be had, BrokerUnavailableError."""
-        if self._node is not None:
+        if self._node is not None or self._starting:
             raise UsageError("the gateway was started before")
-        loop = asyncio.get_running_loop()
+        self._starting = True
+        try:
+            await self._start(asyncio.get_running_loop())
+        finally:
+            self._starting = False
+
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         options = self.config.server
         async with contextlib.AsyncExitStack() as undo:
             edge_socket = undo.enter_context(_listen("server.listen", options.listen, options.backlog))
@@ -159,7 +167,9 @@ class Gateway:
     def _make_edge(self, loop: asyncio.AbstractEventLoop, node: Node) -> Edge:
         codec = JsonCodec()
         factories: dict[str, HandlerFactory | None] = {
-            "/ws": _session_factory(node, {"": codec, codec.subprotocol: codec})
+            "/ws": _session_factory(
+                node, {"": codec, codec.subprotocol: codec}, self.config.websocket.compression_threshold
+            )
         }
         routes = {"/ws": self._route(subprotocols=(codec.subprotocol,))}
         if self.config.server.echo:
@@ -193,13 +203,14 @@ def _make_broker(loop: asyncio.AbstractEventLoop) -> Broker:
     return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
 
 
-def _session_factory(node: Node, codecs: Mapping[str, Codec]) -> HandlerFactory:
+def _session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: int) -> HandlerFactory:
     def make(connection: Connection, accepted: Accepted) -> Handler:
         # Development mode: a client says who it is, and is believed.
         query = accepted.request.query
         named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
-        session = Session(node, connection, codecs[accepted.subprotocol], user=user)
+        encoding = Encoding(codecs[accepted.subprotocol], connection.shared_deflater, threshold_bytes)
+        session = Session(node, connection, encoding, user=user)
         session.start()
         return session
 
@@ -238,6 +249,7 @@ def _edge_options(config: Config) -> EdgeOptions:
         max_missed_pings=w.max_missed_pings,
         close_timeout=w.close_timeout,
         compression_level=w.compression_level,
+        compression_threshold=w.compression_threshold,
         compression_memory=w.compression_memory,
     )
 

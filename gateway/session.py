@@ -20,7 +20,7 @@ from .commands import carry_out
 from .connection.interface import Connection
 from .eager import run_eagerly
 from .errors import BrokerError, CommandError, OutcomeUnknownError
-from .message.codec import Codec
+from .hub.encoding import Encoding
 from .message.commands import Command, MalformedCommand
 from .message.events import Error, Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
@@ -56,16 +56,18 @@ class Session:
         "client",
         "codec",
         "connection",
+        "encoding",
         "node",
         "session",
         "subscribing",
         "user",
     )
 
-    def __init__(self, node: Node, connection: Connection, codec: Codec, *, user: str) -> None:
+    def __init__(self, node: Node, connection: Connection, encoding: Encoding, *, user: str) -> None:
         self.node = node
         self.connection = connection
-        self.codec = codec
+        self.codec = encoding.codec
+        self.encoding = encoding
         self.user = user
         self.client = node.random_id()
         self.session = node.random_id()

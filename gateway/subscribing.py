@@ -83,7 +83,7 @@ async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> l
 
 async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication]:
     """Return what must be read from the broker's history because the ring does not reach back to `since`."""
-    ring = here.ring(session.codec)  # from now on it keeps what is published while history is read
+    ring = here.ring(session.encoding)  # from now on it keeps what is published while history is read
     if since.epoch != here.position.epoch or ring.covered <= since.offset:
         return []
     page = await session.node.history_since(here.name, since)
@@ -97,7 +97,7 @@ def _attach_all(
     subscriptions: list[Resumed] = []
     directly: list[tuple[str, Publication]] = []
     for here, since, missed in ready:
-        here.attach(session.client, session.sink, session.codec)
+        here.attach(session.client, session.sink, session.encoding)
         session.channels.add(here.name)
         recovered = None
         if since is not None:
@@ -121,8 +121,8 @@ def _resume(
     if since.epoch != here.position.epoch:
         return False, []
     start, directly = since, []
-    if missed and not here.backfill(session.codec, missed):
-        covered = here.ring(session.codec).covered
+    if missed and not here.backfill(session.encoding, missed):
+        covered = here.ring(session.encoding).covered
         directly = [publication for publication in missed if publication.offset <= covered]
         start = Position(since.epoch, directly[-1].offset)
     if not here.resume(session.client, start):

@@ -130,6 +130,7 @@ class WebSocketOptions:
     compression_window_bits: int = option(12, Integer(9, 15), "compression window as a power of two")
     compression_level: int = option(6, Integer(1, 9), "1 is fastest, 9 is smallest")
     compression_memory: int = option(5, Integer(1, 9), "memory for compressing, zlib's memLevel; 9 is most")
+    compression_threshold: int = option(256, Size(0, GIB), "smaller messages to clients are not compressed")
     compression_takeover: bool = option(
         False,
         Boolean(),

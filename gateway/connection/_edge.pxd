@@ -37,6 +37,7 @@ cdef class Edge:                    # what the connections of one loop share
     # limits, copied from options: seconds and bytes
     cdef double handshake_timeout, message_timeout, ping_interval, idle_timeout, close_timeout
     cdef unsigned int max_missed_pings
+    cdef size_t compression_threshold
     cdef Py_ssize_t max_connections
 
     cdef object deflater(self, object parameters)

@@ -101,6 +101,7 @@ cdef class Edge:
         self.idle_timeout = options.idle_timeout
         self.close_timeout = options.close_timeout
         self.max_missed_pings = options.max_missed_pings
+        self.compression_threshold = options.compression_threshold
         self.max_connections = options.max_connections
         self._tick()
 
@@ -284,7 +285,7 @@ cdef class Connection(Sink, BufferedProtocol):
             return
         self.edge.stats.messages_out += 1
         self.edge.stats.message_bytes_out += len(payload)
-        if self.deflater is not None:
+        if self.deflater is not None and <size_t>len(payload) >= self.edge.compression_threshold:
             data = self.deflater.deflate(payload)
             self.write(opcode, PyBytes_AS_STRING(data), len(data), True)
         else:
@@ -302,6 +303,15 @@ cdef class Connection(Sink, BufferedProtocol):
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
+
+    @property
+    def shared_deflater(self):
+        """What compresses for all connections that keep no context; None with a context, or uncompressed.
+
+        Where a context is kept, messages of somebody else's compressor would disturb it.
+        """
+        deflater = self.deflater
+        return deflater if deflater is not None and deflater in self.edge.deflaters.values() else None
 
     @property
     def queued_bytes(self):

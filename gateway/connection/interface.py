@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..deflate import Deflater
 from .handshake import Accepted
 
 
@@ -20,6 +21,10 @@ class Connection(Protocol):
     @property
     def remote(self) -> str:
         """The peer's address as `host:port`, or the empty string for a Unix socket."""
+
+    @property
+    def shared_deflater(self) -> Deflater | None:
+        """What compresses for all connections that agreed on the same, and keep no context; or None."""
 
     @property
     def opened_at(self) -> float:

@@ -17,6 +17,7 @@ class EdgeOptions(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 60.0
     max_missed_pings: int = 3
     close_timeout: float = 5.0
+    compression_threshold: int = 256
     compression_level: int = 6
     compression_memory: int = 5
     read_buffer_bytes: int = 256 * 1024

@@ -25,6 +25,7 @@ cdef extern from *:
 cdef enum:
     LEAST_CAPACITY = 1024
     LEAST_ENTRIES = 16
+    RSV1 = 0x40                 # in an opcode: the payload is deflated (RFC 7692 section 6)
     HEADER_BYTES = 10           # of a frame without a mask, at most
 
 cdef uint64_t ORIGIN = <uint64_t>1 << 48
@@ -50,24 +51,26 @@ cdef class FrameLog:
         """Bytes of frames that are kept now."""
         return self.head - self.tail
 
-    def prepend(self, int opcode, list payloads not None):
+    def prepend(self, list frames not None):
         """Put older publications in front: those that end just where the ring's cover begins.
 
-        `payloads` are encoded events in ascending order; the last one's offset is
+        `frames` are pairs of opcode (with RSV1 where deflated) and payload, in ascending order; the last
+        one's offset is
         `covered`.  Returns False, and changes nothing, when they do not fit.
         """
         cdef char header[HEADER_BYTES]
         cdef uint64_t n = 0, header_bytes, offset = self.covered, position
         cdef Entry* entry
         cdef bytes payload
-        for payload in payloads:
-            n += write_header(header, opcode, len(payload), True, False) + <uint64_t>len(payload)
-        if <uint64_t>len(payloads) > offset or self.head - self.tail + n > self.bound:
+        cdef int opcode
+        for opcode, payload in frames:
+            n += write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0) + <uint64_t>len(payload)
+        if <uint64_t>len(frames) > offset or self.head - self.tail + n > self.bound:
             return False
         self.grow(n)
-        self.grow_entries(len(payloads))
-        for payload in reversed(payloads):
-            header_bytes = write_header(header, opcode, len(payload), True, False)
+        self.grow_entries(len(frames))
+        for opcode, payload in reversed(frames):
+            header_bytes = write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0)
             position = self.tail - header_bytes - <uint64_t>len(payload)
             self.copy_in(position, header, header_bytes)
             self.copy_in(position + header_bytes, payload, len(payload))

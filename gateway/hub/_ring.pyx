@@ -26,6 +26,7 @@ cdef enum:
     SKIP = 1
     LATEST = 2
     LEAST_BOUND = 1024
+    RSV1 = 0x40                 # in an opcode: the payload is deflated (RFC 7692 section 6)
     HEADER_BYTES = 10           # of a frame without a mask, at most
     HAND_OVER_BYTES = 65536     # at a time, to a sink that has no socket of its own
     OFFERS = 64                 # sends in a row without the GIL
@@ -220,11 +221,12 @@ cdef class Ring(FrameLog):
     def append(self, int opcode, bytes payload not None, uint64_t offset=0):
         """Append one frame and have it sent in this turn of the loop.
 
+        `opcode` with RSV1 added says that the payload is deflated.
         `offset` is the publication's, one more than the newest, or 0 for an event that is
         not numbered.  Raises ValueError when the frame does not fit into the bound.
         """
         cdef char header[HEADER_BYTES]
-        cdef uint64_t header_bytes = write_header(header, opcode, len(payload), True, False)
+        cdef uint64_t header_bytes = write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0)
         cdef uint64_t n = header_bytes + <uint64_t>len(payload)
         if n > self.bound:
             raise ValueError("the frame is larger than the ring's bound")
@@ -481,7 +483,7 @@ cdef class Ring(FrameLog):
         cdef char header[HEADER_BYTES]
         cdef ssize taken, n
         opcode, payload = self.encode_gap(cursor)
-        frame = header[:write_header(header, opcode, len(payload), True, False)] + payload
+        frame = header[:write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0)] + payload
         n = len(frame)
         cursor.gapped = False
         cursor.gap_from = cursor.gap_to = 0

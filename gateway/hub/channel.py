@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from .._sink import Sink
-from ..message.codec import Codec
 from ..message.events import Gap
 from ..message.publication import Member, Position, Publication
 from ._ring import Cursor, Flusher, HubStats, Ring
+from .encoding import Encoding
 
 _RETAIN_BYTES: Final = 64 * 1024
 
@@ -51,29 +51,29 @@ class Channel:
         self.position = position
         self.options = options
         self.active_at = now
-        self.rings: dict[Codec, Ring] = {}
+        self.rings: dict[Encoding, Ring] = {}
         self.cursors: dict[str, Cursor] = {}
         self._flusher = flusher
         self._stats = stats
 
-    def attach(self, client: str, sink: Sink, codec: Codec) -> Cursor:
+    def attach(self, client: str, sink: Sink, encoding: Encoding) -> Cursor:
         """Subscribe a client: it gets what is published from now on.  Raises ValueError if it is one."""
         if client in self.cursors:
             raise ValueError("a client has one cursor in a channel")
-        cursor = self.cursors[client] = self.ring(codec).attach(sink, (self.name, client))
+        cursor = self.cursors[client] = self.ring(encoding).attach(sink, (self.name, client))
         return cursor
 
-    def ring(self, codec: Codec) -> Ring:
+    def ring(self, encoding: Encoding) -> Ring:
         """Return the ring of an encoding, which keeps what is published from now on at the latest."""
-        ring = self.rings.get(codec)
+        ring = self.rings.get(encoding)
         if ring is None:
-            ring = self.rings[codec] = self._make_ring(codec)
+            ring = self.rings[encoding] = self._make_ring(encoding)
         return ring
 
-    def _make_ring(self, codec: Codec) -> Ring:
+    def _make_ring(self, encoding: Encoding) -> Ring:
         def encode_gap(cursor: Cursor) -> tuple[int, bytes]:
             gap = Gap(channel=self.name, from_=cursor.gap_from, to=cursor.gap_to, reason="slow")
-            return codec.opcode, codec.encode(gap)
+            return encoding.event(gap)
 
         return Ring(
             bound_bytes=self.options.bound_bytes,
@@ -99,17 +99,17 @@ class Channel:
             return False
         return cursor.ring.seek(cursor, since.offset)
 
-    def backfill(self, codec: Codec, publications: list[Publication]) -> bool:
+    def backfill(self, encoding: Encoding, publications: list[Publication]) -> bool:
         """Put older publications, read from history, in front of a ring.
 
         What the ring has already is left out.  Returns False when they do not reach up to
         it, or do not fit.
         """
-        ring = self.rings[codec]
+        ring = self.rings[encoding]
         older = [p for p in publications if p.offset <= ring.covered]
         if not older or older[-1].offset != ring.covered:
             return not older
-        return ring.prepend(codec.opcode, [codec.encode_publication(self.name, p) for p in older])
+        return ring.prepend([encoding.publication(self.name, p) for p in older])
 
     def deliver(self, epoch: str, publications: list[Publication], now: float) -> None:
         """Take new publications, in order; send each to every subscriber but the excluded."""
@@ -119,10 +119,8 @@ class Channel:
                 self._jump(epoch, publication.offset)
             elif publication.offset and publication.offset <= self.position.offset:
                 continue
-            for codec, ring in self.rings.items():
-                ring.append(
-                    codec.opcode, codec.encode_publication(self.name, publication), publication.offset
-                )
+            for encoding, ring in self.rings.items():
+                ring.append(*encoding.publication(self.name, publication), publication.offset)
             self.position = Position(epoch, publication.offset or self.position.offset)
             if publication.exclude:
                 self._exclude(publication.exclude)
@@ -140,24 +138,23 @@ class Channel:
         # How much of the old count was lost nobody knows: from 0 to 0 where nothing of the new one was.
         lost = (first, before) if first <= before else (0, 0)
         gap = Gap(channel=self.name, from_=lost[0], to=lost[1], epoch=epoch if renewed else "", reason="lost")
-        for codec, ring in self.rings.items():
+        for encoding, ring in self.rings.items():
             if ring.cursor_count:
-                ring.append(codec.opcode, codec.encode(gap))
+                ring.append(*encoding.event(gap))
             ring.rebase(before)
         self.position = Position(epoch, before)
 
     def deliver_presence(self, member: Member, *, joined: bool, now: float) -> None:
         """Tell every subscriber that a member came or went."""
         self.active_at = now
-        for codec, ring in self.rings.items():
+        for encoding, ring in self.rings.items():
             if ring.cursor_count:
-                encode = codec.encode_join if joined else codec.encode_leave
-                ring.append(codec.opcode, encode(self.name, member))
+                ring.append(*encoding.presence(self.name, member, joined=joined))
 
     def tidy(self, now: float) -> bool:
         """Give memory back that is not needed; tell whether the channel could be forgotten."""
         idle = now - self.active_at >= self.options.idle_s
-        for codec, ring in list(self.rings.items()):
+        for encoding, ring in list(self.rings.items()):
             if ring.tidy(idle) and idle and not ring.cursor_count:
-                del self.rings[codec]
+                del self.rings[encoding]
         return idle and not self.cursors

@@ -244,7 +244,7 @@ class RingMachine(RuleBasedStateMachine):
         older = [frame for frame in listed.history if frame.offset <= covered][-count:]
         payloads = [frame.data[2 if len(frame.data) < 128 else 4 :] for frame in older]
         fits = listed.ring.held_bytes + sum(len(frame.data) for frame in older) <= BOUND
-        assert listed.ring.prepend(TEXT, payloads) is fits
+        assert listed.ring.prepend([(TEXT, p) for p in payloads]) is fits
         if fits:
             listed.kept[:0] = older
             assert listed.ring.covered == covered - len(older)

@@ -22,6 +22,7 @@ from gateway.broker import ChannelOptions
 from gateway.broker.memory import MemoryBroker
 from gateway.connection.interface import Connection
 from gateway.hub.channel import RingOptions
+from gateway.hub.encoding import Encoding
 from gateway.message.json import JsonCodec
 from gateway.node import Node
 from gateway.options import Namespace, NodeOptions
@@ -83,7 +84,7 @@ class Client:
 
     def __init__(self, node: Node, user: str = "") -> None:
         self.connection = FakeConnection()
-        self.session = Session(node, cast(Connection, self.connection), CODEC, user=user)
+        self.session = Session(node, cast(Connection, self.connection), Encoding(CODEC), user=user)
         self.connection.handler = self.session
         self._decoder = Decoder(client=True, max_message_bytes=1 << 24, max_fragments=1)
         self.session.start()

@@ -151,7 +151,7 @@ def test_imports_are_seen() -> None:
     assert "gateway/_sink.pyx" in imports("gateway/connection/_edge.pyx")
     assert "gateway/closecodes.py" in imports("gateway/connection/_edge.pyx")
     assert "gateway/hub/_framelog.pyx" in imports("gateway/hub/_ring.pxd")
-    assert "gateway/message/codec.py" in imports("gateway/hub/channel.py")
+    assert "gateway/message/codec.py" in imports("gateway/hub/encoding.py")
 
 
 @pytest.mark.parametrize("path", [path for path in sources() if path.startswith("gateway/bench/")])

@@ -12,6 +12,7 @@ from gateway._frames import CLOSE, PONG, TEXT
 from gateway._sink import Sink
 from gateway.connection._edge import Connection as EdgeConnection
 from gateway.hub.channel import Channel, RingOptions
+from gateway.hub.encoding import Encoding
 from gateway.hub.hub import Hub
 from gateway.message.json import JsonCodec
 from gateway.message.publication import Position, Publication
@@ -32,7 +33,7 @@ def publish(channel: Channel, number: int, size: int = 10) -> None:
 
 
 def subscribe(channel: Channel, handler: Handler) -> None:
-    channel.attach("client", cast(Sink, handler.connection), CODEC)
+    channel.attach("client", cast(Sink, handler.connection), Encoding(CODEC))
 
 
 async def fill(peer: Peer, frames: list[bytes]) -> int:
@@ -147,7 +148,7 @@ async def test_too_slow_a_peer_is_closed_4200_after_whole_frames() -> None:
         peer, fast = await rig.open(receive_buffer=16384), await rig.open()
         _, channel = channel_of(rig, bound_bytes=1 << 16)
         for name, handler in zip(("slow", "fast"), rig.handlers, strict=True):
-            channel.attach(name, cast(Sink, handler.connection), CODEC)
+            channel.attach(name, cast(Sink, handler.connection), Encoding(CODEC))
             handler.on_writable = lambda: None  # type: ignore[method-assign]
         reading = asyncio.create_task(fast.receive_to_end())
         number = 0

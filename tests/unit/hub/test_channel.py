@@ -11,11 +11,11 @@ from gateway._frames import Decoder
 from gateway._sink import ScriptedSink
 from gateway.hub._ring import Flusher, HubStats
 from gateway.hub.channel import Channel, RingOptions
-from gateway.message.codec import Codec
+from gateway.hub.encoding import Encoding
 from gateway.message.json import JsonCodec
 from gateway.message.publication import Member, Position, Publication
 
-CODEC = JsonCodec()
+CODEC = Encoding(JsonCodec())
 
 
 class BinaryCodec(JsonCodec):
@@ -24,7 +24,7 @@ class BinaryCodec(JsonCodec):
     opcode = 2  # type: ignore[misc]
 
 
-OTHER = BinaryCodec()
+OTHER = Encoding(BinaryCodec())
 
 
 START = Position("e", 0)
@@ -45,10 +45,10 @@ class Stage:
         self.sinks: dict[str, ScriptedSink] = {}
         self.decoders: dict[str, Decoder] = {}
 
-    def attach(self, client: str, codec: Codec = CODEC) -> ScriptedSink:
+    def attach(self, client: str, encoding: Encoding = CODEC) -> ScriptedSink:
         sink = self.sinks[client] = ScriptedSink()
         self.decoders[client] = Decoder(client=True, max_message_bytes=1 << 24, max_fragments=1)
-        self.channel.attach(client, sink, codec)
+        self.channel.attach(client, sink, encoding)
         return sink
 
     def deliver(self, *offsets: int, epoch: str = "e", exclude: str = "", size: int = 1) -> None:

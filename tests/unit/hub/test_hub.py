@@ -8,6 +8,7 @@ import pytest
 
 from gateway._sink import ScriptedSink
 from gateway.hub.channel import RingOptions
+from gateway.hub.encoding import Encoding
 from gateway.hub.hub import Hub
 from gateway.message.json import JsonCodec
 from gateway.message.publication import Position, Publication
@@ -47,7 +48,7 @@ def test_open_returns_the_channel_that_is_open_already() -> None:
 
 def test_channel_with_subscribers_is_not_closed() -> None:
     t = Turn()
-    t.hub.open("a", START, OPTIONS).attach("c", ScriptedSink(), CODEC)
+    t.hub.open("a", START, OPTIONS).attach("c", ScriptedSink(), Encoding(CODEC))
     with pytest.raises(ValueError, match="subscribers"):
         t.hub.close("a")
     assert t.hub.get("a") is not None
@@ -60,7 +61,7 @@ def test_one_flush_serves_all_channels_of_a_turn() -> None:
     sinks = [ScriptedSink() for _ in range(3)]
     for number, sink in enumerate(sinks):
         channel = t.hub.open(f"{number}", START, OPTIONS)
-        channel.attach("c", sink, CODEC)
+        channel.attach("c", sink, Encoding(CODEC))
         for offset in range(1, 6):
             channel.deliver("e", [publication(offset)], 0.0)
     assert all(not sink.received for sink in sinks)
@@ -106,7 +107,7 @@ def test_sweep_of_nothing_and_of_channels_closed_meanwhile() -> None:
 def test_sweep_forgets_only_who_is_idle_and_without_subscribers() -> None:
     t = Turn()
     t.hub.open("idle", START, OPTIONS)
-    t.hub.open("heard", START, OPTIONS).attach("c", ScriptedSink(), CODEC)
+    t.hub.open("heard", START, OPTIONS).attach("c", ScriptedSink(), Encoding(CODEC))
     t.now = 9.9
     assert t.hub.sweep(10) == []
     busy = t.hub.open("busy", START, OPTIONS)
@@ -127,7 +128,7 @@ def test_memory_of_idle_channels_returns_to_zero_though_they_have_subscribers() 
     t = Turn()
     for number in range(20):
         channel = t.hub.open(f"{number}", START, OPTIONS)
-        channel.attach("c", ScriptedSink(), CODEC)
+        channel.attach("c", ScriptedSink(), Encoding(CODEC))
         for offset in range(1, 100):
             channel.deliver("e", [publication(offset, b'"%s"' % (b"x" * 500))], t.now)
     t.run()
@@ -141,7 +142,7 @@ def test_what_a_slow_subscriber_has_not_had_is_kept_through_sweeps() -> None:
     t = Turn()
     sink = ScriptedSink()
     channel = t.hub.open("a", START, OPTIONS)
-    channel.attach("c", sink, CODEC)
+    channel.attach("c", sink, Encoding(CODEC))
     sink.blocked = True
     channel.deliver("e", [publication(1), publication(2)], 0.0)
     t.run()

@@ -82,7 +82,7 @@ def test_deliveries_are_counted_right_after_history_was_put_in_front() -> None:
     assert ring.tidy(True)
     ring.detach(first)
     # The same bytes as before, in other frames: one publication where there were three.
-    assert ring.prepend(TEXT, [b"x" * 22])
+    assert ring.prepend([(TEXT, b"x" * 22)])
     again = ring.attach(ScriptedSink(), None)
     assert ring.seek(again, 2)
     flusher.run()
