@@ -53,7 +53,6 @@ cdef class Connection(Sink):
     cdef bytearray head             # of the handshake, while it is incomplete
     cdef bytes stalled              # what was read and not decoded when the peer stopped reading
     cdef bytes pong                 # the one that is owed
-    cdef readonly str remote
     cdef readonly double opened_at
     cdef int state
     cdef bint echo

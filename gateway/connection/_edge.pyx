@@ -168,7 +168,6 @@ cdef class Connection(Sink, BufferedProtocol):
     def __init__(self, Edge edge not None):
         self.edge = edge
         self.wheel_slot = -1
-        self.remote = ""
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -179,9 +178,6 @@ cdef class Connection(Sink, BufferedProtocol):
             self.transport = transport
             self.opened_at = self.last_heard = edge.loop.time()
             transport.set_write_buffer_limits(high=0)
-            peer = transport.get_extra_info("peername")
-            if peer:
-                self.remote = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
             if transport.get_extra_info("ssl_object") is None:
                 self.fd = transport.get_extra_info("socket").fileno()
                 self.direct = True
@@ -312,6 +308,14 @@ cdef class Connection(Sink, BufferedProtocol):
         """
         deflater = self.deflater
         return deflater if deflater is not None and deflater in self.edge.deflaters.values() else None
+
+    @property
+    def remote(self):
+        """The peer's address; asked for when it is wanted, since most connections are never asked."""
+        peer = None if self.transport is None else self.transport.get_extra_info("peername")
+        if not peer:
+            return ""
+        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property
     def queued_bytes(self):
