@@ -64,7 +64,8 @@ cdef class FrameLog:
         cdef bytes payload
         cdef int opcode
         for opcode, payload in frames:
-            n += write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0) + <uint64_t>len(payload)
+            n += <uint64_t>len(payload)
+            n += write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0)
         if <uint64_t>len(frames) > offset or self.head - self.tail + n > self.bound:
             return False
         self.grow(n)

@@ -226,7 +226,8 @@ cdef class Ring(FrameLog):
         not numbered.  Raises ValueError when the frame does not fit into the bound.
         """
         cdef char header[HEADER_BYTES]
-        cdef uint64_t header_bytes = write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0)
+        cdef bint rsv1 = (opcode & RSV1) != 0
+        cdef uint64_t header_bytes = write_header(header, opcode & 15, len(payload), True, rsv1)
         cdef uint64_t n = header_bytes + <uint64_t>len(payload)
         if n > self.bound:
             raise ValueError("the frame is larger than the ring's bound")
