@@ -32,7 +32,7 @@ import msgspec
 from ..message.publication import Member, Position, Publication
 
 
-class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True):
+class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a namespace's configuration says to the broker about one of its channels.
 
     A history of 0 publications means none is kept; 0 for bytes means no bound on bytes.
@@ -76,7 +76,7 @@ class ControlKind(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True):
+class Control(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A message to all connections of `user`, or to the one of `client`, whichever is not empty.
 
     `publication` is set for SEND; `channel` for SUBSCRIBE and UNSUBSCRIBE; `close_code` and
@@ -190,7 +190,10 @@ class Broker(Protocol):
         """Send a probe through the broker and receive it back; return the round trip in seconds."""
 
     def stats(self) -> dict[str, int]:
-        """Return gauges: `channels`, `publications`, `history_bytes`, `keys`, `members`, `sessions`."""
+        """Return gauges: `channels`, `publications`, `history_bytes`, `keys`, `members`, `sessions`.
+
+        Only of what this process keeps: empty where all of it is another's to tell.
+        """
 
     def sweep(self) -> bool:
         """Forget what has run out; called about once a second, and cheap.

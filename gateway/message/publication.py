@@ -1,7 +1,8 @@
 """The records that every layer shares: a publication, a position in a channel, a member.
 
 They know nothing of who carries them: codecs turn them into events, brokers keep them,
-rings hold their encoded frames.
+rings hold their encoded frames.  Between processes of a gateway they are arrays of their fields, in
+the order in which they stand here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Position(NamedTuple):
     offset: int
 
 
-class Publication(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Publication(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One message of a channel, as the broker numbered it.
 
     `offset` counts from 1 within an epoch (0: the channel is not counted).  `data` is the
@@ -41,7 +42,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     exclude: str = ""
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One client that is present in a channel.  `info` is JSON text, or empty."""
 
     client: str

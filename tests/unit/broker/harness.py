@@ -9,6 +9,8 @@ a started broker with a recording relay.  The tests of the suite assume neither 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,9 +21,13 @@ from gateway.broker.interface import (
     ChannelOptions,
     Control,
     PresenceChange,
+    Relay,
 )
 from gateway.broker.log import ENTRY_BYTES
 from gateway.broker.memory import MemoryBroker
+from gateway.broker.remote import RemoteBroker
+from gateway.broker.service import BrokerService
+from gateway.errors import BrokerUnavailableError
 from gateway.message.publication import Publication
 
 KEPT = ChannelOptions(history_size=100, presence=True)
@@ -93,6 +99,10 @@ class Harness(ABC):
     unit_s: float
     entry_bytes: int
 
+    def stats(self) -> dict[str, int]:
+        """Return the gauges of whoever keeps what the broker keeps."""
+        return self.broker.stats()
+
     @abstractmethod
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass for the broker."""
@@ -127,10 +137,13 @@ class MemoryHarness(Harness):
         self.idle_s = idle_s
         self._ids = count(1)
         self._max_keys = max_keys
-        self.memory = self.unstarted()
+        self.memory = self.make_memory()
         self.broker: Broker = self.memory
 
-    def unstarted(self) -> MemoryBroker:
+    def unstarted(self) -> Broker:
+        return self.make_memory()
+
+    def make_memory(self) -> MemoryBroker:
         return MemoryBroker(
             clock=lambda: self.now_s,
             random_id=lambda: f"id{next(self._ids)}",
@@ -159,4 +172,87 @@ async def memory_harness() -> AsyncIterator[Harness]:
     await harness.broker.stop()
 
 
-HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {"memory": memory_harness}
+class AcrossWorkers(RemoteBroker):
+    """The broker of one worker, but for everything that is not interest: this goes through another's.
+
+    So the suite holds across workers too: what one of them does is what the other hears of.
+    """
+
+    other: RemoteBroker
+
+    def through(self, other: RemoteBroker) -> None:
+        """Use `other` from now on."""
+        self.other = other
+        for name in ("publish", "history", "history_before", "join", "leave", "presence", "control"):
+            setattr(self, name, getattr(other, name))
+        self.save_session = other.save_session  # type: ignore[method-assign]
+
+    async def start(self, relay: Relay) -> None:
+        await super().start(relay)
+        await self.other.start(RecordingRelay())
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self.other.stop()
+
+
+class RemoteHarness(MemoryHarness):
+    """A worker's broker, over a Unix socket, in front of a memory broker in simulated time.
+
+    `other` is the broker of a second worker, with a relay of its own.
+    """
+
+    def __init__(self, kind: type[RemoteBroker] = RemoteBroker) -> None:
+        super().__init__()
+        self.service = BrokerService(self.memory, loop=asyncio.get_running_loop())
+        self.first = self.remote(kind)
+        self.broker = self.first
+        self.other = self.remote()
+        self.other_relay = RecordingRelay()
+
+    def remote(self, kind: type[RemoteBroker] = RemoteBroker) -> RemoteBroker:
+        return kind(loop=asyncio.get_running_loop(), connect=self._connect)
+
+    def unstarted(self) -> Broker:
+        return self.remote()
+
+    async def _connect(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        await self.service.attach(ours)
+        return theirs
+
+    def stats(self) -> dict[str, int]:
+        return self.service.stats()
+
+    async def settle(self) -> None:
+        for broker in (self.other, self.first):
+            with contextlib.suppress(BrokerUnavailableError):
+                await broker.probe()
+
+    async def let_forget(self) -> None:
+        for _ in range(10):
+            self.now_s += 1000.0
+            while self.service.sweep():
+                pass
+
+
+@asynccontextmanager
+async def remote_harness(kind: type[RemoteBroker] = RemoteBroker) -> AsyncIterator[RemoteHarness]:
+    harness = RemoteHarness(kind)
+    await harness.service.start(RecordingRelay())
+    if isinstance(harness.first, AcrossWorkers):
+        harness.first.through(harness.other)
+    else:
+        await harness.other.start(harness.other_relay)
+    await harness.first.start(harness.relay)
+    yield harness
+    await harness.first.stop()
+    await harness.other.stop()
+    await harness.service.stop()
+
+
+HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {
+    "memory": memory_harness,
+    "worker": remote_harness,
+    "across_workers": lambda: remote_harness(AcrossWorkers),
+}

@@ -81,13 +81,13 @@ async def test_probe_returns_a_duration_and_reaches_no_client(harness: Harness) 
 
 async def test_stats_of_a_fresh_broker_are_all_zero(harness: Harness) -> None:
     names = ("channels", "publications", "history_bytes", "keys", "members", "sessions")
-    assert harness.broker.stats() == dict.fromkeys(names, 0)
+    assert harness.stats() == dict.fromkeys(names, 0)
 
 
 async def test_stats_count_sessions(harness: Harness) -> None:
     await harness.broker.save_session("a", b"1", harness.unit_s)
     await harness.broker.save_session("b", b"1", harness.unit_s)
     await harness.broker.take_session("a")
-    assert harness.broker.stats()["sessions"] == 1
+    assert harness.stats()["sessions"] == 1
     await harness.let_forget()
-    assert harness.broker.stats()["sessions"] == 0
+    assert harness.stats()["sessions"] == 0

@@ -182,7 +182,7 @@ async def test_history_expired_keeps_epoch_and_count_while_there_is_interest(har
     await harness.publish_many("c", 3, options)
     await harness.advance(2 * harness.unit_s)
     await harness.let_forget()
-    assert harness.broker.stats()["publications"] == 0
+    assert harness.stats()["publications"] == 0
     assert await harness.broker.publish("c", message("m4"), options) == (position.epoch, 4, False)
     page = await harness.broker.history("c", options, since=Position(position.epoch, 3), limit=10)
     assert (ids(page), page.complete) == (["m4"], True)
@@ -242,6 +242,6 @@ async def test_history_page_is_not_changed_by_later_publications(harness: Harnes
 async def test_stats_count_what_is_kept(harness: Harness) -> None:
     await harness.publish_many("a", 2)
     await harness.publish_many("b", 3, ChannelOptions(history_size=2))
-    stats = harness.broker.stats()
+    stats = harness.stats()
     assert (stats["channels"], stats["publications"]) == (2, 4)
     assert stats["history_bytes"] == 4 * (harness.entry_bytes + 2)

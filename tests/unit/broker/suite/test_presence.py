@@ -123,7 +123,7 @@ async def test_relay_that_raises_leaves_presence_right(harness: Harness) -> None
     await harness.broker.leave("c", "c1", KEPT)
     await harness.settle()
     assert await harness.broker.presence("c", KEPT) == [BOB]
-    assert harness.broker.stats()["members"] == 1
+    assert harness.stats()["members"] == 1
 
 
 async def test_stats_count_members_of_all_channels(harness: Harness) -> None:
@@ -131,4 +131,4 @@ async def test_stats_count_members_of_all_channels(harness: Harness) -> None:
         await harness.broker.join(channel, ALICE, KEPT)
         await harness.broker.join(channel, BOB, KEPT)
     await harness.broker.leave("a", "c1", KEPT)
-    assert harness.broker.stats()["members"] == 3
+    assert harness.stats()["members"] == 3

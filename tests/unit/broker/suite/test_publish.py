@@ -163,7 +163,7 @@ async def test_channel_forgotten_comes_back_with_another_epoch(harness: Harness)
     short = ChannelOptions(history_size=5, history_ttl_s=harness.unit_s, idempotency_ttl_s=harness.unit_s)
     first = await harness.broker.publish("c", message(), short, key="k")
     await harness.let_forget()
-    assert harness.broker.stats()["channels"] == 0
+    assert harness.stats()["channels"] == 0
     second = await harness.broker.publish("c", message(), short)
     assert second.offset == 1
     assert second.epoch != first.epoch
