@@ -66,6 +66,7 @@ class Node:
         self.sessions: dict[str, Session] = {}
         self.users: dict[str, dict[str, Session]] = {}
         self.observe_publish: Callable[[float], None] = lambda seconds: None
+        self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.draining = False
         self._published = 0
         self._opening: dict[str, _Opening] = {}
@@ -294,6 +295,7 @@ class Node:
 
     def remove_session(self, session: Session) -> None:
         """Forget a session.  Idempotent."""
+        self.on_session_changed(session)
         self.sessions.pop(session.client, None)
         mine = self.users.get(session.user)
         if mine is not None:

@@ -17,8 +17,7 @@ from .errors import BrokerError, CommandError
 from .message.names import check_channel_name, personal_channel
 from .message.publication import Member
 from .node import Node
-
-Sample = tuple[str, str, str, Mapping[str, str], float]
+from .publish_times import PublishTimes, Sample
 
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -29,6 +28,8 @@ class ServiceView:
     def __init__(self, node: Node, edge: EdgeStats) -> None:
         self._node = node
         self._edge = edge
+        self.publish_times = PublishTimes()
+        node.observe_publish = self.publish_times.observe
 
     # -- publish and send -----------------------------------------------------------------
 
@@ -91,8 +92,12 @@ class ServiceView:
 
     # -- what there is --------------------------------------------------------------------
 
-    def channels(self) -> Sequence[Mapping[str, object]]:
-        """Return the channels that have subscribers on this node."""
+    async def channels(self) -> Sequence[Mapping[str, object]]:
+        """Return the channels that have subscribers."""
+        return self.channels_here()
+
+    def channels_here(self) -> list[dict[str, object]]:
+        """Return the channels that have subscribers in this process."""
         return [
             {
                 "name": c.name,
@@ -112,8 +117,12 @@ class ServiceView:
         """Return a channel's newest publications below the offset `before` (0: of all)."""
         return await self._node.history(channel, limit=limit, before=before)
 
-    def connections(self) -> Sequence[Mapping[str, object]]:
-        """Return this node's connections.  `since_ms` is wall-clock milliseconds since 1970."""
+    async def connections(self) -> Sequence[Mapping[str, object]]:
+        """Return the connections.  `since_ms` is wall-clock milliseconds since 1970."""
+        return self.connections_here()
+
+    def connections_here(self) -> list[dict[str, object]]:
+        """Return the connections of this process."""
         now, wall_ms = self._node.loop.time(), self._node.wall_ms()
         return [
             {
@@ -126,16 +135,18 @@ class ServiceView:
             for s in self._node.sessions.values()
         ]
 
-    def nodes(self) -> Sequence[Mapping[str, object]]:
+    async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return the nodes of the cluster; with the memory broker there is this one."""
-        return [
-            {
-                "id": self._node.id,
-                "connections": len(self._node.sessions),
-                "channels": len(self._node.hub),
-                "draining": self._node.draining,
-            }
-        ]
+        return [self.node_here()]
+
+    def node_here(self) -> dict[str, object]:
+        """Describe the node of this process."""
+        return {
+            "id": self._node.id,
+            "connections": len(self._node.sessions),
+            "channels": len(self._node.hub),
+            "draining": self._node.draining,
+        }
 
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether this node should get traffic: the broker answers a probe, and it is not draining."""
@@ -149,9 +160,14 @@ class ServiceView:
 
     # -- metrics --------------------------------------------------------------------------
 
-    def metrics(self) -> Iterable[Sample]:
-        """Yield counters and gauges, read now."""
+    async def metrics(self) -> list[Sample]:
+        """Return counters, gauges and histograms, read now."""
+        return list(self.samples())
+
+    def samples(self) -> Iterable[Sample]:
+        """Yield what this process counts."""
         yield from self._edge_metrics()
+        yield from self.publish_times.samples()
         yield from self._ring_metrics()
         yield from self._slow_client_metrics()
         for name, value in self._node.broker.stats().items():

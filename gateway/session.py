@@ -41,6 +41,10 @@ class SessionRecord(msgspec.Struct, frozen=True):
     user: str
     channels: list[str]
 
+    def encode(self) -> bytes:
+        """Return the record as a broker keeps it."""
+        return msgspec.json.encode(self)
+
 
 class Session:
     """The handler of a connection at `/ws` (see `connection.interface.Handler`).
@@ -205,6 +209,7 @@ class Session:
     def detach(self, channel: str) -> None:
         """Hear a channel no longer.  Idempotent."""
         self.channels.discard(channel)
+        self.node.on_session_changed(self)
         here = self.node.hub.get(channel)
         if here is not None:
             here.detach(self.client)
@@ -244,7 +249,7 @@ class Session:
     def put_back(self, session: str, record: SessionRecord) -> None:
         """Have a session kept for a while, so that it can be resumed."""
         if self.node.options.resume_ttl_s:
-            data = msgspec.json.encode(record)
+            data = record.encode()
             self.node.spawn(self.node.broker.save_session(session, data, self.node.options.resume_ttl_s))
 
     async def take(self, session: str) -> SessionRecord:

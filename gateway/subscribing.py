@@ -107,6 +107,7 @@ def _attach_all(
             directly += [(here.name, publication) for publication in publications]
         subscriptions.append(Resumed(here.name, here.position.epoch, here.position.offset, recovered))
     event = answer(subscriptions)
+    session.node.on_session_changed(session)
     if event is not None:
         session.send(event)
     for name, publication in directly:

@@ -16,7 +16,10 @@ from .link import Link
 
 
 class Peer:
-    """One worker.  `on_call` carries out what needs a reply; `on_notice` hears what it says of itself.
+    """One worker.  `on_call` carries out what needs a reply; `on_lost` is told when the link is lost.
+
+    Whoever started it sets `on_notice`, which hears what the worker says of itself, and `on_gone`, which is
+    told of its end after `on_lost`.
 
     `interests` are channels; `members` are pairs of channel and client, in the order in which they joined;
     `held` are by client the session, its record and its time in seconds.
@@ -27,16 +30,17 @@ class Peer:
         loop: asyncio.AbstractEventLoop,
         *,
         on_call: Callable[[Peer, wire.Call], None],
-        on_notice: Callable[[str, bytes], None],
+        on_lost: Callable[[Peer], None],
     ) -> None:
         self.link = Link(loop, wire.FromWorker, on_record=self._take, on_lost=self._lost)
         self.interests: set[str] = set()
         self.members: dict[tuple[str, str], None] = {}
         self.held: dict[str, tuple[str, bytes, float]] = {}
-        self.on_lost: Callable[[], None] = lambda: None
+        self.on_notice: Callable[[str, bytes], None] = lambda what, data: None
+        self.on_gone: Callable[[], None] = lambda: None
         self._loop = loop
         self._on_call = on_call
-        self._on_notice = on_notice
+        self._on_lost = on_lost
         self._questions: dict[int, asyncio.Future[wire.Answer]] = {}
         self._asked = 0
 
@@ -78,12 +82,13 @@ class Peer:
         elif isinstance(record, wire.ReleaseSession):
             self.held.pop(record.client, None)
         else:
-            self._on_notice(record.what, record.data)
+            self.on_notice(record.what, record.data)
 
     def _lost(self) -> None:
         for future in list(self._questions.values()):
             _fail(future)
-        self.on_lost()
+        self._on_lost(self)
+        self.on_gone()
 
 
 def _fail(future: asyncio.Future[wire.Answer]) -> None:

@@ -84,21 +84,9 @@ class BrokerService:
 
     # -- workers --------------------------------------------------------------------------
 
-    async def attach(
-        self,
-        sock: socket.socket,
-        *,
-        on_notice: Callable[[str, bytes], None] = lambda what, data: None,
-        on_lost: Callable[[], None] = lambda: None,
-    ) -> Peer:
+    async def attach(self, sock: socket.socket) -> Peer:
         """Serve the worker at the other end of a connected Unix socket."""
-        peer = Peer(self._loop, on_call=self._take, on_notice=on_notice)
-
-        def lost() -> None:
-            self._forget(peer)
-            on_lost()
-
-        peer.on_lost = lost
+        peer = Peer(self._loop, on_call=self._take, on_lost=self._forget)
         self._peers[peer] = None
         await peer.link.connect(sock)
         return peer

@@ -9,7 +9,8 @@ from .parser import OPTIONS_EPILOG, CommandFailedError, Commands, add_command, a
 
 _DESCRIPTION = """\
 Run the gateway until SIGTERM or SIGINT.  On a stop signal clients get a close frame that tells
-them to reconnect and resume, and all ends within --shutdown-timeout."""
+them to reconnect and resume, and all ends within --shutdown-timeout.  On SIGHUP the configuration
+is read again."""
 
 
 def add(commands: Commands) -> None:
@@ -38,4 +39,4 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandFailedError(
             f"{error}: the extensions are not compiled; `pip install .` compiles them"
         ) from error
-    return run_server(config)
+    return run_server(config, lambda: load_options(arguments).config)

@@ -191,6 +191,31 @@ class Integer(Kind):
         return str(value)
 
 
+class WorkerCount(Kind):
+    """A number of worker processes, or "auto", which is 0: as many as there are usable cores."""
+
+    name = "integer or auto"
+    metavar = "N|auto"
+    high = 256
+
+    def _allowed(self) -> str:
+        return f'a whole number from 1 to {self.high}, or "auto" for the number of usable cores'
+
+    def _from_toml(self, value: object) -> object:
+        if value == "auto":
+            return 0
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= self.high:
+            raise ValueRefusedError
+        return value
+
+    def _from_text(self, text: str) -> object:
+        word = text.strip()
+        return self._from_toml(int(word) if re.fullmatch(r"[0-9]{1,9}", word) else word)
+
+    def _to_toml(self, value: Any) -> str:
+        return str(value) if value else '"auto"'
+
+
 class Size(Kind):
     """A number of bytes from `low` to `high`."""
 

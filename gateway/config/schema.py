@@ -28,6 +28,7 @@ from .kinds import (
     ListenAddress,
     Secret,
     Size,
+    WorkerCount,
 )
 from .lists import Origins, Secrets
 
@@ -85,6 +86,7 @@ class ServerOptions:
         "where app services reach the API, health, metrics and demo",
     )
     broker: str = option("memory", Choice("memory"), "what keeps channels and their history: in this process")
+    workers: int = option(1, WorkerCount(), "processes that hold client connections; 1 is no other process")
     echo: bool = option(False, Boolean(), "serve /echo, which returns every message, for tests")
     insecure: bool = option(False, Boolean(), "start although anyone who reaches the ports can use them")
     max_connections: int = option(10_000, Integer(1, 10_000_000), "most client connections at a time")

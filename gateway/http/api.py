@@ -156,7 +156,7 @@ class Api:
 
     async def channels(self, query: bodies.ChannelsQuery) -> results.ChannelList:
         """List channels whose name begins with the prefix."""
-        found = [item for item in self._node.channels() if str(item["name"]).startswith(query.prefix)]
+        found = [item for item in await self._node.channels() if str(item["name"]).startswith(query.prefix)]
         shown = [msgspec.convert(item, results.ChannelInfo) for item in found[: query.limit]]
         return results.ChannelList(shown, len(found))
 
@@ -171,13 +171,15 @@ class Api:
 
     async def connections(self, query: bodies.ListQuery) -> results.ConnectionList:
         """List connections of this node."""
-        found = self._node.connections()
+        found = await self._node.connections()
         shown = [msgspec.convert(item, results.ConnectionInfo) for item in found[: query.limit]]
         return results.ConnectionList(shown, len(found))
 
     async def nodes(self, query: bodies.NoQuery) -> results.NodeList:
         """List the nodes of the cluster."""
-        return results.NodeList([msgspec.convert(dict(item), dict[str, Any]) for item in self._node.nodes()])
+        return results.NodeList(
+            [msgspec.convert(dict(item), dict[str, Any]) for item in await self._node.nodes()]
+        )
 
     async def _publish(self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody) -> PublishResult:
         return await self._node.publish(

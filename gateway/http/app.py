@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .answers import Handler, answering, json_response, on_http_exception
 from .api import OPERATIONS, Api, Operation
@@ -27,6 +27,17 @@ from .health import Health
 from .metrics import Metrics
 from .openapi import build_openapi
 from .reading import read_json_body
+
+
+class CurrentApp:
+    """An application that passes every request on to `app`, which can be replaced."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        await self.app(scope, receive, send)
 
 
 def build_app(node: GatewayView, options: HttpOptions, metrics: Metrics) -> ASGIApp:

@@ -15,7 +15,10 @@ from ..broker.interface import HistoryPage, PublishResult
 from ..message.publication import Member
 
 MetricSample: TypeAlias = tuple[str, str, str, Mapping[str, str], float]
-"""Name (`ringgate_…`), kind ("counter" or "gauge"), help text, labels, value."""
+"""Name (`ringgate_…`), kind ("counter", "gauge" or "histogram"), help text, labels, value.
+
+Of a histogram there is one sample for each bucket, labelled `le`, cumulative, and one without it: the sum.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +67,8 @@ class GatewayView(Protocol):
     async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
         """Close connections with `code` (0: 4004 disconnected); return how many were reached."""
 
-    def channels(self) -> Sequence[Mapping[str, object]]:
-        """Return `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers on this node."""
+    async def channels(self) -> Sequence[Mapping[str, object]]:
+        """Return `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers."""
 
     async def presence(self, channel: str) -> Sequence[Member]:
         """Return who is present, in the order in which they joined."""
@@ -73,14 +76,14 @@ class GatewayView(Protocol):
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
         """Return the newest `limit` publications with an offset below `before` (0: the newest of all)."""
 
-    def connections(self) -> Sequence[Mapping[str, object]]:
+    async def connections(self) -> Sequence[Mapping[str, object]]:
         """Return `client`, `user`, `channels` (a number), `remote`, `since_ms` of each connection."""
 
-    def nodes(self) -> Sequence[Mapping[str, object]]:
+    async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""
 
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether this node should get traffic (a broker probe came back; not draining), and why not."""
 
-    def metrics(self) -> Iterable[MetricSample]:
-        """Return counters and gauges, read now."""
+    async def metrics(self) -> Iterable[MetricSample]:
+        """Return counters, gauges and histograms, read now."""

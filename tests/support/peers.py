@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import httpx
 import websockets
@@ -20,6 +20,14 @@ from gateway import Gateway
 
 Event = dict[str, Any]
 ANY_PORT: dict[str, object] = {"listen": "127.0.0.1:0", "api_listen": "127.0.0.1:0"}
+
+
+class Reachable(Protocol):
+    """A gateway in this loop, or in a process of its own."""
+
+    @property
+    def ws_url(self) -> str:
+        """Where clients connect."""
 
 
 class Peer:
@@ -37,7 +45,7 @@ class Peer:
         self._asked = 0
 
     @classmethod
-    async def connect(cls, gateway: Gateway, user: str = "", **options: Any) -> Self:
+    async def connect(cls, gateway: Reachable, user: str = "", **options: Any) -> Self:
         """Connect, and take the hello."""
         url = f"{gateway.ws_url}?user={user}" if user else gateway.ws_url
         peer = cls(await websockets.connect(url, proxy=None, compression=None, **options))

@@ -136,11 +136,11 @@ async def test_lists_tell_what_there_is() -> None:
         await gone.subscribe("left")
         gone.lose()
         v = view(w)
-        assert [(c["name"], c["subscribers"], c["offset"]) for c in v.channels()] == [
+        assert [(c["name"], c["subscribers"], c["offset"]) for c in await v.channels()] == [
             ("@alice", 1, 0),
             ("news", 1, 1),
         ]
-        assert v.connections() == [
+        assert await v.connections() == [
             {
                 "client": alice.id,
                 "user": "alice",
@@ -149,7 +149,7 @@ async def test_lists_tell_what_there_is() -> None:
                 "since_ms": 1_764_000_000_000 - 2000,
             }
         ]
-        (node,) = v.nodes()
+        (node,) = await v.nodes()
         assert (node["connections"], node["channels"], node["draining"]) == (1, 3, False)
         page = await v.history("news", limit=5, before=0)
         assert [p.data for p in page.publications] == [b"1"]
@@ -164,7 +164,7 @@ async def test_ready_asks_the_broker_and_says_why_not() -> None:
         w.broker.faults.clear()
         w.node.draining = True
         assert await v.ready() == (False, {"draining": True})
-        assert v.nodes()[0]["draining"] is True
+        assert (await v.nodes())[0]["draining"] is True
 
 
 async def test_metrics_count_what_happened() -> None:
@@ -179,7 +179,7 @@ async def test_metrics_count_what_happened() -> None:
         await client.ask()
         samples: dict[str, Any] = {
             " ".join((name, *labels.values())): (kind, value)
-            for name, kind, _, labels, value in view(w).metrics()
+            for name, kind, _, labels, value in await view(w).metrics()
         }
         assert samples["ringgate_sessions"] == ("gauge", 2)
         assert samples["ringgate_channels"] == ("gauge", 3)
@@ -197,10 +197,10 @@ async def test_metrics_count_what_happened() -> None:
 async def test_metric_names_and_labels_are_unique() -> None:
     async with world() as w:
         w.connect()
-        samples = list(view(w).metrics())
+        samples = await view(w).metrics()
         keys = [(name, tuple(sorted(labels.items()))) for name, _, _, labels, _ in samples]
         assert len(set(keys)) == len(keys)
         assert all(name.startswith("ringgate_") and text for name, _, text, _, _ in samples)
-        assert all(kind in {"counter", "gauge"} for _, kind, _, _, _ in samples)
+        assert all(kind in {"counter", "gauge", "histogram"} for _, kind, _, _, _ in samples)
         help_of = {name: text for name, _, text, _, _ in samples}
         assert all(help_of[name] == text for name, _, text, _, _ in samples)

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     configs: list[Config] = []
     fake = types.ModuleType("gateway.server")
 
-    def run(config: Config) -> int:
+    def run(config: Config, read_again: Callable[[], Config]) -> int:
         configs.append(config)
+        assert read_again() == config
         return 7
 
     fake.run = run  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from gateway.config.kinds import (
     Secret,
     Size,
     ValueRefusedError,
+    WorkerCount,
     quote,
 )
 from gateway.config.lists import HIDDEN, Origins, Secrets
@@ -154,11 +156,30 @@ def test_boolean_text_has_the_usual_words(text: str, value: bool) -> None:
         (Integer(1, 9), 5.0),
         (Choice("a", "b"), "c"),
         (Choice("a", "b"), []),
+        (WorkerCount(), 0),
+        (WorkerCount(), 257),
+        (WorkerCount(), True),
+        (WorkerCount(), "2"),
+        (WorkerCount(), "Auto"),
+        (WorkerCount(), 1.0),
     ],
 )
 def test_toml_value_of_another_type_or_range_is_refused(kind: Kind, value: object) -> None:
     with pytest.raises(ValueRefusedError):
         kind.from_toml(value)
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 1), (" 256 ", 256), ("auto", 0)])
+def test_worker_count_reads_what_it_writes(text: str, count: int) -> None:
+    kind = WorkerCount()
+    assert kind.from_text(text) == count
+    assert kind.from_toml(tomllib.loads(f"n = {kind.to_toml(count)}")["n"]) == count
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "257", "many", "99999999999"])
+def test_worker_count_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueRefusedError):
+        WorkerCount().from_text(text)
 
 
 @pytest.mark.parametrize("text", ["", "tru", "2", "null"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
-from gateway.config.kinds import Boolean, Choice, Duration, Integer, ListenAddress, Size, quote
+from gateway.config.kinds import Boolean, Choice, Duration, Integer, ListenAddress, Size, WorkerCount, quote
 from gateway.config.lists import Origins, Secrets
 from gateway.config.schema import Option, all_options
 from gateway.config.sources import match_variable
@@ -40,6 +40,8 @@ def texts(row: Option) -> tuple[str, str, str]:
         return words[0], words[-1], words[0]
     if isinstance(kind, Integer):
         return str(kind.low), str(kind.low + 1), str(kind.high)
+    if isinstance(kind, WorkerCount):
+        return "2", "auto", "256"
     if isinstance(kind, Size):
         return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
     if isinstance(kind, Duration):
@@ -55,7 +57,7 @@ def texts(row: Option) -> tuple[str, str, str]:
 def toml_of(row: Option, text: str) -> str:
     """Return a file that sets one option to a text."""
     table = "namespace.chat" if row.section == "namespace" else row.section
-    bare = isinstance(row.kind, Boolean | Integer)
+    bare = isinstance(row.kind, Boolean | Integer) or text.isdecimal()
     if isinstance(row.kind, Origins | Secrets):
         value = "[" + ", ".join(quote(part) for part in text.split(",")) + "]"
     else:

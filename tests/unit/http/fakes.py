@@ -59,7 +59,7 @@ class FakeNode:
         self._note("disconnect", user=user, client=client, code=code, reason=reason)
         return 3
 
-    def channels(self) -> Sequence[Mapping[str, object]]:
+    async def channels(self) -> Sequence[Mapping[str, object]]:
         self._note("channels")
         return [
             {"name": name, "subscribers": 1, "epoch": "e1", "offset": offset}
@@ -74,13 +74,13 @@ class FakeNode:
         self._note("history", channel=channel, limit=limit, before=before)
         return self.page
 
-    def connections(self) -> Sequence[Mapping[str, object]]:
+    async def connections(self) -> Sequence[Mapping[str, object]]:
         self._note("connections")
         return [
             {"client": f"c{i}", "user": "u", "channels": i, "remote": "r", "since_ms": 1} for i in range(3)
         ]
 
-    def nodes(self) -> Sequence[Mapping[str, object]]:
+    async def nodes(self) -> Sequence[Mapping[str, object]]:
         self._note("nodes")
         return [{"node": "n1", "connections": 3}]
 
@@ -88,7 +88,7 @@ class FakeNode:
         self._note("ready")
         return self.is_ready
 
-    def metrics(self) -> Iterable[MetricSample]:
+    async def metrics(self) -> Iterable[MetricSample]:
         return self.samples
 
     def _note(self, name: str, **arguments: Any) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.http.app import build_app
-from gateway.http.gateway_view import HttpOptions
-from gateway.http.metrics import Metrics
+from gateway.publish_times import PublishTimes
 
 from .fakes import FakeNode, http_client
 
@@ -65,20 +63,19 @@ async def test_process_and_build_are_told() -> None:
 
 async def test_publish_times_land_in_their_buckets() -> None:
     node = FakeNode()
-    options = HttpOptions(version="1")
-    metrics = Metrics(node, options)
+    times = PublishTimes()
     for seconds in (20e-6, 0.003, 60.0):
-        metrics.observe_publish(seconds)
-    build_app(node, options, metrics)
-    import httpx
-
-    transport = httpx.ASGITransport(app=build_app(node, options, metrics))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        found = values((await client.get("/metrics")).text)
+        times.observe(seconds)
+    node.samples = [*times.samples()]
+    text = await scrape(node)
+    assert "# TYPE ringgate_publish_seconds histogram" in text
+    found = values(text)
     assert found["ringgate_publish_seconds_bucket", (("le", "5e-05"),)] == 1
     assert found["ringgate_publish_seconds_bucket", (("le", "0.005"),)] == 2
     assert found["ringgate_publish_seconds_bucket", (("le", "5.0"),)] == 2
+    assert found["ringgate_publish_seconds_bucket", (("le", "+Inf"),)] == 3
     assert found["ringgate_publish_seconds_count", ()] == 3
+    assert abs(found["ringgate_publish_seconds_sum", ()] - 60.00302) < 1e-9
 
 
 async def test_requests_are_counted_by_operation_and_code_and_nothing_of_the_caller() -> None:

@@ -1,0 +1,203 @@
+"""The parts of a gateway that hold clients, made from the configuration: sockets, node, edge, sessions.
+
+What a gateway of one process and a worker process have in common.  It knows nothing of HTTP, the
+supervisor or signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from . import closecodes
+from .broker import Broker, ChannelOptions
+from .config import Address, Config, NamespaceOptions
+from .connection._edge import Edge, EdgeStats
+from .connection.handshake import Accepted, DeflateOptions, RouteOptions
+from .connection.interface import Connection, Handler, HandlerFactory
+from .connection.options import EdgeOptions
+from .descriptors import connections_that_fit
+from .errors import ConfigError
+from .hub.channel import RingOptions
+from .hub.encoding import Encoding
+from .identifiers import RandomIds
+from .message.codec import Codec
+from .message.events import Reconnect
+from .message.json import JsonCodec
+from .message.names import is_channel_name, personal_channel
+from .node import Node
+from .options import Namespace, NodeOptions
+from .session import Session
+
+_log = logging.getLogger("gateway.server")
+
+
+def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -> Node:
+    """Return a node that is not started."""
+    return Node(
+        broker=broker,
+        options=node_options(config),
+        loop=loop,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        random_id=RandomIds(),
+    )
+
+
+def make_edge(config: Config, node: Node, *, api_port: int, max_connections: int) -> Edge:
+    """Return the edge of a node, for at most so many connections.  `api_port` is the internal port."""
+    codec = JsonCodec()
+    factories: dict[str, HandlerFactory | None] = {
+        "/ws": session_factory(
+            node, {"": codec, codec.subprotocol: codec}, config.websocket.compression_threshold
+        )
+    }
+    routes = {"/ws": _route(config, api_port, subprotocols=(codec.subprotocol,))}
+    if config.server.echo:
+        factories["/echo"] = None
+        routes["/echo"] = _route(config, api_port)
+    return Edge(
+        loop=node.loop,
+        routes=routes,
+        factories=factories,
+        options=edge_options(config, max_connections),
+        stats=EdgeStats(),
+    )
+
+
+def _route(config: Config, api_port: int, *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
+    options = config.websocket
+    deflate = None
+    if options.compression:
+        deflate = DeflateOptions(
+            window_bits=options.compression_window_bits, takeover=options.compression_takeover
+        )
+    # The demo page comes from the internal port of the same host.
+    return RouteOptions(
+        subprotocols=subprotocols, origins=options.origins, deflate=deflate, sibling_ports=(api_port,)
+    )
+
+
+async def drain(node: Node, edge: Edge, server: asyncio.Server, *, timeout_s: float) -> None:
+    """Accept nobody any more; tell every client to come back and resume; end within `timeout_s`."""
+    deadline = node.loop.time() + timeout_s
+    node.draining = True
+    server.close()
+    after = node.options.drain_after_ms
+    for session in list(node.sessions.values()):
+        session.send(Reconnect(after=after, reason="drain"))
+    edge.drain(closecodes.DRAIN, "the gateway is stopping")
+    while edge.connections and node.loop.time() < deadline:  # noqa: ASYNC110 the edge has no event for it
+        await asyncio.sleep(0.02)
+    edge.stop()
+
+
+def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: int) -> HandlerFactory:
+    """Return what makes the sessions of connections; `codecs` by subprotocol.
+
+    Messages that are smaller than `threshold_bytes` are not compressed.
+    """
+
+    def make(connection: Connection, accepted: Accepted) -> Handler:
+        # Development mode: a client says who it is, and is believed.
+        query = accepted.request.query
+        named = parse_qs(query).get("user", [""])[0] if query else ""
+        user = named if is_channel_name(personal_channel(named)) else ""
+        encoding = Encoding(codecs[accepted.subprotocol], connection.shared_deflater, threshold_bytes)
+        session = Session(node, connection, encoding, user=user)
+        session.start()
+        return session
+
+    return make
+
+
+def edge_options(config: Config, wanted: int) -> EdgeOptions:
+    """Return the edge's options for `wanted` connections, or for as many as descriptors allow."""
+    w = config.websocket
+    fitting = connections_that_fit(wanted)
+    if fitting < wanted:
+        _log.warning("max_connections is %d: the descriptor limit (ulimit -n) allows no more", fitting)
+    return EdgeOptions(
+        max_connections=fitting,
+        max_message_bytes=w.max_message_bytes,
+        max_fragments=w.max_fragments,
+        handshake_timeout=w.handshake_timeout,
+        message_timeout=w.message_timeout,
+        ping_interval=w.ping_interval,
+        idle_timeout=w.idle_timeout,
+        max_missed_pings=w.max_missed_pings,
+        close_timeout=w.close_timeout,
+        compression_level=w.compression_level,
+        compression_threshold=w.compression_threshold,
+        compression_memory=w.compression_memory,
+    )
+
+
+def node_options(config: Config) -> NodeOptions:
+    """Return the node's options."""
+    namespaces = {name: _namespace(options) for name, options in config.namespaces.items()}
+    return NodeOptions(
+        namespaces=namespaces,
+        default=namespaces["default"],
+        ping_interval_s=config.websocket.ping_interval,
+        resume_ttl_s=config.session.resume_ttl,
+        max_channels=config.session.max_channels,
+        max_commands_per_frame=config.session.max_commands_per_frame,
+        max_publish_bytes=config.session.max_publish_bytes,
+    )
+
+
+def _namespace(options: NamespaceOptions) -> Namespace:
+    return Namespace(
+        broker=ChannelOptions(
+            history_size=options.history_size,
+            history_bytes=options.history_bytes,
+            history_ttl_s=options.history_ttl,
+            idempotency_ttl_s=options.idempotency_ttl,
+            presence=options.presence,
+        ),
+        ring=RingOptions(
+            policy=options.slow,
+            bound_bytes=options.ring_bytes,
+            idle_s=options.ring_idle,
+            resumable=options.history_size > 0,
+        ),
+        join_leave=options.join_leave,
+        may_subscribe=options.subscribe == "anyone",
+        may_publish=options.publish == "anyone",
+    )
+
+
+def listen(key: str, address: Address, backlog: int, *, shared: bool = False) -> socket.socket:
+    """Return a listening socket.  Raises ConfigError naming the key when the address cannot be had.
+
+    With `shared` other processes of the gateway listen on the address too, and with a backlog of 0 the
+    socket only holds it.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((address.host, address.port))
+        # At once: two sockets may be bound to one port as long as neither listens.
+        if backlog:
+            sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError as problem:
+        sock.close()
+        reason = os.strerror(problem.errno) if problem.errno else str(problem)
+        raise ConfigError(f"{key}: cannot listen on {address}: {reason}") from None
+    return sock
+
+
+def bound(sock: socket.socket, address: Address) -> Address:
+    """Return the address that a socket really has."""
+    return Address(address.host, sock.getsockname()[1])

@@ -1,0 +1,90 @@
+"""What of a configuration can change while the gateway runs, and what a running gateway makes of a new one.
+
+It compares configurations, and knows nothing of who uses them.  What always holds: the result obeys every
+rule across options, also where a part of what was wanted is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from .config import Config
+from .config.load import shown_key
+from .config.problems import InvalidConfigError
+from .config.rules import check_rules
+from .config.schema import SECTIONS, NamespaceOptions, options_of
+
+RELOADABLE: Final = frozenset(
+    {
+        ("server", "log_level"),
+        ("api", "keys"),
+        ("api", "max_body_bytes"),
+        *(("session", row.name) for row in options_of("session")),
+    }
+)
+"""Options outside of namespaces that can change; those of namespaces all can."""
+
+_log = logging.getLogger("gateway.server")
+
+
+class Reload(NamedTuple):
+    """The configuration that holds from now on, the keys that changed, and those that cannot."""
+
+    config: Config
+    changed: list[str]
+    refused: list[str]
+
+
+def plan_reload(running: Config, wanted: Config) -> Reload:
+    """Return what a running gateway takes from `wanted`.
+
+    Raises InvalidConfigError when what it takes and what it keeps do not go together.
+    """
+    changed: list[str] = []
+    refused: list[str] = []
+    sections: dict[str, Any] = {}
+    for section in SECTIONS:
+        if section == "namespace":
+            continue
+        old, new = getattr(running, section), getattr(wanted, section)
+        taken = {}
+        for row in options_of(section):
+            value = getattr(new, row.name)
+            if value == getattr(old, row.name):
+                continue
+            path = (section, row.name)
+            (changed if path in RELOADABLE else refused).append(shown_key(path))
+            if path in RELOADABLE:
+                taken[row.name] = value
+        sections[section] = replace(old, **taken)
+    changed += _changed_namespaces(running, wanted)
+    config = Config(**sections, namespaces=wanted.namespaces)
+    broken = check_rules(config, {})
+    if broken:
+        raise InvalidConfigError(broken)
+    return Reload(config, changed, refused)
+
+
+def _changed_namespaces(running: Config, wanted: Config) -> list[str]:
+    changed = []
+    for name in sorted({*running.namespaces, *wanted.namespaces}):
+        old, new = running.namespace(name), wanted.namespace(name)
+        changed += [
+            shown_key(("namespace", name, row.name))
+            for row in options_of("namespace")
+            if _differ(old, new, row.name)
+        ]
+    return changed
+
+
+def _differ(old: NamespaceOptions, new: NamespaceOptions, name: str) -> bool:
+    return bool(getattr(old, name) != getattr(new, name))
+
+
+def log_reload(reload: Reload) -> None:
+    """Say what changed, and name every key that cannot."""
+    for key in reload.refused:
+        _log.warning("%s cannot change while the gateway runs: restart it", key, extra={"key": key})
+    _log.info("configuration reloaded", extra={"changed": ", ".join(reload.changed) or "nothing"})

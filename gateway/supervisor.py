@@ -1,0 +1,252 @@
+"""The supervisor: worker processes on one port, kept alive; the broker and the internal port are here.
+
+It knows how many workers there should be and what they are told; clients it never sees.  How it works: a
+bound socket that does not listen holds the port; every worker listens on a socket of its own there
+(SO_REUSEPORT), and the kernel spreads the clients.  The broker's service, a node without subscribers and the
+internal port live in this process.
+
+What always holds: a worker that ends is replaced at once, unless it ends again and again, or the gateway
+stops; after `stop` no worker is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from .broker.service import BrokerService
+from .config import Address, ApiOptions, Config
+from .config.load import Loaded
+from .config.render import render_toml
+from .errors import BrokerError, GatewayError, UsageError
+from .internal_port import InternalPort
+from .node import Node
+from .parts import bound, listen, make_node, node_options
+from .reload import log_reload, plan_reload
+from .server import make_broker
+from .whole_view import WholeView, WorkerId
+from .worker import WorkerSettings
+from .worker_process import WorkerFailedError, WorkerProcess
+
+GATHER_TIMEOUT_S: Final = 2.0
+_CHECK_S: Final = 5.0
+_PATIENCE_S: Final = 30.0
+_STOP_GRACE_S: Final = 3.0
+
+_log = logging.getLogger("gateway.supervisor")
+
+
+class Backoff:
+    """How long to wait before a worker is replaced; times in seconds.
+
+    Not at all, unless it served for less than `stable_s`, once more: then longer each time.
+    """
+
+    def __init__(self, *, first_s: float = 0.1, most_s: float = 10.0, stable_s: float = 1.0) -> None:
+        self._first_s = first_s
+        self._most_s = most_s
+        self._stable_s = stable_s
+        self._failures = 0
+
+    def next(self, served_s: float) -> float:
+        """Return the wait after a worker that served clients for `served_s`."""
+        if served_s >= self._stable_s:
+            self._failures = 0
+        self._failures += 1
+        if self._failures == 1:
+            return 0.0
+        return float(min(self._most_s, self._first_s * 2 ** min(self._failures - 2, 30)))
+
+
+class Supervisor:
+    """A gateway of `config.server.workers` processes, in the running loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.wanted = config.server.workers
+        self.restarts = 0
+        self.edge_address = self.api_address = Address("", 0)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._open = contextlib.ExitStack()
+        self._service: BrokerService | None = None
+        self._node: Node | None = None
+        self._http: InternalPort | None = None
+        self._stopping = False
+
+    # -- life ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start everything; return when every worker serves clients.
+
+        Raises GatewayError; nothing is left then.
+        """
+        if self._node is not None:
+            raise UsageError("the gateway was started before")
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        _log.info("listening", extra={"edge": str(self.edge_address), "api": str(self.api_address)})
+
+    async def _start(self) -> None:
+        loop, options = asyncio.get_running_loop(), self.config.server
+        self._hold_port()
+        api_socket = self._open.enter_context(
+            listen("server.api_listen", options.api_listen, options.backlog)
+        )
+        self.api_address = bound(api_socket, options.api_listen)
+        self._service = BrokerService(make_broker(loop), loop=loop)
+        self._node = make_node(self.config, self._service, loop)
+        await self._node.start()
+        await self._start_workers()
+        view = WholeView(self._node, self)
+        self._http = InternalPort(self.config, view, api_socket, ws_port=self.edge_address.port)
+        await self._http.start()
+        self._keepers += [loop.create_task(self._keep(number)) for number in self._workers]
+        self._keepers.append(loop.create_task(self._check(self._node)))
+
+    def _hold_port(self) -> None:
+        """Bind the edge's port for all workers.  Raises ConfigError, also when another program shares it."""
+        options = self.config.server
+        if options.listen.port:
+            listen("server.listen", options.listen, options.backlog).close()
+        holder = self._open.enter_context(listen("server.listen", options.listen, 0, shared=True))
+        self.edge_address = bound(holder, options.listen)
+
+    async def _start_workers(self) -> None:
+        for number in range(self.wanted):
+            await self._spawn(number)
+        try:
+            await asyncio.gather(*(worker.wait_until_listening() for worker in self._workers.values()))
+        except WorkerFailedError as problem:
+            raise GatewayError(f"a worker could not be started: {problem}") from None
+
+    async def stop(self) -> None:
+        """Have every worker let its clients go; end all within `server.shutdown_timeout`, or soon after."""
+        self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        if self._node is not None:
+            self._node.draining = True
+        await self._end_workers()
+        if self._http is not None:
+            await self._http.stop()
+        self._open.close()
+        if self._node is not None:
+            await self._node.stop()
+        if self._http is not None:
+            _log.info("stopped")
+
+    async def _end_workers(self) -> None:
+        workers = list(self._workers.values())
+        if not workers:
+            return
+        ends = [asyncio.ensure_future(worker.wait()) for worker in workers]
+        for worker in workers:
+            worker.terminate()
+        _, late = await asyncio.wait(ends, timeout=self.config.server.shutdown_timeout + _STOP_GRACE_S)
+        for worker in workers if late else ():
+            worker.kill()
+        await asyncio.gather(*ends)
+
+    def reload(self, config: Config) -> None:
+        """Take from another configuration what can change, here and in the workers; log what cannot.
+
+        Raises InvalidConfigError when that does not go together with what cannot change.
+        """
+        if self._node is None or self._http is None:
+            raise UsageError("the gateway is not running")
+        reload = plan_reload(self.config, config)
+        self.config = reload.config
+        self._node.options = node_options(reload.config)
+        self._http.reload(reload.config)
+        text = self._worker_config().encode()
+        for worker in self._workers.values():
+            self._node.spawn(_tell(worker, text))
+        log_reload(reload)
+
+    # -- workers --------------------------------------------------------------------------
+
+    async def _spawn(self, number: int) -> WorkerProcess:
+        if self._service is None:
+            raise UsageError("the gateway is not running")
+        settings = WorkerSettings(
+            number=number,
+            config=self._worker_config(),
+            edge_host=self.edge_address.host,
+            edge_port=self.edge_address.port,
+            api_port=self.api_address.port,
+            max_connections=-(-self.config.server.max_connections // self.wanted),
+            log_format=self.config.server.log_format,
+        )
+        worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
+        return worker
+
+    def _worker_config(self) -> str:
+        """Return what workers need of the configuration, as TOML: without the internal port and its keys."""
+        server = replace(
+            self.config.server, workers=1, listen=self.edge_address, api_listen=Address("127.0.0.1", 0)
+        )
+        return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}))
+
+    async def _keep(self, number: int) -> None:
+        """Replace a worker whenever it ends."""
+        backoff, worker = Backoff(), self._workers[number]
+        loop = asyncio.get_running_loop()
+        while True:
+            since = worker.listening_since
+            how = await worker.wait()
+            wait_s = backoff.next(loop.time() - since if since is not None else 0.0)
+            _log.warning(
+                "a worker ended",
+                extra={"worker": number, "pid": worker.pid, "how": how, "wait_ms": int(wait_s * 1000)},
+            )
+            await asyncio.sleep(wait_s)
+            self.restarts += 1
+            try:
+                worker = await self._spawn(number)
+                await worker.wait_until_listening()
+            except (OSError, WorkerFailedError) as problem:
+                _log.error("a worker could not be started: %s", problem, extra={"worker": number})
+            else:
+                _log.info("a worker was replaced", extra={"worker": number, "pid": worker.pid})
+
+    async def _check(self, node: Node) -> None:
+        """Kill workers that give no sign of life."""
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            for worker in self._workers.values():
+                if worker.listening_since is not None:
+                    node.spawn(worker.check(_PATIENCE_S))
+
+    # -- what the view asks -----------------------------------------------------------------
+
+    def listening(self) -> Sequence[WorkerId]:
+        """Return the workers that serve clients now."""
+        workers = self._workers.values()
+        return [WorkerId(w.number, w.pid) for w in workers if w.listening_since is not None]
+
+    async def gather(self, what: str) -> Mapping[WorkerId, bytes]:
+        """Ask all workers; one that does not answer within GATHER_TIMEOUT_S is left out."""
+        asked = {
+            asyncio.ensure_future(worker.ask(what)): WorkerId(worker.number, worker.pid)
+            for worker in self._workers.values()
+            if worker.listening_since is not None
+        }
+        if not asked:
+            return {}
+        done, late = await asyncio.wait(asked, timeout=GATHER_TIMEOUT_S)
+        for question in late:
+            question.cancel()
+        return {asked[question]: question.result() for question in done if question.exception() is None}
+
+
+async def _tell(worker: WorkerProcess, config: bytes) -> None:
+    with contextlib.suppress(BrokerError):  # it is gone: the next one starts with the new configuration
+        await worker.ask("reload", config)

@@ -1,0 +1,124 @@
+"""A gateway of several processes as app services see it: what one node says, gathered from all workers.
+
+Publications, history and presence are the broker's, which this process has.  Everything else is asked of the
+workers.  It knows the workers only by `Workers`, and no HTTP.  What always holds: a counter never goes back
+when a worker is replaced: what the last scrape saw of it stays in the sum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from .connection._edge import EdgeStats
+from .node import Node
+from .publish_times import Sample
+from .service_view import ServiceView
+
+_LARGEST: Final = frozenset({"ringgate_ring_lag_bytes"})
+"""Gauges of which the whole has the largest, not the sum."""
+
+_Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class WorkerId(NamedTuple):
+    """One life of one worker."""
+
+    number: int
+    pid: int
+
+
+class Workers(Protocol):
+    """The workers, as far as services ask for them."""
+
+    wanted: int
+    restarts: int
+
+    def listening(self) -> Sequence[WorkerId]:
+        """Return the workers that serve clients now."""
+
+    async def gather(self, what: str) -> Mapping[WorkerId, bytes]:
+        """Ask all of them; one that does not answer in time is left out."""
+
+
+class WholeView(ServiceView):
+    """What an app service may ask of all workers together."""
+
+    def __init__(self, node: Node, workers: Workers) -> None:
+        super().__init__(node, EdgeStats())
+        self._workers = workers
+        self._last: dict[WorkerId, list[Sample]] = {}
+        self._ended: dict[_Key, Sample] = {}
+        self._scraping = asyncio.Lock()
+
+    async def channels(self) -> Sequence[Mapping[str, object]]:
+        """Return the channels that have subscribers, each once, with those of all workers."""
+        merged: dict[str, dict[str, Any]] = {}
+        for channels in (await self._gather("channels")).values():
+            for channel in channels:
+                known = merged.setdefault(channel["name"], channel)
+                if known is not channel:
+                    known["subscribers"] += channel["subscribers"]
+                    if channel["offset"] > known["offset"]:
+                        known["epoch"], known["offset"] = channel["epoch"], channel["offset"]
+        return list(merged.values())
+
+    async def connections(self) -> Sequence[Mapping[str, object]]:
+        """Return the connections of all workers."""
+        return [c for connections in (await self._gather("connections")).values() for c in connections]
+
+    async def nodes(self) -> Sequence[Mapping[str, object]]:
+        """Return the workers, each as a node."""
+        told = await self._gather("node")
+        return [{"worker": who.number, "pid": who.pid, **node} for who, node in sorted(told.items())]
+
+    async def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Tell whether every worker is up, and the broker too."""
+        ready, details = await super().ready()
+        up, wanted = len(self._workers.listening()), self._workers.wanted
+        return ready and up == wanted, {**details, "workers": f"{up} of {wanted}"}
+
+    async def metrics(self) -> list[Sample]:
+        """Return what this process and all workers count, added up."""
+        async with self._scraping:  # else two at once would count an ended worker twice
+            told = await self._gather("metrics")
+            up = {*self._workers.listening(), *told}
+            for who in [who for who in self._last if who not in up]:
+                counted = [s for s in self._last.pop(who) if s[1] != "gauge"]
+                self._ended = _add([*self._ended.values(), *counted])
+            self._last.update({who: [_sample(s) for s in samples] for who, samples in told.items()})
+            parts = [self._own_samples(), self._ended.values(), *self._last.values()]
+            return [*_add(sample for part in parts for sample in part).values()]
+
+    def _own_samples(self) -> Iterable[Sample]:
+        yield from self.samples()
+        up = len(self._workers.listening())
+        yield "ringgate_workers", "gauge", "worker processes that serve clients", {}, up
+        yield "ringgate_workers_wanted", "gauge", "worker processes there should be", {}, self._workers.wanted
+        yield "ringgate_worker_restarts", "counter", "workers replaced", {}, self._workers.restarts
+
+    async def _gather(self, what: str) -> dict[WorkerId, Any]:
+        answers = await self._workers.gather(what)
+        decoded = {who: msgspec.msgpack.decode(answer) for who, answer in answers.items() if answer}
+        return {who: answer for who, answer in decoded.items() if answer is not None}
+
+
+def _sample(fields: list[Any]) -> Sample:
+    name, kind, text, labels, value = fields
+    return name, kind, text, labels, value
+
+
+def _add(samples: Iterable[Sample]) -> dict[_Key, Sample]:
+    """Add up samples of the same name and labels."""
+    total: dict[_Key, Sample] = {}
+    for sample in samples:
+        name, kind, text, labels, value = sample
+        key = name, tuple(sorted(labels.items()))
+        known = total.get(key)
+        if known is not None:
+            value = max(known[4], value) if name in _LARGEST else known[4] + value
+        total[key] = name, kind, text, labels, value
+    return total

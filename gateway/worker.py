@@ -1,0 +1,176 @@
+"""A worker process: an edge and a node on the port that all workers share; its broker is the supervisor's.
+
+Started by the supervisor as `python -m gateway.worker FD`, with its settings as JSON on standard input; FD is
+its end of the socket to the supervisor.  It knows nothing of HTTP.  What always holds: when the supervisor is
+gone it ends, within a second; it obeys no signal but SIGTERM, upon which it lets its clients go and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from . import logs
+from .broker import wire
+from .broker.remote import RemoteBroker
+from .config import Address, Config
+from .config.load import from_mapping
+from .connection._edge import Edge
+from .errors import GatewayError
+from .holding import SessionHolder
+from .parts import drain, listen, make_edge, make_node, node_options
+from .publish_times import Sample
+from .service_view import ServiceView
+
+_ORPHAN_DRAIN_S: Final = 0.5
+
+_log = logging.getLogger("gateway.worker")
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor tells a worker at its start.  `config` is TOML, without secrets."""
+
+    number: int
+    config: str
+    edge_host: str
+    edge_port: int
+    api_port: int
+    max_connections: int
+    log_format: str
+
+
+class Worker:
+    """The parts of one worker, and what the supervisor may ask of it."""
+
+    def __init__(
+        self, settings: WorkerSettings, link: socket.socket, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._settings = settings
+        self._config = read_config(settings.config)
+        self._sock = link
+        self._ending = asyncio.Event()
+        self._orphaned = False
+        self._broker = RemoteBroker(
+            loop=loop, connect=self._connect, on_question=self._answer, on_lost=self._orphan
+        )
+        self._node = make_node(self._config, self._broker, loop)
+        self._view: ServiceView | None = None
+        self._questions: dict[str, Callable[[bytes], object]] = {
+            "ping": lambda data: None,
+            "drain": lambda data: self.end(),
+            "reload": self._reload,
+            "channels": lambda data: self._view and self._view.channels_here(),
+            "connections": lambda data: self._view and self._view.connections_here(),
+            "node": lambda data: self._view and self._view.node_here(),
+            "metrics": lambda data: [*self._samples()],
+        }
+
+    def end(self) -> None:
+        """Let all clients go, and end."""
+        self._ending.set()
+
+    async def run(self) -> int:
+        """Serve until the end; return the exit status."""
+        await self._node.start()
+        SessionHolder(self._node, self._hold, self._release)
+        try:
+            server, edge = await self._listen()
+        except GatewayError as problem:
+            self._broker.tell(wire.Notice("failed", str(problem).encode()))
+            await self._node.stop()
+            return 1
+        self._broker.tell(wire.Notice("listening", b""))
+        await self._ending.wait()
+        timeout_s = _ORPHAN_DRAIN_S if self._orphaned else self._config.server.shutdown_timeout
+        await drain(self._node, edge, server, timeout_s=timeout_s)
+        await self._node.stop()
+        return 1 if self._orphaned else 0
+
+    async def _connect(self) -> socket.socket:
+        return self._sock
+
+    async def _listen(self) -> tuple[asyncio.Server, Edge]:
+        s = self._settings
+        address = Address(s.edge_host, s.edge_port)
+        sock = listen("server.listen", address, self._config.server.backlog, shared=True)
+        edge = make_edge(self._config, self._node, api_port=s.api_port, max_connections=s.max_connections)
+        self._view = ServiceView(self._node, edge.stats)
+        backlog = self._config.server.backlog
+        return await self._node.loop.create_server(edge, sock=sock, backlog=backlog), edge
+
+    def _orphan(self) -> None:
+        _log.error("the supervisor is gone, or this worker was given up: it ends")
+        self._orphaned = True
+        self._ending.set()
+
+    # -- what the supervisor asks, and is told ------------------------------------------------
+
+    def _answer(self, what: str, data: bytes) -> bytes:
+        return msgspec.msgpack.encode(self._questions[what](data))
+
+    def _reload(self, data: bytes) -> None:
+        self._config = read_config(data.decode())
+        self._node.options = node_options(self._config)
+        logging.getLogger().setLevel(self._config.server.log_level.upper())
+
+    def _samples(self) -> list[Sample]:
+        samples = [*self._view.samples()] if self._view is not None else []
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        labels = {"worker": str(self._settings.number)}
+        cpu_s, resident = used.ru_utime + used.ru_stime, resident_bytes()
+        samples += [
+            ("ringgate_worker_cpu_seconds", "counter", "processor time of worker processes", labels, cpu_s),
+            ("ringgate_worker_resident_bytes", "gauge", "memory of worker processes", labels, resident),
+        ]
+        return samples
+
+    def _hold(self, client: str, session: str, record: bytes, ttl_s: float) -> None:
+        self._broker.tell(wire.HoldSession(client, session, record, ttl_s))
+
+    def _release(self, client: str) -> None:
+        self._broker.tell(wire.ReleaseSession(client))
+
+
+def read_config(text: str) -> Config:
+    """Return a configuration that came from the supervisor."""
+    return from_mapping(tomllib.loads(text))
+
+
+def resident_bytes() -> int:
+    """Return this process's memory, or 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+async def _work(settings: WorkerSettings, link: socket.socket) -> int:
+    loop = asyncio.get_running_loop()
+    worker = Worker(settings, link, loop)
+    loop.add_signal_handler(signal.SIGTERM, worker.end)
+    return await worker.run()
+
+
+def main() -> int:
+    """Be a worker; return the exit status."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # from a terminal they reach the whole group
+        signal.signal(number, signal.SIG_IGN)
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerSettings)
+    logs.configure(read_config(settings.config).server.log_level, settings.log_format)
+    return uvloop.run(_work(settings, socket.socket(fileno=int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
