@@ -22,6 +22,7 @@ def render_banner(config: Config, *, version: str, edge: Address, api: Address) 
         f"  services   {_url('http', api)}/api/publish",
         f"  demo       {_url('http', api)}/demo",
         f"  broker     {config.server.broker}",
+        *([f"  workers    {config.server.workers}"] if config.server.workers > 1 else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]
     return "\n".join(lines) + "\n"

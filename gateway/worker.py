@@ -69,7 +69,6 @@ class Worker:
         self._view: ServiceView | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {
             "ping": lambda data: None,
-            "drain": lambda data: self.end(),
             "reload": self._reload,
             "channels": lambda data: self._view and self._view.channels_here(),
             "connections": lambda data: self._view and self._view.connections_here(),

@@ -38,6 +38,7 @@ class Peer:
         self.held: dict[str, tuple[str, bytes, float]] = {}
         self.on_notice: Callable[[str, bytes], None] = lambda what, data: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.given_up = False
         self._loop = loop
         self._on_call = on_call
         self._on_lost = on_lost

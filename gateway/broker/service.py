@@ -205,8 +205,10 @@ class BrokerService:
         packed = wire.pack(record)
         for peer in list(self._interested.get(channel, ())):
             peer.send(packed)
-            if peer.link.queued_bytes > self._peer_bytes:
+            if peer.link.queued_bytes > self._peer_bytes and not peer.given_up:
+                # Not at once: the memory broker is in the midst of something.
                 _logger.error("a worker does not read what it is sent, and is given up")
+                peer.given_up = True
                 self._loop.call_soon(peer.link.abort)
 
     # -- the broker of the supervisor ---------------------------------------------------------
