@@ -1,7 +1,8 @@
 """What each command does: one short handler for each.
 
 A handler answers the client itself, at the moment at which the answer belongs among what
-else the client is sent, or raises CommandError.  It knows sessions and the node, but no sockets.
+else the client is sent, or returns the answer where any moment will do, or raises CommandError.  It knows
+sessions and the node, but no sockets.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-async def carry_out(session: Session, command: Command) -> None:
-    """Carry out a command and answer it.  Raises CommandError and BrokerError, and has not answered then."""
+async def carry_out(session: Session, command: Command) -> Event | None:
+    """Carry out a command; answer it, or return the answer.
+
+    Raises CommandError and BrokerError, and has not answered then.
+    """
     handler = _HANDLERS.get(type(command))
     if handler is None:
         raise CommandError("bad_request", "this command is not known here")
-    await handler(session, command)
+    return await handler(session, command)
 
 
 def _reply(session: Session, event: Reply) -> None:
@@ -131,7 +135,7 @@ def _payload_of(data: msgspec.Raw, data64: str | None) -> tuple[bytes, bool]:
         raise CommandError("bad_request", "data64 is not valid base64") from None
 
 
-async def _publish(session: Session, command: Publish) -> None:
+async def _publish(session: Session, command: Publish) -> Event | None:
     check_channel_name(command.channel)
     node = session.node
     if command.channel.startswith("@") or not node.options.namespace(command.channel).may_publish:
@@ -140,15 +144,14 @@ async def _publish(session: Session, command: Publish) -> None:
     result = await node.publish(
         command.channel, data, binary=binary, key=command.key, client=session.client, user=session.user
     )
-    _reply(
-        session,
-        Reply(
-            id=command.id,
-            channel=command.channel,
-            epoch=result.epoch,
-            offset=result.offset,
-            duplicate=result.duplicate,
-        ),
+    if not command.id:
+        return None
+    return Reply(
+        id=command.id,
+        channel=command.channel,
+        epoch=result.epoch,
+        offset=result.offset,
+        duplicate=result.duplicate,
     )
 
 
@@ -183,7 +186,7 @@ async def _malformed(session: Session, command: MalformedCommand) -> None:
     raise CommandError("bad_request", command.message)
 
 
-_HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[None]]]] = {
+_HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None]]]] = {
     Connect: _connect,
     Subscribe: _subscribe,
     Unsubscribe: _unsubscribe,

@@ -1,8 +1,9 @@
 """One client's session: its commands in order, its subscriptions, what it is told.
 
 It knows its connection only by `Connection`, and neither HTTP nor the broker.  What always
-holds: commands are carried out one after the other, each with an id is
-answered exactly once; after on_close no subscription is left.
+holds: commands are carried out and answered in order, one after the other (of publishes that follow each
+other several may wait for the broker), each with an id is answered exactly once; after on_close no
+subscription is left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .connection.interface import Connection
 from .eager import run_eagerly
 from .errors import BrokerError, CommandError, OutcomeUnknownError
 from .hub.encoding import Encoding
-from .message.commands import Command, MalformedCommand
+from .message.commands import Command, MalformedCommand, Publish
 from .message.events import Error, Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _MOST_MISUSES: Final = 10
+_MOST_AT_ONCE: Final = 64
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
@@ -55,7 +57,8 @@ class Session:
     __slots__ = (
         "_misuses",
         "_pending",
-        "_task",
+        "_publishing",
+        "_tasks",
         "channels",
         "client",
         "codec",
@@ -78,7 +81,8 @@ class Session:
         self.channels: set[str] = set()
         self.subscribing: dict[str, object] = {}
         self._pending: list[Command] = []
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()  # what is under way, in order
+        self._publishing = False  # all of that are publishes
         self._misuses = 0
 
     def start(self) -> None:
@@ -135,8 +139,8 @@ class Session:
 
     def on_close(self, code: int, reason: str) -> None:
         """End the client's subscriptions; keep its session for a while if it may come back."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
         self.node.remove_session(self)
         channels = sorted(self.channels)
         for name in channels:
@@ -153,37 +157,58 @@ class Session:
         An answer can be ten thousand times as large as its command: who does not read gets no more of them.
         """
         most = self.node.options.max_queued_bytes
-        while self._pending and self._task is None and not self.connection.closed:
+        while self._pending and not self.connection.closed and self._may_begin(self._pending[0]):
             if self.connection.queued_bytes > most:
                 return
-            self._run(self._answer(self._pending.pop(0)))
+            command = self._pending.pop(0)
+            earlier = self._tasks[-1] if self._tasks else None
+            self._run(self._answer(command, earlier), publishing=isinstance(command, Publish))
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = run_eagerly(work, self.node.loop)
-        if self._task is not None:
-            self._task.add_done_callback(self._finished)
+    def _may_begin(self, command: Command) -> bool:
+        """Tell whether nothing is under way, or publishes that this one may follow at once.
+
+        A broker keeps their order; one at a time, each would take a way to it and back.
+        """
+        if not self._tasks:
+            return True
+        return self._publishing and isinstance(command, Publish) and len(self._tasks) < _MOST_AT_ONCE
+
+    def _run(self, work: Coroutine[Any, Any, None], *, publishing: bool = False) -> None:
+        task = run_eagerly(work, self.node.loop)
+        if task is not None:
+            self._tasks += (task,)
+            self._publishing = publishing
+            task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._task = None
+        self._tasks = tuple(other for other in self._tasks if other is not task)
         if not task.cancelled() and task.exception() is not None:
             _logger.error("a command failed", exc_info=task.exception())
             self.connection.close(closecodes.INTERNAL_ERROR, "internal error")
             return
         self._advance()
 
-    async def _answer(self, command: Command) -> None:
-        """Carry out one command; turn what it raises into its `error` event."""
+    async def _answer(self, command: Command, earlier: asyncio.Task[None] | None) -> None:
+        """Carry out one command; answer it after `earlier`, what it raises by its `error` event."""
+        problem: CommandError | None = None
+        reply: Event | None = None
         try:
-            await carry_out(self, command)
-        except CommandError as problem:
-            self._refuse(command, problem)
+            reply = await carry_out(self, command)
+        except CommandError as refused:
+            problem = refused
         except OutcomeUnknownError:
-            self._refuse(command, CommandError("timeout", "no answer in time; repeat it with the same key"))
+            problem = CommandError("timeout", "no answer in time; repeat it with the same key")
         except BrokerError:
-            self._refuse(command, CommandError("unavailable", "the broker cannot be reached now"))
+            problem = CommandError("unavailable", "the broker cannot be reached now")
         except Exception:
             _logger.exception("a command failed")
-            self._refuse(command, CommandError("internal", "an error inside the gateway"))
+            problem = CommandError("internal", "an error inside the gateway")
+        if earlier is not None and not earlier.done():
+            await asyncio.wait((earlier,))
+        if problem is not None:
+            self._refuse(command, problem)
+        elif reply is not None:
+            self.send(reply)
 
     def _refuse(self, command: Command, problem: CommandError) -> None:
         if isinstance(command, MalformedCommand) and not command.id:

@@ -242,6 +242,52 @@ async def test_slow_broker_keeps_the_order_of_one_client_and_holds_up_no_other()
         assert [e["id"] for e in first.heard()] == [1, 2, 3, 4]
 
 
+async def test_publishes_that_follow_each_other_wait_for_the_broker_together() -> None:
+    async with world() as w:
+        client = w.connect()
+        w.broker.slow = True
+        publish = [{"type": "publish", "id": n, "channel": "news", "data": n} for n in range(1, 101)]
+        client.say(publish[:60])
+        client.say(
+            [*publish[60:], {**PING, "id": 101}, {"type": "publish", "id": 102, "channel": "news", "data": 0}]
+        )
+        assert w.broker.methods_sent == ["publish"] * 64, "a bounded number at once"
+        assert client.heard() == []
+        await w.broker.flow()
+        heard = client.heard()
+        assert [e["id"] for e in heard] == list(range(1, 103))
+        assert [e["offset"] for e in heard if "offset" in e] == list(range(1, 102))
+
+
+async def test_publishes_are_answered_in_order_when_one_fails_at_once() -> None:
+    async with world() as w:
+        client = w.connect()
+        w.broker.slow = True
+        client.say(
+            [
+                {"type": "publish", "id": 1, "channel": "news", "data": 1},
+                {"type": "publish", "id": 2, "channel": "@me", "data": 2},
+                {"type": "publish", "id": 3, "channel": "news", "data": 3},
+            ]
+        )
+        await settle()
+        assert client.heard() == []
+        assert w.broker.methods_sent == ["publish", "publish"]
+        await w.broker.flow()
+        assert answers(client.heard()) == [(1, "reply"), (2, "permission_denied"), (3, "reply")]
+
+
+async def test_client_that_goes_while_publishes_wait_leaves_nothing_behind() -> None:
+    async with world() as w:
+        client = w.connect()
+        w.broker.slow = True
+        client.say([{"type": "publish", "id": n, "channel": "news", "data": n} for n in range(1, 6)])
+        client.lose()
+        await w.broker.flow()
+        assert client.heard() == []
+        await w.check_nothing_is_left()
+
+
 async def test_commands_that_wait_are_bounded() -> None:
     async with world(max_pending_commands=5) as w:
         client = w.connect()
@@ -332,7 +378,7 @@ async def test_on_close_forgets_everything_and_commands_that_wait() -> None:
         bob.heard()
         w.broker.slow = True
         alice.say({"type": "publish", "channel": "chat:1", "data": 1})
-        alice.say({"type": "publish", "channel": "chat:1", "data": 2})
+        alice.say(PING, {"type": "publish", "channel": "chat:1", "data": 2})
         alice.lose()
         await w.broker.flow()
         assert [(e["type"], e.get("data")) for e in bob.heard()] == [("message", 1), ("leave", None)]
