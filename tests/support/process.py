@@ -7,6 +7,7 @@ process is ever signalled.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Protocol
 START_S = 15.0
 STOP_S = 15.0
 ROOT = Path(__file__).resolve().parents[2]
+EVERYWHERE = tuple(shlex.split(os.environ.get("GATEWAY_TEST_FLAGS", "")))
 LOOPBACK = ("--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--log-format", "json")
 
 
@@ -110,14 +112,15 @@ def start_gateway(
 ) -> GatewayProcess:
     """Start `gateway serve` on free loopback ports and return once it listens.
 
-    `flags` follow the default ones and so override them.  `env` is added to an environment from which the
+    `flags` follow the default ones, and those of the variable GATEWAY_TEST_FLAGS (such as "--workers 2", to
+    run whole suites that way), and so override them.  `env` is added to an environment from which the
     settings of the gateway (RINGGATE_*) were removed.  Raises GatewayProcessError when it ends or
     says nothing for START_S seconds.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RINGGATE_")}
     with log_path.open("wb") as log:
         popen = subprocess.Popen(
-            [python, "-m", "gateway", "serve", *LOOPBACK, *flags],
+            [python, "-m", "gateway", "serve", *LOOPBACK, *EVERYWHERE, *flags],
             cwd=ROOT,
             env={**clean, **(env or {})},
             stdin=subprocess.DEVNULL,
