@@ -214,6 +214,8 @@ class Supervisor:
                 await worker.wait_until_listening()
             except (OSError, WorkerFailedError) as problem:
                 _log.error("a worker could not be started: %s", problem, extra={"worker": number})
+            except Exception:  # noqa: BLE001 whatever it is, it must be tried again
+                _log.exception("a worker could not be started", extra={"worker": number})
             else:
                 _log.info("a worker was replaced", extra={"worker": number, "pid": worker.pid})
 

@@ -7,12 +7,14 @@ not outlive the link by more than two seconds, nor the link the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
-from typing import Any, Final, cast
+import tempfile
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -50,16 +52,16 @@ class WorkerProcess:
     async def start(cls, settings: WorkerSettings, service: BrokerService) -> WorkerProcess:
         """Start a worker's process.  Raises OSError."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        # A file and no pipe: nothing has to be written while the process may be ending already.
+        with theirs, contextlib.ExitStack() as undo, _file_of(msgspec.json.encode(settings)) as stdin:
+            undo.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "gateway.worker", str(theirs.fileno()),
-                stdin=asyncio.subprocess.PIPE,
+                stdin=stdin,
                 pass_fds=(theirs.fileno(),),
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )  # fmt: skip
-        stdin = cast(asyncio.StreamWriter, process.stdin)
-        stdin.write(msgspec.json.encode(settings))
-        stdin.close()
+            undo.pop_all()
         return cls(settings.number, process, await service.attach(ours))
 
     @property
@@ -131,6 +133,14 @@ class WorkerProcess:
     def _lose(self) -> None:
         self.listening_since = None
         self._loop.call_later(_LINGER_S, self.kill)
+
+
+def _file_of(data: bytes) -> IO[bytes]:
+    """Return a file without a name that can be read from its beginning."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 the caller closes it
+    file.write(data)
+    file.seek(0)
+    return file
 
 
 def describe_status(status: int) -> str:

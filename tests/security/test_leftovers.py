@@ -61,7 +61,7 @@ async def test_nothing_is_held_for_connections_that_are_gone(caplog: pytest.LogC
         async with Gateway(FORGETFUL) as gateway:
             assert gateway._edge is not None
             for _ in range(rounds):
-                await asyncio.to_thread(leave, gateway._edge_address.port, 120)
+                await asyncio.to_thread(leave, gateway.edge_address.port, 120)
                 assert await until_empty(gateway) == []
             assert gateway._edge.stats.accepted == gateway._edge.stats.closed == rounds * 120
             assert asyncio.all_tasks() == before

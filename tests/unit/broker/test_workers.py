@@ -315,6 +315,18 @@ async def test_what_the_supervisor_publishes_reaches_workers_in_the_one_order(tw
     assert two.relay.ids("c") == two.other_relay.ids("c") == [f"m{n}" for n in range(30)]
 
 
+async def test_worker_is_sent_only_what_it_is_interested_in(two: RemoteHarness) -> None:
+    await two.first.subscribe("a", KEPT)
+    await two.other.subscribe("b", KEPT)
+    for channel in ("a", "b", "c"):
+        await two.first.publish(channel, message(channel), KEPT)
+        await two.first.join(channel, ANN, KEPT)
+    await two.settle()
+    assert [name for name, _, _ in two.relay.publications] == ["a"]
+    assert [name for name, _, _ in two.other_relay.publications] == ["b"]
+    assert [name for name, _ in two.relay.changes + two.other_relay.changes] == ["a", "b"]
+
+
 async def test_memory_that_waits_would_be_a_mistake_that_shows() -> None:
     class Waiting(MemoryBroker):
         async def probe(self) -> float:

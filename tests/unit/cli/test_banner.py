@@ -30,6 +30,11 @@ def test_banner_names_echo_only_where_it_is_served() -> None:
     )
 
 
+def test_banner_tells_the_number_of_workers_where_there_are_several() -> None:
+    assert "workers" not in render_banner(config_of(), version="1", edge=EDGE, api=API)
+    assert "  workers    3\n" in render_banner(config_of(workers="3"), version="1", edge=EDGE, api=API)
+
+
 def test_banner_gives_a_url_that_works_for_an_address_that_means_all() -> None:
     edge = Address("0.0.0.0", 1)  # noqa: S104
     text = render_banner(config_of(), version="1", edge=edge, api=Address("::", 2))
