@@ -15,10 +15,11 @@ _SHORT_KEY_CHARS: Final = 16
 
 def render_banner(config: Config, *, version: str, edge: Address, api: Address) -> str:
     """Return the banner, ending in a line feed.  `edge` and `api` are the addresses really in use."""
+    scheme = "wss" if config.server.tls_cert else "ws"
     lines = [
         f"Ringgate {version}",
-        f"  clients    {_url('ws', edge)}/ws",
-        *([f"  echo       {_url('ws', edge)}/echo"] if config.server.echo else []),
+        f"  clients    {_url(scheme, edge)}/ws",
+        *([f"  echo       {_url(scheme, edge)}/echo"] if config.server.echo else []),
         f"  services   {_url('http', api)}/api/publish",
         f"  demo       {_url('http', api)}/demo",
         f"  broker     {config.server.broker}",

@@ -48,4 +48,5 @@ class InternalPort:
             listen_host=config.server.api_listen.host,
             max_body_bytes=config.api.max_body_bytes,
             ws_port=self._ws_port,
+            ws_tls=bool(config.server.tls_cert),
         )

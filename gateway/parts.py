@@ -33,6 +33,7 @@ from .message.names import is_channel_name, personal_channel
 from .node import Node
 from .options import Namespace, NodeOptions
 from .session import Session
+from .tls import EdgeTls
 
 _log = logging.getLogger("gateway.server")
 
@@ -79,6 +80,21 @@ def _route(config: Config, api_port: int, *, subprotocols: tuple[str, ...] = ())
     # The demo page comes from the internal port of the same host.
     return RouteOptions(
         subprotocols=subprotocols, origins=options.origins, deflate=deflate, sibling_ports=(api_port,)
+    )
+
+
+async def serve_edge(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> asyncio.Server:
+    """Let clients in at a listening socket, with TLS if there is a certificate."""
+    backlog = config.server.backlog
+    if tls is None:
+        return await edge.loop.create_server(edge, sock=sock, backlog=backlog)
+    return await edge.loop.create_server(
+        edge,
+        sock=sock,
+        backlog=backlog,
+        ssl=tls.context,
+        ssl_handshake_timeout=config.websocket.handshake_timeout,
+        ssl_shutdown_timeout=config.websocket.close_timeout,
     )
 
 

@@ -29,9 +29,10 @@ from .internal_port import VERSION, InternalPort
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
-from .parts import bound, drain, listen, make_edge, make_node, node_options
+from .parts import bound, drain, listen, make_edge, make_node, node_options, serve_edge
 from .reload import log_reload, plan_reload
 from .service_view import ServiceView
+from .tls import EdgeTls, edge_tls
 
 _log = logging.getLogger("gateway.server")
 
@@ -51,6 +52,7 @@ class Gateway:
         self._node: Node | None = None
         self._http: InternalPort | None = None
         self._server: asyncio.Server | None = None
+        self._tls: EdgeTls | None = None
         self.edge_address = self.api_address = Address("", 0)
 
     async def __aenter__(self) -> Gateway:
@@ -62,8 +64,8 @@ class Gateway:
 
     @property
     def ws_url(self) -> str:
-        """Where clients connect, such as `ws://127.0.0.1:8000/ws`."""
-        return f"ws://{self.edge_address}/ws"
+        """Where clients connect, such as `ws://127.0.0.1:8000/ws`; `wss:` with TLS."""
+        return f"{'wss' if self.config.server.tls_cert else 'ws'}://{self.edge_address}/ws"
 
     @property
     def api_url(self) -> str:
@@ -88,6 +90,7 @@ class Gateway:
             node = make_node(self.config, make_broker(loop), loop)
             await node.start()
             undo.push_async_callback(node.stop)
+            self._tls = edge_tls(self.config)
             port, most = self.api_address.port, options.max_connections
             edge = make_edge(self.config, node, api_port=port, max_connections=most)
             undo.callback(edge.stop)
@@ -95,7 +98,7 @@ class Gateway:
             http = InternalPort(self.config, view, api_socket, ws_port=self.edge_address.port)
             await http.start()
             undo.push_async_callback(http.stop)
-            self._server = await loop.create_server(edge, sock=edge_socket, backlog=options.backlog)
+            self._server = await serve_edge(edge, edge_socket, self.config, self._tls)
             undo.pop_all()
         self._node, self._edge, self._http = node, edge, http
         _log.info("listening", extra={"edge": str(self.edge_address), "api": str(self.api_address)})
@@ -123,6 +126,8 @@ class Gateway:
         self.config = reload.config
         self._node.options = node_options(reload.config)
         self._http.reload(reload.config)
+        if self._tls is not None:
+            self._tls.reload()
         log_reload(reload)
 
     async def publish(self, channel: str, data: object, *, key: str = "", exclude: str = "") -> Position:

@@ -30,9 +30,10 @@ from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import GatewayError
 from .holding import SessionHolder
-from .parts import drain, listen, make_edge, make_node, node_options
+from .parts import drain, listen, make_edge, make_node, node_options, serve_edge
 from .publish_times import Sample
 from .service_view import ServiceView
+from .tls import EdgeTls, edge_tls
 
 _ORPHAN_DRAIN_S: Final = 0.5
 
@@ -67,6 +68,7 @@ class Worker:
         )
         self._node = make_node(self._config, self._broker, loop)
         self._view: ServiceView | None = None
+        self._tls: EdgeTls | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {
             "ping": lambda data: None,
             "reload": self._reload,
@@ -106,8 +108,8 @@ class Worker:
         sock = listen("server.listen", address, self._config.server.backlog, shared=True)
         edge = make_edge(self._config, self._node, api_port=s.api_port, max_connections=s.max_connections)
         self._view = ServiceView(self._node, edge.stats)
-        backlog = self._config.server.backlog
-        return await self._node.loop.create_server(edge, sock=sock, backlog=backlog), edge
+        self._tls = edge_tls(self._config)
+        return await serve_edge(edge, sock, self._config, self._tls), edge
 
     def _orphan(self) -> None:
         _log.error("the supervisor is gone, or this worker was given up: it ends")
@@ -123,6 +125,8 @@ class Worker:
         self._config = read_config(data.decode())
         self._node.options = node_options(self._config)
         logging.getLogger().setLevel(self._config.server.log_level.upper())
+        if self._tls is not None:
+            self._tls.reload()
 
     def _samples(self) -> list[Sample]:
         samples = [*self._view.samples()] if self._view is not None else []

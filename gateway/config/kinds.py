@@ -309,6 +309,26 @@ def _ipv6(text: str) -> str:
         raise ValueRefusedError("there is no IPv6 address in the brackets") from None
 
 
+class FilePath(Kind):
+    """The path of a file; empty for none.  Whether it can be read is seen when it is needed."""
+
+    name = "path"
+    metavar = "FILE"
+
+    def _allowed(self) -> str:
+        return 'the path of a file, or "" for none'
+
+    def _from_toml(self, value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueRefusedError
+        if "\0" in value:
+            raise ValueRefusedError("a path holds no NUL")
+        return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
+
+
 class ListenAddress(Kind):
     """HOST:PORT, an IPv6 address in brackets."""
 

@@ -64,6 +64,15 @@ def _ports_differ(config: Config, where: Where) -> Iterator[Problem]:
         yield Problem("server.api_listen", where(_API_LISTEN), quote(str(api)), allowed)
 
 
+def _tls_is_whole(config: Config, where: Where) -> Iterator[Problem]:
+    """A certificate needs its key, and a key its certificate."""
+    cert, key = config.server.tls_cert, config.server.tls_key
+    if bool(cert) != bool(key):
+        missing, given = ("tls_key", "tls_cert") if cert else ("tls_cert", "tls_key")
+        allowed = f"a file, since server.{given} is set; or neither of the two"
+        yield Problem(f"server.{missing}", where(("server", missing)), quote(""), allowed)
+
+
 def _overlap(one: Address, other: Address) -> bool:
     return one.host == other.host or one.host in _WILDCARDS or other.host in _WILDCARDS
 
@@ -100,11 +109,14 @@ def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
+_TLS_CERT: Final = ("server", "tls_cert")
+_TLS_KEY: Final = ("server", "tls_key")
 
 RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((_LISTEN, _INSECURE), _edge_is_private),
     ((_API_LISTEN, _INSECURE, ("api", "keys")), _api_is_private),
     ((_LISTEN, _API_LISTEN), _ports_differ),
+    ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
 )

@@ -23,6 +23,7 @@ from .kinds import (
     Boolean,
     Choice,
     Duration,
+    FilePath,
     Integer,
     Kind,
     ListenAddress,
@@ -85,6 +86,8 @@ class ServerOptions:
         ListenAddress(),
         "where app services reach the API, health, metrics and demo",
     )
+    tls_cert: str = option("", FilePath(), "certificate chain of the edge in PEM; with it clients speak TLS")
+    tls_key: str = option("", FilePath(), "private key of the certificate in PEM, without a passphrase")
     broker: str = option("memory", Choice("memory"), "what keeps channels and their history: in this process")
     workers: int = option(1, WorkerCount(), "processes that hold client connections; 1 is no other process")
     echo: bool = option(False, Boolean(), "serve /echo, which returns every message, for tests")

@@ -177,7 +177,8 @@ cdef class Connection(Sink, BufferedProtocol):
         try:
             self.transport = transport
             self.opened_at = self.last_heard = edge.loop.time()
-            transport.set_write_buffer_limits(high=0)
+            # Blocked from the first byte that waits.  TLS counts "at least", and with 0 would never rest.
+            transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0, low=0)
             if transport.get_extra_info("ssl_object") is None:
                 self.fd = transport.get_extra_info("socket").fileno()
                 self.direct = True

@@ -27,7 +27,7 @@ class HttpOptions:
 
     `keys` are the API keys; with none, every caller is trusted and `auth` guards against web
     pages instead.  `listen_host` is the host that was configured to listen on.  `hosts` are further names
-    by which a keyless gateway may be called ("*": any).  `ws_port` and `ws_path` tell the
+    by which a keyless gateway may be called ("*": any).  `ws_port`, `ws_tls` and `ws_path` tell the
     demo page where the edge is.  Sizes are in bytes, times in seconds.
     """
 
@@ -39,6 +39,7 @@ class HttpOptions:
     ready_timeout_s: float = 2.0
     demo: bool = True
     ws_port: int = 8000
+    ws_tls: bool = False
     ws_path: str = "/ws"
 
 

@@ -330,7 +330,7 @@ function listen() {
 const config = await (await fetch("/demo/config.json")).json();
 
 function edgeUrl() {
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const scheme = config.tls || location.protocol === "https:" ? "wss" : "ws";
   const user = encodeURIComponent(sessionStorage.getItem("name"));
   return `${scheme}://${location.hostname}:${config.ws_port}${config.path}?user=${user}`;
 }

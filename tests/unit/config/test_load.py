@@ -8,13 +8,26 @@ from typing import Any
 import pytest
 
 from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
-from gateway.config.kinds import Boolean, Choice, Duration, Integer, ListenAddress, Size, WorkerCount, quote
+from gateway.config.kinds import (
+    Boolean,
+    Choice,
+    Duration,
+    FilePath,
+    Integer,
+    ListenAddress,
+    Size,
+    WorkerCount,
+    quote,
+)
 from gateway.config.lists import Origins, Secrets
 from gateway.config.schema import Option, all_options
 from gateway.config.sources import match_variable
 
 OPTIONS = list(all_options())
 IDS = [row.key for row in OPTIONS]
+
+# Options of which none goes without another one.
+PARTNERS = {"server.tls_cert": "--tls-key", "server.tls_key": "--tls-cert"}
 
 # Options that only go together with another one have values that do.
 SPECIAL = {
@@ -46,6 +59,8 @@ def texts(row: Option) -> tuple[str, str, str]:
         return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
     if isinstance(kind, Duration):
         return "301s", "6m", "401"
+    if isinstance(kind, FilePath):
+        return "a.pem", "/etc/b.pem", "c.pem"
     if isinstance(kind, ListenAddress):
         return "127.0.0.1:1", "localhost:2", "[::1]:3"
     if isinstance(kind, Origins):
@@ -69,10 +84,15 @@ def as_variable(row: Option, text: str) -> dict[str, str]:
     return {row.variable.replace("NAMESPACE_NAME_", "NAMESPACE_CHAT_"): text}
 
 
+def with_partner(row: Option) -> dict[str, Any]:
+    """Return flags that set what an option cannot go without."""
+    return {"flags": {PARTNERS[row.key]: "other.pem"}} if row.key in PARTNERS else {}
+
+
 def as_flags(row: Option, text: str) -> dict[str, Any]:
     if row.section == "namespace":
         return {"namespace_flags": [f"chat.{row.name}={text}"]}
-    return {"flags": {row.flag: text}}
+    return {"flags": {row.flag: text, **with_partner(row).get("flags", {})}}
 
 
 def value_of(config: Config, row: Option) -> object:
@@ -110,8 +130,9 @@ def test_every_option_can_be_set_in_file_environment_and_flag(tmp_path: Path, ro
     for text in texts(row):
         expected = row.kind.from_text(text)
         assert expected != row.default or row.name == "broker"
-        assert value_of(load_text(tmp_path, toml_of(row, text)).config, row) == expected
-        assert value_of(load(environment=as_variable(row, text)).config, row) == expected
+        more = with_partner(row)
+        assert value_of(load_text(tmp_path, toml_of(row, text), **more).config, row) == expected
+        assert value_of(load(environment=as_variable(row, text), **more).config, row) == expected
         assert value_of(load(**as_flags(row, text)).config, row) == expected
 
 
@@ -119,7 +140,7 @@ def test_every_option_can_be_set_in_file_environment_and_flag(tmp_path: Path, ro
 def test_flag_wins_over_environment_wins_over_file(tmp_path: Path, row: Option) -> None:
     in_file, in_environment, in_flag = texts(row)
     variable = as_variable(row, in_environment)
-    two = load_text(tmp_path, toml_of(row, in_file), environment=variable)
+    two = load_text(tmp_path, toml_of(row, in_file), environment=variable, **with_partner(row))
     assert value_of(two.config, row) == row.kind.from_text(in_environment)
     three = load_text(tmp_path, toml_of(row, in_file), environment=variable, **as_flags(row, in_flag))
     assert value_of(three.config, row) == row.kind.from_text(in_flag)
