@@ -28,7 +28,7 @@ build: $(DONE)/build ## make .venv and compile the extensions, as far as needed
 test: $(DONE)/build $(DONE)/test ## every test but the full suites (T=path/of/test.py, ARGS='-k name')
 	@$(PYTEST) $(T) $(ARGS)
 
-lint: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/fuzz ## ruff, mypy --strict and cython-lint
+lint: $(DONE)/build $(DONE)/test $(DONE)/bench $(DONE)/lint $(DONE)/fuzz ## ruff, mypy --strict and cython-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: make format" >&2; exit 1; }
 	@PATH="$(BIN):$$PATH" cython-lint $(CYTHON)
@@ -38,10 +38,11 @@ format: $(DONE)/lint ## let ruff put the Python files into shape
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: $(DONE)/build $(DONE)/test ## measure inside the process (T=bench/test_x.py) and between servers (COMPARE=--quick)
+bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process and between servers (COMPARE=--quick), write docs/benchmarks.md
 	@mkdir -p build
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
 	@$(BIN)/python -m bench.compare $(COMPARE)
+	@$(BIN)/python -m bench.page
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
 	@$(PYTEST) -m full tests/conformance -s $(ARGS)
@@ -85,7 +86,7 @@ $(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json 
 	@scripts/test-tools
 	@touch $@
 
-$(DONE)/lint $(DONE)/fuzz: $(DONE)/%: pyproject.toml $(DONE)/install
+$(DONE)/bench $(DONE)/lint $(DONE)/fuzz: $(DONE)/%: pyproject.toml $(DONE)/install
 	@echo "==> installing the tools of: make $*"
 	@$(PIP) --group $*
 	@touch $@

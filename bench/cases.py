@@ -8,8 +8,10 @@ from typing import Final
 _CLIENTS: Final = {
     "echo": "connections",
     "fanout": "subscribers",
+    "subscriptions": "subscribers",
     "connect": "connections",
     "idle": "connections",
+    "http": "connection",
 }
 
 
@@ -26,31 +28,35 @@ class Case:
     def title(self) -> str:
         """Its name in tables and for --only."""
         text = f"{self.scenario}, {self.clients:,} {_CLIENTS[self.scenario]}"
-        if self.scenario in {"echo", "fanout"}:
+        if self.scenario in {"echo", "fanout", "subscriptions"}:
             text += f", {self.size:,} B, {self.in_flight} in flight"
         return text
 
 
-# Those that have a row in the targets.
-QUICK: Final = (
-    Case("echo", 100),
-    Case("echo", 100, in_flight=16),
-    Case("fanout", 1000),
-    Case("fanout", 1000, in_flight=16),
-    Case("connect", 20_000),
-    Case("idle", 5000),
-)
+ECHO: Final = Case("echo", 100)
+ECHO_16: Final = Case("echo", 100, in_flight=16)
+FANOUT: Final = Case("fanout", 1000)
+FANOUT_16: Final = Case("fanout", 1000, in_flight=16)
+CONNECT: Final = Case("connect", 20_000)
+IDLE: Final = Case("idle", 5000)
+HTTP: Final = Case("http", 1)
+SUBSCRIPTIONS: Final = Case("subscriptions", 100)
 
-SIZES: Final = (16, 1024, 16_384, 65_536)
+# Those that have a row in the targets.
+QUICK: Final = (ECHO, ECHO_16, FANOUT, FANOUT_16, CONNECT, IDLE, HTTP, SUBSCRIPTIONS)
+
+SUBSCRIBERS: Final = (10, 100, 1000, 5000)
+IN_FLIGHT: Final = (1, 16, 128)
+SIZES: Final = (16, 64, 1024, 16_384, 65_536)
 
 ALL: Final = tuple(
     dict.fromkeys(
         [
-            *(Case("echo", 100, in_flight=k) for k in (1, 16, 128)),
-            *(Case("echo", 100, size=size) for size in SIZES),
-            *(Case("fanout", n, in_flight=k) for n in (10, 100, 1000, 5000) for k in (1, 16, 128)),
-            *(Case("fanout", 100, size=size) for size in SIZES),
             *QUICK,
+            *(Case("fanout", n, in_flight=k) for n in SUBSCRIBERS for k in IN_FLIGHT),
+            *(Case("fanout", 100, size=size) for size in SIZES),
+            *(Case("echo", 100, in_flight=k) for k in IN_FLIGHT),
+            *(Case("echo", 100, size=size) for size in SIZES),
         ]
     )
 )

@@ -1,18 +1,21 @@
 """Ringgate, the C floor and what a user would pick instead, side by side: a part of `make bench`.
 
-    python -m bench.compare                       everything; --quick: only what has a row in the targets
+    python -m bench.compare                       what docs/benchmarks.md shows; --quick: only the targets
     python -m bench.compare --rivals 'floor|ringgate' --only 'fanout, 1,000' --rounds 5
 
-In each round every server is started afresh, pinned to one core, and measured in turn by `gateway.bench` on
-another core.  What counts is the server's CPU time for each echo, delivery or connection, as a ratio to the
-floor's of the same round; the median of the rounds is told.  build/bench/compare.json holds every single
-measurement with the description of the machine, build/bench/compare.md the tables.
+In each round servers are started afresh, pinned to one core, and measured in turn by `gateway.bench` on
+another core. Cases with a row in the targets are measured in all rounds, the others once and with Ringgate
+and the floor only; other servers once, in the cases of the targets (--full: everything in all rounds). What
+counts is the server's CPU time for each echo, delivery or connection, as a ratio to the floor's of the same
+round; the median of the rounds is told. build/bench/compare.json holds every single measurement with the
+description of the machine, build/bench/compare.md the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -27,7 +30,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.cases import ALL, QUICK, Case
+from bench.http_load import run_http
+from bench.rivals.ringgate_variants import CONSTANT, FEW, MANY, PUBLISH
 from bench.rivals.rival import Rival
+from bench.subscriptions import Groups, run_subscriptions
 from bench.tables import FLOOR, SAME_BYTES, markdown
 from gateway.bench import report, runs
 from gateway.bench.target import BenchError
@@ -40,12 +46,20 @@ START_S: Final = 20.0
 MODULES: Final = (
     "ringgate",
     "floor",
+    "uvloop_protocol",
+    "ringgate_variants",
     "picows_server",
     "websockets_server",
     "aiohttp_server",
     "starlette_server",
     "node_ws",
+    "socketify_server",
+    "socketio_server",
+    "gorilla_hub",
+    "nchan",
 )
+# Those that a target compares: measured in every round.
+REFERENCES: Final = ("Ringgate", FLOOR, SAME_BYTES, "uvloop Protocol", FEW, MANY, PUBLISH, CONSTANT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,28 +70,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     server_core, load_core = _cores()
     os.sched_setaffinity(0, {load_core})
     records: list[dict[str, Any]] = []
+    notes: list[str] = []
+    code = fingerprint()
     result = {
         "machine": report.machine(),
         "pinned": {"server": server_core, "load": load_core},
         "arguments": list(argv if argv is not None else sys.argv[1:]),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "notes": notes,
         "records": records,
     }
     options.out.mkdir(parents=True, exist_ok=True)
     for case in cases:
-        for number in range(options.rounds):
-            for record in _round(case, rivals, options.seconds, server_core):
+        for number in range(options.rounds if options.full or case in QUICK else 1):
+            chosen = [rival for rival in rivals if _wanted(case, rival, number, full=options.full)]
+            for record in _round(case, chosen, options.seconds, server_core):
                 records.append(record | {"round": number})
                 print(_line(records[-1]), file=sys.stderr, flush=True)
+        if code != (code := fingerprint()):
+            notes.append(f"Ringgate's code changed during or just before: {case.title}.")
         (options.out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
         (options.out / "compare.md").write_text(markdown(result))
     print(markdown(result))
     return 1 if any(record["result"]["faults"] for record in records) else 0
 
 
+def fingerprint(folder: Path = ROOT / "gateway") -> str:
+    """Return a digest of Ringgate's modules: two that differ are not the same program."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.so")]):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Compare servers.")
     parser.add_argument("--quick", action="store_true", help="only what has a row in the targets")
+    parser.add_argument("--full", action="store_true", help="every server, in all cases and rounds")
     parser.add_argument("--only", metavar="REGEX", default="", help="cases whose title matches")
     parser.add_argument("--rivals", metavar="REGEX", default="", help="servers whose module matches")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="(default %(default)s)")
@@ -89,15 +118,23 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 def _rivals(pattern: str) -> list[Rival]:
     """Return the servers that can run here; the others are told."""
     found = []
-    for module in MODULES:
-        if not re.search(pattern, module):
+    for name in MODULES:
+        if not re.search(pattern, name):
             continue
-        rival: Rival = importlib.import_module(f"bench.rivals.{module}").RIVAL
-        if lacking := rival.missing():
-            print(f"{rival.name} is left out: no {lacking}", file=sys.stderr)
-        else:
-            found.append(rival)
+        module = importlib.import_module(f"bench.rivals.{name}")
+        for rival in getattr(module, "RIVALS", None) or (module.RIVAL,):
+            if lacking := rival.missing():
+                print(f"{rival.name} is left out: no {lacking}", file=sys.stderr)
+            else:
+                found.append(rival)
     return found
+
+
+def _wanted(case: Case, rival: Rival, number: int, *, full: bool) -> bool:
+    """Tell whether a server is measured in a round of a case."""
+    if case.scenario not in rival.scenarios:
+        return False
+    return full or rival.name in REFERENCES or (case in QUICK and number == 0)
 
 
 def _cores() -> tuple[int, int]:
@@ -110,7 +147,7 @@ def _round(case: Case, rivals: Sequence[Rival], seconds: float, server_core: int
     """Measure a case with every server in turn."""
     wire_bytes = 0
     for rival in rivals:
-        record = measure(case, rival, seconds, server_core)
+        record = measure(case, rival, seconds if rival.name in REFERENCES else min(seconds, 2.0), server_core)
         yield record
         counts = record["result"].get("counts", {})
         if rival.name == "Ringgate" and counts.get("delivered"):
@@ -131,6 +168,8 @@ def measure(case: Case, rival: Rival, seconds: float, server_core: int) -> dict[
     record: dict[str, Any] = {"server": rival.name, "case": case.title, "scenario": case.scenario}
     try:
         with _running(rival, case.scenario, server_core) as (address, pid):
+            if case.scenario == "http":
+                return record | {"result": run_http(address, rival.path, _plan(case, seconds, pid))}
             result = _run(case, rival, f"ws://{address}", _plan(case, seconds, pid))
     except BenchError as error:
         return record | {"result": {"faults": [str(error).splitlines()[0]]}}
@@ -154,6 +193,8 @@ def _run(case: Case, rival: Rival, base_url: str, plan: runs.Plan) -> runs.Resul
             base_url + rival.echo_path, plan, connections=case.clients, size=case.size, binary=False,
             progress=_quiet,
         )  # fmt: skip
+    if isinstance(how, Groups):
+        return run_subscriptions(url, plan, how, subscribers=case.clients, size=case.size)
     if case.scenario == "fanout":
         return runs.run_fanout(url, plan, how, subscribers=case.clients, size=case.size, progress=_quiet)
     scenario = runs.run_connect if case.scenario == "connect" else runs.run_idle

@@ -10,7 +10,13 @@ from gateway.bench.histogram import duration
 
 FLOOR: Final = "C floor"
 SAME_BYTES: Final = "C floor, same bytes"
-_UNITS = {"echo": "µs an echo", "fanout": "µs a delivery", "connect": "µs a connection"}
+_UNITS: Final = {
+    "echo": "µs an echo",
+    "fanout": "µs a delivery",
+    "subscriptions": "µs a delivery",
+    "connect": "µs a connection",
+    "http": "µs a request",
+}
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -21,17 +27,26 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [f"{system}, Python {machine['python']}; {result['time']}; {pins}.", ""]
     for case in dict.fromkeys(record["case"] for record in records):
         of_case = [record for record in records if record["case"] == case]
-        lines += [f"### {case}", "", *_table(of_case), ""]
+        lines += [f"### {case}", "", *table(of_case), ""]
     return "\n".join(lines)
 
 
-def _table(records: Sequence[dict[str, Any]]) -> list[str]:
+def table(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of a case: a row for each server."""
     idle = records[0]["scenario"] == "idle"
     floors = [name for name in (FLOOR, SAME_BYTES) if any(record["server"] == name for record in records)]
     head = ["server", "bytes a connection"]
     if not idle:
         unit = _UNITS[records[0]["scenario"]]
-        head = ["server", f"CPU, {unit}", *(f"to the {name}" for name in floors), "a second", "p50", "p99"]
+        head = [
+            "server",
+            f"CPU, {unit}",
+            *(f"to the {name}" for name in floors),
+            "a second",
+            "busy: server, load",
+            "p50",
+            "p99",
+        ]
     lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for server in dict.fromkeys(record["server"] for record in records):
         mine = [record for record in records if record["server"] == server]
@@ -51,6 +66,7 @@ def _figures(results: Sequence[dict[str, Any]], to_floors: Sequence[float | None
         f"{median(result['server_cpu_us_per_unit'] or 0.0 for result in results):.3g}",
         *("" if to_floor is None else f"{to_floor:.2f}" for to_floor in to_floors),
         f"{median(result['units_per_second'] for result in results):,.0f}",
+        _busy(results),
         *(duration(median(result["latency_ns"][p] for result in results)) for p in ("50", "99")),
     ]
 
@@ -64,13 +80,27 @@ def _mark(results: Sequence[dict[str, Any]]) -> str:
 
 def ratio(records: Sequence[dict[str, Any]], server: str, to: str = FLOOR) -> float | None:
     """Return the median over the rounds of CPU time divided by that of `to` in the same round."""
-    costs = {
-        (record["server"], record["round"]): record["result"].get("server_cpu_us_per_unit")
-        for record in records
-    }
-    ratios = [
-        costs[name, number] / costs[to, number]
-        for name, number in costs
-        if name == server and costs[name, number] and costs.get((to, number))
+    found = ratios(records, server, to)
+    return median(found) if found else None
+
+
+def ratios(
+    records: Sequence[dict[str, Any]], server: str, to: str, key: str = "server_cpu_us_per_unit"
+) -> list[float]:
+    """Return the ratio of a figure to that of `to` for each round in which both were measured."""
+    figures = {(record["server"], record["round"]): record["result"].get(key) for record in records}
+    return [
+        figures[name, number] / figures[to, number]
+        for name, number in figures
+        if name == server and figures[name, number] and figures.get((to, number))
     ]
-    return median(ratios) if ratios else None
+
+
+def _busy(results: Sequence[dict[str, Any]]) -> str:
+    """Tell how much of a core the server and the load used (the load: used or wanted)."""
+    shares = [
+        median(result[key] for result in results)
+        for key in ("server_share", "own_share")
+        if key in results[0]
+    ]
+    return ", ".join(f"{100 * share:.0f} %" for share in shares)

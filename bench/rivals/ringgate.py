@@ -22,15 +22,23 @@ _FLAGS = (
 )
 
 
-def _command(scenario: str) -> Sequence[str]:
+def command(scenario: str) -> Sequence[str]:
+    """Return the command line; the scenario makes no difference."""
     return [sys.executable, "-m", "gateway", "serve", *_FLAGS]
 
 
-def _address(line: str) -> str | None:
+def listening(line: str, port: str) -> str | None:
+    """Find the address of a port, "edge" or "api", in a line of its log."""
     if not line.startswith("{"):
         return None
     record = json.loads(line)
-    return str(record["edge"]) if record.get("message") == "listening" else None
+    return str(record[port]) if record.get("message") == "listening" else None
 
 
-RIVAL = Rival("Ringgate", _command, address=_address, path="/ws", how=lambda base_url: Subscribing())
+RIVAL = Rival(
+    "Ringgate",
+    command,
+    address=lambda line: listening(line, "edge"),
+    path="/ws",
+    how=lambda base_url: Subscribing(),
+)

@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.bench.runs import Subscribing
 
 ROOM = "{payload}"  # the publish message where there are no channels: everything published goes to everybody
+SCENARIOS = ("echo", "fanout", "connect", "idle")
 
 
 def room(base_url: str) -> Subscribing:
@@ -29,7 +30,8 @@ class Rival:
 
     `command` starts it for a scenario ("echo", "fanout", "connect", "idle"); `address` finds HOST:PORT in a
     line of its output, None where it is not; `missing` tells what this machine lacks for it, "" when nothing;
-    `echo_path` and `path` are where echo and everything else is; `how` tells how to subscribe and publish.
+    `echo_path` and `path` are where echo and everything else is; `how` tells how to subscribe and publish;
+    `scenarios` are those that it can do.
     """
 
     name: str
@@ -39,13 +41,21 @@ class Rival:
     echo_path: str = "/echo"
     path: str = "/subscribe"
     how: Callable[[str], Subscribing] = room
+    scenarios: Sequence[str] = SCENARIOS
 
 
-def python_rival(name: str, file: str, *needs: str) -> Rival:
+def python_rival(
+    name: str,
+    file: str,
+    *needs: str,
+    scenarios: Sequence[str] = SCENARIOS,
+    path: str = "/subscribe",
+    how: Callable[[str], Subscribing] = room,
+) -> Rival:
     """Describe a server in Python: the module in `file`, which needs packages."""
 
     def missing() -> str:
         return " and ".join(f"the package {need}" for need in needs if importlib.util.find_spec(need) is None)
 
-    module = f"bench.rivals.{Path(file).stem}"
-    return Rival(name, command=lambda scenario: [sys.executable, "-m", module], missing=missing)
+    command = [sys.executable, "-m", f"bench.rivals.{Path(file).stem}"]
+    return Rival(name, lambda scenario: command, missing, path=path, how=how, scenarios=scenarios)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.tables import FLOOR, SAME_BYTES, markdown, ratio
+from bench.tables import FLOOR, SAME_BYTES, markdown, ratio, ratios
 
 
 def record(server: str, number: int, cost: float, **changes: Any) -> dict[str, Any]:
@@ -10,6 +10,8 @@ def record(server: str, number: int, cost: float, **changes: Any) -> dict[str, A
         "units": 10,
         "server_cpu_us_per_unit": cost,
         "units_per_second": 1000.0,
+        "server_share": 0.97,
+        "own_share": 0.6,
         "latency_ns": {"50": 1000, "99": 2000},
         "faults": [],
         "bottleneck": "",
@@ -45,10 +47,19 @@ def test_a_round_without_the_floor_does_not_count() -> None:
     assert ratio(records, "Ringgate") == 1.5
 
 
+def test_the_ratio_of_each_round_is_told() -> None:
+    records = [
+        record(server, number, 1.0, units_per_second=rate)
+        for server, rates in (("Ringgate", (10.0, 30.0)), (FLOOR, (20.0, 20.0)))
+        for number, rate in enumerate(rates)
+    ]
+    assert ratios(records, "Ringgate", FLOOR, "units_per_second") == [0.5, 1.5]
+
+
 def test_a_row_has_cost_ratios_rate_and_latencies() -> None:
     text = document([record("Ringgate", 0, 3.0), record(FLOOR, 0, 2.0), record(SAME_BYTES, 0, 2.5)])
     assert "to the C floor | to the C floor, same bytes |" in text
-    assert "| Ringgate | 3 | 1.50 | 1.20 | 1,000 | 1 µs | 2 µs |" in text
+    assert "| Ringgate | 3 | 1.50 | 1.20 | 1,000 | 97 %, 60 % | 1 µs | 2 µs |" in text
 
 
 def test_what_failed_or_was_not_the_server_is_marked() -> None:

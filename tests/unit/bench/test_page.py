@@ -1,0 +1,130 @@
+"""The page of the benchmarks: verdicts on the targets, blocks between markers, figures, pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cases, compare, page, plots, targets
+from bench.tables import FLOOR
+
+
+def record(case: cases.Case, server: str, number: int, **figures: Any) -> dict[str, Any]:
+    result = {
+        "units": 10,
+        "units_per_second": 1000.0,
+        "server_cpu_us_per_unit": 2.0,
+        "latency_ns": {"50": 1000, "99": 2000},
+        "faults": [],
+        "bottleneck": "",
+    }
+    return {
+        "server": server,
+        "case": case.title,
+        "scenario": case.scenario,
+        "round": number,
+        "result": result | figures,
+    }
+
+
+def echoes(ours: Sequence[float], picows: Sequence[float] = ()) -> list[dict[str, Any]]:
+    costs = {"Ringgate": ours, FLOOR: [1.0] * len(ours), "picows": picows}
+    return [
+        record(cases.ECHO, server, number, server_cpu_us_per_unit=cost)
+        for server, each in costs.items()
+        for number, cost in enumerate(each)
+    ]
+
+
+def first_row(records: list[dict[str, Any]]) -> targets.Row:
+    return targets.rows(targets.Figures(records, []))[0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "picows", "verdict"),
+    [
+        ([1.0, 1.1, 1.15], [2.0], "met"),
+        ([1.0, 1.15, 1.16], [2.0], "met by the median, not in every round"),
+        ([1.0, 1.1501, 9.0], [2.0], "**missed**"),
+        ([1.1], [1.1], "**missed**"),  # not below picows
+        ([1.1], [], "met where measured"),
+        ([], [], targets.NOT_MEASURED),
+    ],
+)
+def test_a_row_is_met_when_the_median_of_the_rounds_and_every_part_is(
+    ours: list[float], picows: list[float], verdict: str
+) -> None:
+    assert first_row(echoes(ours, picows)).verdict == verdict
+
+
+def test_figures_are_rounded_against_us_and_told_with_their_range() -> None:
+    assert targets.at_most([1.001, 1.151, 1.3], 1.15, "x").text == "1.16 x (1.01 to 1.30)"
+    assert targets.at_least([7.999], 8.0, "x").text == "7.99 x"
+    assert targets.at_least([7.999], 8.0, "x").met is False
+    assert targets.at_most([3160.0], 2500, "B").text == "3,160 B"
+
+
+def test_rows_without_a_case_are_listed_as_not_measured() -> None:
+    open_rows = [row for row in targets.rows(targets.Figures([], [])) if not row.checks]
+    assert {row.what.partition(":")[0].partition(" instead")[0] for row in open_rows} == {
+        "memory of 1,000 stalled clients on a busy channel",
+        "resume",
+        "2 workers",
+    }
+    assert {row.verdict for row in open_rows} == {targets.NOT_MEASURED}
+
+
+def test_blocks_are_replaced_and_the_prose_stays() -> None:
+    text = "before\n<!-- measured: a -->\nold\n<!-- end: a -->\nafter\n"
+    new = page.filled(text, {"a": "new\n"})
+    assert new == "before\n<!-- measured: a -->\nnew\n<!-- end: a -->\nafter\n"
+    assert page.filled(new, {"a": "new"}) == new
+
+
+def test_a_block_without_a_place_is_an_error() -> None:
+    with pytest.raises(ValueError, match="measured: b"):
+        page.filled("nothing here", {"b": "x"})
+
+
+def test_published_figures_hold_the_median_and_each_round() -> None:
+    about = {"machine": {}, "pinned": {}, "time": "now", "arguments": []}
+    (result,) = page.condensed(about | {"records": echoes([3.0, 1.0, 2.0])[:3]})["results"]
+    assert result["median"]["server_cpu_us_per_unit"] == 2.0
+    assert [one["server_cpu_us_per_unit"] for one in result["rounds"]] == [3.0, 1.0, 2.0]
+    assert result["median"]["p99_us"] == 2.0
+
+
+def test_what_failed_is_published_without_figures_and_not_drawn() -> None:
+    failed = record(cases.ECHO, "gone", 0) | {"result": {"faults": ["gone does not listen"]}}
+    about = {"machine": {}, "pinned": {}, "time": "now", "arguments": []}
+    (result,) = page.condensed(about | {"records": [failed]})["results"]
+    assert result["median"] == {}
+    assert result["rounds"] == [{"round": 0, "faults": ["gone does not listen"]}]
+    assert plots.costs([failed], cases.ECHO) == {}
+
+
+def test_a_curve_says_what_was_not_measured() -> None:
+    one = cases.Case("fanout", 10, in_flight=1)
+    text = page.grid([record(one, "Ringgate", 0)], [10])
+    assert "| 10 | 2 µs | not measured yet | not measured yet |" in text
+
+
+def test_an_svg_refers_to_nothing_outside() -> None:
+    made = (
+        '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x.dtd">\n'
+        '<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg">\n'
+        '<metadata><a href="http://purl.org/"/></metadata><use xlink:href="#m"/></svg>'
+    )
+    text = plots.clean_svg(made, "A & B")
+    assert text.startswith('<svg xmlns="http://www.w3.org/2000/svg">\n <title>A &amp; B</title>')
+    assert text.count("://") == 1
+    assert '<use href="#m"/>' in text
+
+
+def test_code_that_changes_during_a_run_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1")
+    before = compare.fingerprint(tmp_path)
+    assert compare.fingerprint(tmp_path) == before
+    (tmp_path / "a.py").write_text("x = 2")
+    assert compare.fingerprint(tmp_path) != before
