@@ -9,6 +9,8 @@ cdef extern from "<sys/uio.h>" nogil:
 
 # send(2) without waiting: how many bytes were taken, 0 when it would block, -1 when the socket broke.
 cdef ssize send_now(int fd, const char* data, size_t n) noexcept nogil
+# Bytes that the kernel holds because the peer has not acknowledged them; 0 for no socket.
+cdef size_t unacknowledged(int fd) noexcept
 
 
 cdef class Sink:

@@ -11,6 +11,12 @@ hub (an owner that must detach its cursors does so in a later turn of the loop).
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int* value)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum: SIOCOUTQ
+
 cdef extern from "<sys/socket.h>" nogil:
     cdef struct msghdr:
         iovec* msg_iov
@@ -30,6 +36,13 @@ cdef ssize send_now(int fd, const char* data, size_t n) noexcept nogil:
             return taken
         if errno != EINTR:
             return 0 if errno == EAGAIN else -1
+
+
+cdef size_t unacknowledged(int fd) noexcept:
+    cdef int n = 0
+    if fd < 0 or ioctl(fd, SIOCOUTQ, &n) < 0:
+        return 0
+    return n
 
 
 cdef class Sink:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 from . import closecodes
 from .broker import Broker, ChannelOptions
 from .config import Address, Config, NamespaceOptions
+from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
@@ -63,6 +64,7 @@ def make_edge(config: Config, node: Node, *, api_port: int, max_connections: int
         routes["/echo"] = _route(config, api_port)
     return Edge(
         loop=node.loop,
+        protocol=EdgeConnection,
         routes=routes,
         factories=factories,
         options=edge_options(config, max_connections),

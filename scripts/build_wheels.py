@@ -28,7 +28,7 @@ WHEEL_HAS = (
     r"gateway/_frames\.pyi",
     r"gateway/_frames\..+\.so",
     r"gateway/hub/_ring\..+\.so",
-    r"gateway/connection/_edge\..+\.so",
+    r"gateway/connection/_connection\..+\.so",
     r"gateway/http/demo/.+\.html",
     r".+\.dist-info/entry_points\.txt",
     r".+\.dist-info/licenses/LICENSE",

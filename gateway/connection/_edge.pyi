@@ -1,9 +1,8 @@
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from .._sink import Sink
-from ..deflate import Deflater
+from ._connection import Connection
 from .handshake import RouteOptions
 from .interface import HandlerFactory
 from .options import EdgeOptions
@@ -35,6 +34,7 @@ class Edge:
         self,
         *,
         loop: asyncio.AbstractEventLoop,
+        protocol: Callable[[Edge], Connection],
         routes: Mapping[str, RouteOptions],
         factories: Mapping[str, HandlerFactory | None],
         options: EdgeOptions,
@@ -43,18 +43,3 @@ class Edge:
     def __call__(self) -> Connection: ...
     def drain(self, code: int, reason: str) -> None: ...
     def stop(self) -> None: ...
-
-class Connection(Sink, asyncio.BufferedProtocol):
-    opened_at: float
-    wheel_slot: int
-    def __init__(self, edge: Edge) -> None: ...
-    def get_buffer(self, sizehint: int) -> memoryview: ...
-    def send(self, opcode: int, payload: bytes) -> None: ...
-    def close(self, code: int, reason: str) -> None: ...
-    def abort(self) -> None: ...
-    @property
-    def remote(self) -> str: ...
-    @property
-    def shared_deflater(self) -> Deflater | None: ...
-    @property
-    def queued_bytes(self) -> int: ...

@@ -1,6 +1,8 @@
 # The memory of a broadcast ring.  See _framelog.pyx.
 from libc.stdint cimport uint32_t, uint64_t
 
+from gateway._sink cimport iovec
+
 
 cdef struct Entry:                  # one frame in the ring
     uint64_t start                  # position of its first byte; it ends where the next one starts
@@ -26,6 +28,7 @@ cdef class FrameLog:
     cdef uint64_t frame_start(self, uint64_t position) noexcept
     cdef uint64_t first_after(self, uint64_t offset) noexcept
     # bytes
+    cdef int pieces_of(self, uint64_t start, uint64_t end, iovec* pieces) noexcept
     cdef void copy_in(self, uint64_t position, const char* source, uint64_t n) noexcept
     cdef void write(self, const char* header, uint64_t header_bytes, bytes payload, uint64_t offset) noexcept
     cdef void drop_until(self, uint64_t position) noexcept

@@ -11,6 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from gateway._encode cimport write_header
+from gateway._sink cimport iovec
 
 cdef extern from *:
     """
@@ -145,6 +146,15 @@ cdef class FrameLog:
         cdef uint64_t first = min(n, self.capacity - at)
         memcpy(self.data + at, source, first)
         memcpy(self.data, source + first, n - first)
+
+    cdef int pieces_of(self, uint64_t start, uint64_t end, iovec* pieces) noexcept:
+        """Describe the bytes from `start` to `end`: one piece of memory, or two where they wrap around."""
+        cdef uint64_t at = start & (self.capacity - 1), n = end - start
+        pieces[0].iov_base = self.data + at
+        pieces[0].iov_len = min(n, self.capacity - at)
+        pieces[1].iov_base = self.data
+        pieces[1].iov_len = n - pieces[0].iov_len
+        return 2 if pieces[1].iov_len else 1
 
     cdef int resize(self, uint64_t capacity) except -1:
         """Move everything into a buffer of another size (a power of two that holds it)."""

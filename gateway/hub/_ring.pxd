@@ -1,7 +1,8 @@
-# The broadcast ring, its cursors and the flusher.  See _ring.pyx.
+# The broadcast ring and the flusher.  See _ring.pyx.
 from libc.stdint cimport uint64_t
 
-from gateway._sink cimport Sink, iovec, ssize
+from gateway._sink cimport Sink, ssize
+from gateway.hub._cursor cimport Cursor
 from gateway.hub._framelog cimport FrameLog
 
 
@@ -28,21 +29,6 @@ cdef class Flusher:
     cdef uint64_t sends_per_turn
 
     cdef int mark(self, Ring ring) except -1
-
-
-cdef class Cursor:
-    cdef readonly Sink sink
-    cdef readonly Ring ring         # None once detached
-    cdef readonly object owner      # whatever the hub wants to find again
-    # place in the ring
-    cdef uint64_t position          # next byte to send
-    cdef Py_ssize_t index           # in ring.cursors
-    cdef list holes                 # [start, end) pairs of frames that it must not get, ascending
-    # a gap not yet announced
-    cdef readonly bint gapped
-    cdef readonly uint64_t gap_from, gap_to     # offsets, 0 when nothing numbered was dropped
-
-    cdef bint excludes(self, uint64_t start)
 
 
 cdef class Ring(FrameLog):
@@ -72,9 +58,7 @@ cdef class Ring(FrameLog):
     cdef uint64_t flush(self, uint64_t limit, bint together) except? 0
     cdef int send_offers(self, Offer* offers, int count) except -1
     cdef int drain(self, Cursor cursor) except -1
-    cdef int pieces_of(self, uint64_t start, uint64_t end, iovec* pieces) noexcept
     cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1
     cdef int hand_over(self, Cursor cursor, uint64_t end) except -1
     cdef void move(self, Cursor cursor, uint64_t position) noexcept
     cdef int send_gap(self, Cursor cursor) except -1
-    cdef uint64_t next_stop(self, Cursor cursor) except? 0

@@ -1,7 +1,8 @@
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from .._sink import Sink
+from ._cursor import Cursor
 from ._framelog import FrameLog
 
 POLICIES: Final[dict[str, int]]
@@ -26,17 +27,6 @@ class Flusher:
     def run(self) -> None: ...
     @staticmethod
     def catch_up(sink: Sink) -> None: ...
-
-class Cursor:
-    sink: Sink
-    ring: Ring | None
-    owner: Any
-    gapped: bool
-    gap_from: int
-    gap_to: int
-    @property
-    def lag_bytes(self) -> int: ...
-    def skip_newest(self) -> None: ...
 
 class Ring(FrameLog):
     retain: int

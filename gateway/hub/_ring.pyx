@@ -19,6 +19,7 @@ from libc.stdlib cimport free, realloc
 
 from gateway._encode cimport write_header
 from gateway._sink cimport Sink, iovec, send_now, ssize
+from gateway.hub._cursor cimport Cursor
 from gateway.hub._framelog cimport FrameLog
 
 cdef enum:
@@ -90,41 +91,7 @@ cdef class Flusher:
         for cursor in sink.cursors:
             if sink.blocked or sink.closed:
                 return
-            cursor.ring.drain(cursor)
-
-
-cdef class Cursor:
-    """A subscriber's place in a ring.  Made by `Ring.attach`, kept alive by its sink's `cursors`."""
-
-    @property
-    def lag_bytes(self):
-        """Bytes in the ring that this cursor has not had yet."""
-        return 0 if self.ring is None else self.ring.head - self.position
-
-    def skip_newest(self):
-        """Leave out the frame appended last: its publication excludes this subscriber."""
-        cdef Ring ring = self.ring
-        cdef uint64_t start
-        if ring is None or ring.end_entry == ring.first_entry:
-            return
-        start = ring.entry(ring.end_entry - 1).start
-        if self.position > start:
-            return
-        if self.position == start:
-            self.position = ring.head
-            return
-        if self.holes is None:
-            self.holes = []
-        if self.holes and self.holes[-1][1] == start:
-            self.holes[-1] = (self.holes[-1][0], ring.head)
-        else:
-            self.holes.append((start, ring.head))
-
-    cdef bint excludes(self, uint64_t start):
-        """Tell whether the frame at `start` is one that this subscriber must not get."""
-        if self.holes is None:
-            return False
-        return any(<uint64_t>low <= start < <uint64_t>high for low, high in self.holes)
+            (<Ring>cursor.ring).drain(cursor)
 
 
 cdef class Ring(FrameLog):
@@ -314,7 +281,7 @@ cdef class Ring(FrameLog):
             target = self.frame_start(self.head + n - self.capacity // 2)
             for i in range(self.cursor_count):
                 cursor = <Cursor>self.cursors[i]
-                self.next_stop(cursor)              # frames that it must not get are no loss
+                cursor.next_stop()              # frames that it must not get are no loss
                 if cursor.position < keep_from and not cursor.sink.closed:
                     self.leave_behind(cursor, target)
             self.find_floor()
@@ -424,7 +391,7 @@ cdef class Ring(FrameLog):
         if cursor.gapped and not sink.blocked and not sink.closed:
             self.send_gap(cursor)
         while cursor.position != self.head and not sink.blocked and not sink.closed:
-            end = self.next_stop(cursor)
+            end = cursor.next_stop()
             if end == cursor.position:
                 continue                            # it stood before a hole, and is behind it now
             if sink.fd < 0:
@@ -437,15 +404,6 @@ cdef class Ring(FrameLog):
                 taken = sink.offer_pieces(pieces, count)
             self.advance(cursor, taken, end - cursor.position)
         return 0
-
-    cdef int pieces_of(self, uint64_t start, uint64_t end, iovec* pieces) noexcept:
-        """Describe the bytes from `start` to `end`: one piece of memory, or two where they wrap around."""
-        cdef uint64_t at = start & (self.capacity - 1), n = end - start
-        pieces[0].iov_base = self.data + at
-        pieces[0].iov_len = min(n, self.capacity - at)
-        pieces[1].iov_base = self.data
-        pieces[1].iov_len = n - pieces[0].iov_len
-        return 2 if pieces[1].iov_len else 1
 
     cdef int advance(self, Cursor cursor, ssize taken, uint64_t offered) except -1:
         """Move a cursor past what its sink took; finish a frame that was taken in part."""
@@ -496,20 +454,6 @@ cdef class Ring(FrameLog):
             cursor.sink.hand_over(<const char*>frame + taken, n - taken)
         return 0
 
-    cdef uint64_t next_stop(self, Cursor cursor) except? 0:
-        """Return up to where the cursor may be sent in one piece, passing a hole that it stands at."""
-        cdef uint64_t start
-        if cursor.holes is None:
-            return self.head
-        start = cursor.holes[0][0]
-        if start == cursor.position:
-            cursor.position = cursor.holes[0][1]
-            del cursor.holes[0]
-            if not cursor.holes:
-                cursor.holes = None
-            return cursor.position
-        return start
-
 
 cdef int send_together(Sink sink) except -1:
     """Send what all rings have for one sink, in one system call where they are few pieces."""
@@ -523,7 +467,7 @@ cdef int send_together(Sink sink) except -1:
     if sink.corked:
         sink.uncork()
     for cursor in sink.cursors:
-        ring = cursor.ring
+        ring = <Ring>cursor.ring
         n = ring.head - cursor.position
         if n == 0:
             continue
@@ -548,7 +492,7 @@ cdef int send_together(Sink sink) except -1:
         mine = min(taken, <ssize>pieces[i].iov_len)
         taken -= mine
         if mine or i == 0:
-            cursor.ring.advance(cursor, mine, pieces[i].iov_len)
+            (<Ring>cursor.ring).advance(cursor, mine, pieces[i].iov_len)
         if cursor.position != cursor.ring.head:
-            cursor.ring.drain(cursor)
+            (<Ring>cursor.ring).drain(cursor)
     return 0

@@ -13,7 +13,8 @@ import msgspec
 from .._sink import Sink
 from ..message.events import Gap
 from ..message.publication import Member, Position, Publication
-from ._ring import Cursor, Flusher, HubStats, Ring
+from ._cursor import Cursor
+from ._ring import Flusher, HubStats, Ring
 from .encoding import Encoding
 
 _RETAIN_BYTES: Final = 64 * 1024

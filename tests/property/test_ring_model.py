@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway._sink import ScriptedSink
-from gateway.hub._ring import Cursor, Flusher, HubStats, Ring
+from gateway.hub._cursor import Cursor
+from gateway.hub._ring import Flusher, HubStats, Ring
 
 T = TypeVar("T")
 

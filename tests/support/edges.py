@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from gateway._frames import PING, PONG, TEXT, Decoder, Event
+from gateway.connection._connection import Connection as EdgeConnection
 from gateway.connection._edge import Edge, EdgeStats
 from gateway.connection.handshake import Accepted, RouteOptions
 from gateway.connection.interface import Connection
@@ -165,6 +166,7 @@ class Rig:
         self.greeting: bytes | None = b""
         self.stats = EdgeStats()
         self.edge = Edge(
+            protocol=EdgeConnection,
             loop=self.time.loop,
             routes={"/ws": RouteOptions(), "/echo": RouteOptions()},
             factories={"/ws": self.make, "/echo": None},

@@ -10,7 +10,7 @@ import pytest
 from gateway import closecodes
 from gateway._frames import CLOSE, PONG, TEXT
 from gateway._sink import Sink
-from gateway.connection._edge import Connection as EdgeConnection
+from gateway.connection._connection import Connection as EdgeConnection
 from gateway.hub.channel import Channel, RingOptions
 from gateway.hub.encoding import Encoding
 from gateway.hub.hub import Hub

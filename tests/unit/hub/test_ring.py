@@ -9,7 +9,8 @@ import pytest
 
 from gateway._encode import encode_frame
 from gateway._sink import ScriptedSink
-from gateway.hub._ring import POLICIES, Cursor, Flusher, HubStats, Ring
+from gateway.hub._cursor import Cursor
+from gateway.hub._ring import POLICIES, Flusher, HubStats, Ring
 
 TEXT = 1
 

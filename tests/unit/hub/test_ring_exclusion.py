@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway._sink import ScriptedSink
-from gateway.hub._ring import Cursor, Flusher, HubStats, Ring
+from gateway.hub._cursor import Cursor
+from gateway.hub._ring import Flusher, HubStats, Ring
 
 TEXT = 1
 Calls = list[Callable[[], None]]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway._sink import ScriptedSink
-from gateway.hub._ring import Cursor, Flusher, HubStats, Ring
+from gateway.hub._cursor import Cursor
+from gateway.hub._ring import Flusher, HubStats, Ring
 
 TEXT = 1
 

@@ -1,0 +1,43 @@
+# One client's socket.  See _connection.pyx.
+from gateway._frames cimport Decoder
+from gateway._sink cimport Sink, ssize
+from gateway.connection._edge cimport Edge
+
+
+cdef class Connection(Sink):
+    cdef Edge edge
+    cdef object transport
+    cdef object handler             # None until the handshake is done
+    cdef Decoder decoder
+    cdef object deflater
+    cdef bytearray head             # of the handshake, while it is incomplete
+    cdef bytes stalled              # what was read and not decoded when the peer stopped reading
+    cdef bytes pong                 # the one that is owed
+    cdef readonly double opened_at
+    cdef int state
+    cdef bint echo
+    cdef bint gathering             # a read is being handled: answers go to edge.out
+    cdef bint reading_paused
+    # timers: the loop's time
+    cdef public int wheel_slot
+    cdef bint heard                 # something came since the last visit
+    cdef unsigned int pings_unanswered
+    cdef double last_heard, next_ping, deadline
+    cdef size_t queued_before       # bytes behind the socket at the last visit
+
+    cdef int read_head(self, const char* data, size_t n) except -1
+    cdef int open(self, object accepted) except -1
+    cdef int refuse(self, object refusal) except -1
+    cdef int read_frames(self, char* data, size_t n) except -1
+    cdef int take_message(self, int opcode) except -1
+    cdef int answer_close(self, int code, bytes reason) except -1
+    cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1
+    cdef int push(self, const char* data, size_t n) except -1
+    cdef int send_out(self) except -1
+    cdef int start_closing(self, int code, bytes reason, int state) except -1
+    cdef int linger(self) except -1
+    cdef int tell_closed(self, int code, str reason) except -1
+    cdef int schedule(self, double due) except -1
+    cdef int visit_open(self, double now) except -1
+    cdef bint is_reading(self) except -1
+    cdef double next_visit(self, double now) noexcept

@@ -1,0 +1,522 @@
+"""The edge protocol: one client's socket, from accept to close.
+
+A `Connection` is a uvloop BufferedProtocol.  All connections of a loop read into one buffer and
+gather their answers in one other, so an idle connection holds neither.  It knows
+handshakes and frames; channels and sessions are its handler's.
+
+What always holds:
+
+* bytes leave in order: answers gathered during a read leave before anything a ring
+  sends (`corked`), and once the transport holds bytes (`blocked`) everything goes
+  behind them, or stays where it is;
+* while the peer does not read, nothing is read from it: what was read already and not
+  decoded waits in `stalled`;
+* after a close frame nothing is sent; every closing has a deadline;
+* no exception leaves a protocol callback;
+* the handler hears on_close once, and nothing after it.
+"""
+from asyncio import BufferedProtocol
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdlib cimport free
+from libc.string cimport memcpy
+
+from gateway import closecodes
+from gateway._encode cimport encode_close, write_header
+from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder
+from gateway._sink cimport Sink, ssize, unacknowledged
+from gateway.connection._edge cimport Edge
+
+from gateway.connection.answers import Plain
+from gateway.connection.handshake import Accepted, head_is_decidable, respond, unavailable
+from gateway.deflate import Inflater
+
+cdef enum:
+    OPENING = 0         # waits for the handshake's request
+    OPEN = 1
+    CLOSING = 2         # sent a close frame, waits for the peer's
+    LINGERING = 3       # said everything, waits for the peer to hang up; what it sends is dropped
+    CLOSED = 4
+
+    OUT_BYTES = 65536           # gathered answers leave at this size at the latest
+    OUT_KEPT_BYTES = 1 << 20    # memory for them is given back above this
+    REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
+    HEADER_BYTES = 10           # of a frame without a mask, at most
+
+cdef int NO_STATUS = closecodes.NO_STATUS
+cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
+
+
+cdef class Connection(Sink, BufferedProtocol):
+    """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
+
+    def __init__(self, Edge edge not None):
+        self.edge = edge
+        self.wheel_slot = -1
+
+    # -- what the loop calls ------------------------------------------------------------
+
+    def connection_made(self, transport):
+        """Set the socket up; the handshake's deadline starts."""
+        cdef Edge edge = self.edge
+        try:
+            self.transport = transport
+            self.opened_at = self.last_heard = edge.loop.time()
+            # Blocked from the first byte that waits.  TLS counts "at least", and with 0 would never rest.
+            transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0, low=0)
+            if transport.get_extra_info("ssl_object") is None:
+                self.fd = transport.get_extra_info("socket").fileno()
+                self.direct = True
+            edge.stats.accepted += 1
+            edge.connections.add(self)
+            self.deadline = self.opened_at + edge.handshake_timeout
+            self.schedule(self.deadline)
+            if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
+                edge.stats.count(edge.stats.refusals, "flood")
+                self.abort()
+            elif edge.draining or len(edge.connections) > edge.max_connections:
+                self.refuse(unavailable())
+        except Exception:
+            self.fail("connection_made")
+
+    def get_buffer(self, sizehint):
+        """Lend the loop the one read buffer."""
+        return self.edge.read_view
+
+    def buffer_updated(self, nbytes):
+        """Handle what was read into the shared buffer."""
+        cdef Edge edge = self.edge
+        cdef size_t n = nbytes
+        try:
+            edge.stats.bytes_in += n
+            self.heard = True
+            if self.state == OPEN or self.state == CLOSING:
+                self.read_frames(edge.read_at, n)
+            elif self.state == OPENING:
+                self.read_head(edge.read_at, n)
+        except Exception:
+            self.fail("buffer_updated")
+
+    def eof_received(self):
+        """The peer sends nothing more: have the transport closed."""
+        return False
+
+    def pause_writing(self):
+        """The peer does not read: send nothing more, and read nothing more from it."""
+        self.blocked = True
+        if self.state == OPEN and not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_writing(self):
+        """The peer reads again: first what is owed, then the rings, then its own commands."""
+        cdef bytes stalled
+        self.blocked = False
+        self.heard = True                           # who reads is alive
+        try:
+            if self.state == OPEN and self.pong is not None:
+                pong, self.pong = self.pong, None
+                self.write(PONG, PyBytes_AS_STRING(pong), len(pong), False)
+            if self.state == OPEN and self.handler is not None and not self.blocked:
+                self.handler.on_writable()
+            if self.state == OPEN and self.stalled is not None and not self.blocked:
+                stalled, self.stalled = self.stalled, None
+                data = bytearray(stalled)
+                self.read_frames(PyByteArray_AS_STRING(data), len(data))
+            if self.reading_paused and not self.blocked:
+                self.reading_paused = False
+                self.transport.resume_reading()
+        except Exception:
+            self.fail("resume_writing")
+
+    def connection_lost(self, exc):
+        """The socket is gone."""
+        cdef Edge edge = self.edge
+        self.closed = True
+        if self.state != CLOSED:
+            try:
+                self.tell_closed(closecodes.ABNORMAL, "")
+            except Exception:
+                edge.log.exception("connection_lost", extra={"remote": self.remote})
+            self.state = CLOSED
+        edge.wheel.remove(self)
+        edge.connections.discard(self)
+        edge.stats.closed += 1
+        self.fd = -1
+        self.handler = self.transport = self.decoder = self.deflater = None
+        self.stalled = self.pong = None
+        self.head = None
+
+    def fail(self, str where):
+        """Something of ours raised: log it, tell the peer 1011, let nobody else notice."""
+        self.edge.log.exception("internal error in %s", where, extra={"remote": self.remote})
+        try:
+            if self.state == OPEN:
+                self.start_closing(INTERNAL_ERROR, b"internal error", CLOSING)
+            elif self.state == OPENING or self.state == CLOSING:
+                self.abort()
+        except Exception:
+            self.abort()
+
+    # -- what the handler calls ---------------------------------------------------------
+
+    def send(self, int opcode, bytes payload not None):
+        """Send one message; see `interface.Connection`."""
+        cdef bytes data
+        if self.state != OPEN or self.closed:
+            return
+        self.edge.stats.messages_out += 1
+        self.edge.stats.message_bytes_out += len(payload)
+        if self.deflater is not None and <size_t>len(payload) >= self.edge.compression_threshold:
+            data = self.deflater.deflate(payload)
+            self.write(opcode, PyBytes_AS_STRING(data), len(data), True)
+        else:
+            self.write(opcode, PyBytes_AS_STRING(payload), len(payload), False)
+
+    def close(self, int code, str reason):
+        """Begin the closing handshake.  Idempotent."""
+        if self.state == OPEN:
+            self.start_closing(code, reason.encode(), CLOSING)
+        elif self.state == OPENING:
+            self.abort()
+
+    def abort(self):
+        """Drop the connection at once."""
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    @property
+    def shared_deflater(self):
+        """What compresses for all connections that keep no context; None with a context, or uncompressed.
+
+        Where a context is kept, messages of somebody else's compressor would disturb it.
+        """
+        deflater = self.deflater
+        return deflater if deflater is not None and deflater in self.edge.deflaters.values() else None
+
+    @property
+    def remote(self):
+        """The peer's address; asked for when it is wanted, since most connections are never asked."""
+        peer = None if self.transport is None else self.transport.get_extra_info("peername")
+        if not peer:
+            return ""
+        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+
+    @property
+    def queued_bytes(self):
+        """Bytes that wait behind the socket."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    # -- handshake ----------------------------------------------------------------------
+
+    cdef int read_head(self, const char* data, size_t n) except -1:
+        cdef Edge edge = self.edge
+        cdef size_t seen
+        if self.head is None:
+            self.head = bytearray()
+        seen = len(self.head)
+        self.head += data[:n]
+        if not head_is_decidable(self.head, seen):
+            return 0
+        answer = respond(bytes(self.head), edge.routes)
+        if answer is None:
+            return 0
+        if not isinstance(answer, Accepted):
+            return self.refuse(answer)
+        rest = self.head[answer.request.consumed:]
+        self.head = None
+        self.open(answer)
+        if rest and self.state == OPEN:
+            self.read_frames(PyByteArray_AS_STRING(rest), len(rest))
+        return 0
+
+    cdef int open(self, object accepted) except -1:
+        cdef Edge edge = self.edge
+        cdef bytes response = accepted.response
+        cdef double now = edge.loop.time()
+        parameters = accepted.deflate
+        inflater = None
+        if parameters is not None:
+            inflater = Inflater(
+                window_bits=parameters.client_max_window_bits,
+                takeover=not parameters.client_no_context_takeover,
+            )
+            self.deflater = edge.deflater(parameters)
+        self.decoder = Decoder(
+            max_message_bytes=edge.options.max_message_bytes,
+            max_fragments=edge.options.max_fragments,
+            inflater=inflater,
+        )
+        self.state = OPEN
+        edge.stats.opened += 1
+        self.last_heard = now
+        self.next_ping = now + edge.ping_interval
+        self.deadline = 0
+        self.schedule(self.next_visit(now))
+        memcpy(edge.reserve(len(response)), PyBytes_AS_STRING(response), len(response))
+        edge.out_bytes += len(response)
+        self.gathering = self.corked = True
+        try:
+            factory = edge.factories[accepted.request.path]
+            if factory is None:
+                self.echo = True
+            else:
+                self.handler = factory(self, accepted)
+        finally:
+            self.gathering = False
+            self.send_out()
+        return 0
+
+    cdef int refuse(self, object refusal) except -1:
+        """Send a complete HTTP answer and hang up."""
+        cdef Edge edge = self.edge
+        if not isinstance(refusal, Plain):
+            edge.stats.count(edge.stats.refusals, refusal.reason_label)
+        self.head = None
+        self.transport.write(refusal.response)
+        return self.linger()
+
+    # -- frames in ----------------------------------------------------------------------
+
+    cdef int read_frames(self, char* data, size_t n) except -1:
+        """Decode what was read; gather the answers, and send them in one piece at the end."""
+        cdef Decoder decoder = self.decoder
+        cdef int kind = NEED_DATA
+        cdef bint taken = False
+        self.gathering = True
+        try:
+            decoder.feed(data, n)
+            while True:
+                if self.blocked and self.state == OPEN:
+                    if decoder._at != decoder._end:
+                        self.stalled = PyBytes_FromStringAndSize(decoder._at, decoder._end - decoder._at)
+                        decoder.feed(NULL, 0)
+                    break
+                kind = decoder.next()
+                if kind == NEED_DATA:
+                    break
+                if kind == TEXT or kind == BINARY:
+                    taken = True
+                    if self.state == OPEN:
+                        self.take_message(kind)
+                elif kind == PING:
+                    if self.state == OPEN:
+                        if self.blocked:
+                            self.pong = decoder.payload[:decoder.payload_bytes]
+                        else:
+                            self.write(PONG, decoder.payload, decoder.payload_bytes, False)
+                elif kind == PONG:
+                    self.pings_unanswered = 0
+                    self.edge.stats.pongs_in += 1
+                elif kind == CLOSE:
+                    self.answer_close(decoder.close_code, decoder.close_reason)
+                    break
+                else:
+                    if self.state == OPEN:
+                        self.start_closing(decoder.close_code, decoder.close_reason, LINGERING)
+                    self.linger()
+                    break
+        finally:
+            self.gathering = False
+            if self.corked:
+                self.send_out()
+        if self.state == OPEN:
+            if not decoder.in_message:
+                self.deadline = 0
+            elif taken or self.deadline == 0:
+                self.deadline = self.edge.loop.time() + self.edge.message_timeout
+                self.schedule(self.next_visit(self.edge.loop.time()))
+        return 0
+
+    cdef int take_message(self, int opcode) except -1:
+        cdef Edge edge = self.edge
+        cdef Decoder decoder = self.decoder
+        cdef size_t n = decoder.payload_bytes
+        edge.stats.messages_in += 1
+        edge.stats.message_bytes_in += n
+        if not self.echo:
+            self.handler.on_message(opcode, PyBytes_FromStringAndSize(decoder.payload, n))
+        elif self.deflater is not None:
+            self.send(opcode, PyBytes_FromStringAndSize(decoder.payload, n))
+        else:
+            edge.stats.messages_out += 1
+            edge.stats.message_bytes_out += n
+            self.write(opcode, decoder.payload, n, False)
+        return 0
+
+    # -- frames out ---------------------------------------------------------------------
+
+    cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1:
+        """Send one frame, or gather it when a read is being handled."""
+        cdef Edge edge = self.edge
+        cdef char* at = edge.reserve(n + HEADER_BYTES)
+        cdef size_t header_bytes = write_header(at, opcode, n, True, rsv1)
+        memcpy(at + header_bytes, payload, n)
+        if self.gathering:
+            edge.out_bytes += header_bytes + n
+            self.corked = True
+            if edge.out_bytes >= OUT_BYTES:
+                self.send_out()
+            return 0
+        # Another connection's answers may stand in front of ours in the shared memory.
+        self.push(at, header_bytes + n)
+        return 0
+
+    cdef int push(self, const char* data, size_t n) except -1:
+        """Send bytes now: through the socket, or behind what already waits for it."""
+        cdef ssize taken = 0
+        if self.closed or self.transport is None:
+            return 0
+        if not self.blocked and self.fd >= 0:
+            taken = self.offer(data, n)
+            if taken < 0:
+                return self.broken()
+        if <size_t>taken < n:
+            self.hand_over(data + taken, n - taken)
+        return 0
+
+    cdef int send_out(self) except -1:
+        """Send what this connection has gathered."""
+        cdef Edge edge = self.edge
+        cdef size_t n = edge.out_bytes
+        self.corked = False
+        edge.out_bytes = 0
+        if n:
+            self.push(edge.out, n)
+        if edge.out_capacity > OUT_KEPT_BYTES:
+            free(edge.out)
+            edge.out = NULL
+            edge.out_capacity = 0
+        return 0
+
+    # -- as a sink ----------------------------------------------------------------------
+
+    cdef int hand_over(self, const char* data, size_t n) except -1:
+        if self.transport is not None:
+            self.transport.write(PyBytes_FromStringAndSize(data, n))
+        return 0
+
+    cdef int uncork(self) except -1:
+        return self.send_out()
+
+    cdef int too_slow(self, object cursor) except -1:
+        # The hub may be in the midst of a flush: it is told in a later turn of the loop.
+        self.closed = True
+        self.edge.loop.call_soon(self.close_slow)
+        return 0
+
+    cdef int broken(self) except -1:
+        self.closed = True
+        self.edge.loop.call_soon(self.abort)
+        return 0
+
+    def close_slow(self):
+        """Close because a ring had to go on without this connection."""
+        if self.state == OPEN:
+            self.closed = False                     # the close frame may still be sent
+            self.close(closecodes.SLOW_CONSUMER, "slow consumer")
+
+    # -- closing ------------------------------------------------------------------------
+
+    cdef int answer_close(self, int code, bytes reason) except -1:
+        """The peer sent a close frame: answer it (RFC 6455 section 5.5.1), then hang up."""
+        if self.state == OPEN:
+            self.start_closing(code, b"", LINGERING)
+        return self.linger()
+
+    cdef int start_closing(self, int code, bytes reason, int state) except -1:
+        """Send a close frame with `code` (none for NO_STATUS); nothing may be sent after it."""
+        cdef Edge edge = self.edge
+        cdef bytes frame = encode_close(code, reason) if code != NO_STATUS else b"\x88\x00"
+        edge.stats.count(edge.stats.closes, code)
+        self.state = state
+        self.stalled = self.pong = None
+        if self.corked:
+            self.send_out()
+        self.push(PyBytes_AS_STRING(frame), len(frame))
+        self.closed = True
+        self.deadline = edge.loop.time() + edge.close_timeout
+        self.schedule(self.deadline)
+        if self.reading_paused and self.transport is not None:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        return self.tell_closed(code, reason.decode("utf-8", "replace"))
+
+    cdef int linger(self) except -1:
+        """Say that nothing more comes; wait, not for long, until the peer has read it and hangs up.
+
+        Closing at once with bytes unread would reset the connection, and the peer might
+        never see why.
+        """
+        self.state = LINGERING
+        self.closed = True
+        if self.transport is None:
+            return 0
+        self.deadline = self.edge.loop.time() + self.edge.close_timeout
+        self.schedule(self.deadline)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+        return 0
+
+    cdef int tell_closed(self, int code, str reason) except -1:
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_close(code, reason)
+        return 0
+
+    # -- timers -------------------------------------------------------------------------
+
+    cdef int schedule(self, double due) except -1:
+        self.edge.wheel.schedule(self, due)
+        return 0
+
+    def visit(self, double now):
+        """Look after this connection; called by the one timer of all."""
+        try:
+            if self.state == OPEN:
+                self.visit_open(now)
+            elif self.state != CLOSED:
+                if now >= self.deadline:
+                    if self.state == OPENING:
+                        self.edge.stats.count(self.edge.stats.refusals, "timeout")
+                    self.abort()
+                else:
+                    self.schedule(self.deadline)
+        except Exception:
+            self.fail("visit")
+
+    cdef int visit_open(self, double now) except -1:
+        cdef Edge edge = self.edge
+        if self.heard or self.is_reading():
+            self.heard = False
+            self.last_heard = now
+        if (now - self.last_heard >= edge.idle_timeout
+                or now >= self.next_ping and self.pings_unanswered >= edge.max_missed_pings):
+            return self.start_closing(closecodes.NO_PONG, b"nothing heard", CLOSING)
+        if self.deadline and now >= self.deadline:
+            return self.start_closing(closecodes.POLICY_VIOLATION, b"a message took too long", CLOSING)
+        if now >= self.next_ping:
+            self.next_ping = now + edge.ping_interval
+            if not self.blocked:
+                self.pings_unanswered += 1
+                edge.stats.pings_out += 1
+                self.write(PING, "", 0, False)
+        return self.schedule(self.next_visit(now))
+
+    cdef bint is_reading(self) except -1:
+        """Tell whether a peer that we do not read from has taken some of what waits for it."""
+        cdef size_t queued, before = self.queued_before
+        if not self.blocked:
+            self.queued_before = 0
+            return False
+        queued = self.transport.get_write_buffer_size() + unacknowledged(self.fd)
+        self.queued_before = queued
+        return queued < before
+
+    cdef double next_visit(self, double now) noexcept:
+        cdef double due = min(self.next_ping, now + self.edge.idle_timeout / 4)
+        return min(due, self.deadline) if self.deadline else due
