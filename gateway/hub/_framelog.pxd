@@ -4,6 +4,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from gateway._sink cimport iovec
 
 
+cdef enum:
+    RSV1 = 0x40                 # in an opcode: the payload is deflated (RFC 7692 section 6)
+    HEADER_BYTES = 10           # of a frame without a mask, at most
+
+
 cdef struct Entry:                  # one frame in the ring
     uint64_t start                  # position of its first byte; it ends where the next one starts
     uint64_t offset                 # of its publication, or of the newest one before it

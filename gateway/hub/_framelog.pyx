@@ -26,8 +26,6 @@ cdef extern from *:
 cdef enum:
     LEAST_CAPACITY = 1024
     LEAST_ENTRIES = 16
-    RSV1 = 0x40                 # in an opcode: the payload is deflated (RFC 7692 section 6)
-    HEADER_BYTES = 10           # of a frame without a mask, at most
 
 cdef uint64_t ORIGIN = <uint64_t>1 << 48
 

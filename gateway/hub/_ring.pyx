@@ -20,15 +20,13 @@ from libc.stdlib cimport free, realloc
 from gateway._encode cimport write_header
 from gateway._sink cimport Sink, iovec, send_now, ssize
 from gateway.hub._cursor cimport Cursor
-from gateway.hub._framelog cimport FrameLog
+from gateway.hub._framelog cimport HEADER_BYTES, RSV1, FrameLog
 
 cdef enum:
     DISCONNECT = 0
     SKIP = 1
     LATEST = 2
     LEAST_BOUND = 1024
-    RSV1 = 0x40                 # in an opcode: the payload is deflated (RFC 7692 section 6)
-    HEADER_BYTES = 10           # of a frame without a mask, at most
     HAND_OVER_BYTES = 65536     # at a time, to a sink that has no socket of its own
     OFFERS = 64                 # sends in a row without the GIL
     PIECES = 64                 # of one sendmsg
