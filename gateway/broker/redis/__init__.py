@@ -1,0 +1,1 @@
+"""The broker whose state is in Redis (or Valkey), for gateways on several machines."""
