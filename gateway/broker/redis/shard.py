@@ -63,7 +63,7 @@ class Shard(Protocol):
     ) -> Any:
         """Run a script on the server of `keys[0]`; return its reply: int, bytes, list or None.
 
-        Raises BrokerUnavailableError when nothing happened, or nothing was to happen; OutcomeUnknownError when
+        Raises BrokerUnavailableError when nothing happened, or nothing was to; OutcomeUnknownError when
         it `writes` and may have happened.
         """
 
@@ -74,4 +74,4 @@ class Shard(Protocol):
         """Want them no more.  Idempotent; messages may still arrive for a moment."""
 
     def stats(self) -> Mapping[str, float]:
-        """Return gauges and counters by name: `connected`, `reconnects`, `in_flight`, `queued_bytes`, and more."""
+        """Return gauges and counters: `connected`, `reconnects`, `in_flight`, `queued_bytes`, and more."""
