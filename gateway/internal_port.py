@@ -47,6 +47,7 @@ class InternalPort:
             keys=tuple(key.reveal() for key in config.api.keys),
             listen_host=config.server.api_listen.host,
             max_body_bytes=config.api.max_body_bytes,
+            hosts=config.api.hosts,
             ws_port=self._ws_port,
             ws_tls=bool(config.server.tls_cert),
         )

@@ -31,7 +31,7 @@ from .kinds import (
     Size,
     WorkerCount,
 )
-from .lists import Origins, Secrets
+from .lists import Hosts, Origins, Secrets
 
 T = TypeVar("T")
 
@@ -112,6 +112,9 @@ class ApiOptions:
         Secrets(),
         "what app services send as Bearer token; without any, loopback only",
         secret=True,
+    )
+    hosts: tuple[str, ...] = option(
+        (), Hosts(), "names by which a port without keys may be called, beside its own address"
     )
     max_body_bytes: int = option(MIB, Size(KIB, GIB), "largest body of a request")
 

@@ -18,6 +18,7 @@ cdef class Connection(Sink):
     cdef bint echo
     cdef bint gathering             # a read is being handled: answers go to edge.out
     cdef bint reading_paused
+    cdef bint turned_away           # there is no room for it: 503
     # timers: the loop's time
     cdef public int wheel_slot
     cdef bint heard                 # something came since the last visit

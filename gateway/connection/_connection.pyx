@@ -44,6 +44,7 @@ cdef enum:
     REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
     HEADER_BYTES = 10           # of a frame without a mask, at most
 
+cdef double TURN_AWAY_S = 1.0    # a connection without room that asks for nothing is told after this
 cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
@@ -71,12 +72,15 @@ cdef class Connection(Sink, BufferedProtocol):
             edge.stats.accepted += 1
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout
-            self.schedule(self.deadline)
             if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
                 edge.stats.count(edge.stats.refusals, "flood")
                 self.abort()
-            elif edge.draining or len(edge.connections) > edge.max_connections:
-                self.refuse(unavailable())
+                return
+            if edge.draining or len(edge.connections) > edge.max_connections:
+                # It is told once it asks: nginx takes an answer that comes earlier for the next server's.
+                self.turned_away = True
+                self.deadline = self.opened_at + min(TURN_AWAY_S, edge.handshake_timeout)
+            self.schedule(self.deadline)
         except Exception:
             self.fail("connection_made")
 
@@ -214,6 +218,8 @@ cdef class Connection(Sink, BufferedProtocol):
     cdef int read_head(self, const char* data, size_t n) except -1:
         cdef Edge edge = self.edge
         cdef size_t seen
+        if self.turned_away:
+            return self.refuse(unavailable())
         if self.head is None:
             self.head = bytearray()
         seen = len(self.head)
@@ -481,6 +487,9 @@ cdef class Connection(Sink, BufferedProtocol):
                 self.visit_open(now)
             elif self.state != CLOSED:
                 if now >= self.deadline:
+                    if self.turned_away and self.state == OPENING:
+                        self.refuse(unavailable())
+                        return
                     if self.state == OPENING:
                         self.edge.stats.count(self.edge.stats.refusals, "timeout")
                     self.abort()

@@ -162,7 +162,7 @@ def test_a_full_gateway_says_503_and_its_internal_port_answers_at_once(
         stack.callback(reset_all, crowd)
         with target.refuses("unavailable", by=100):
             for _ in range(100):
-                answer = answer_to(target.port, b"")
+                answer = answer_to(target.port, HELLO)
                 assert answer.startswith(b"HTTP/1.1 503 ")
                 assert b"\r\nRetry-After: " in answer
         _expect_quick_answers(target)
@@ -191,7 +191,7 @@ def test_the_internal_port_answers_when_connections_have_taken_every_descriptor_
     with bystander(target), target.refuses("unavailable"), target.refuses("flood"):
         crowd = [connect(target.port) for _ in range(2 * descriptors)]
         try:
-            time.sleep(0.5)
+            time.sleep(1.5)  # those who are told 503 have not asked for anything, so it takes a second
             _expect_quick_answers(target)
         finally:
             for sock in crowd:

@@ -24,7 +24,7 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import HIDDEN, Origins, Secrets
+from gateway.config.lists import HIDDEN, Hosts, Origins, Secrets
 
 DURATION = Duration(0.01, 86400.0)
 SIZE = Size(1, 1 << 30)
@@ -259,3 +259,17 @@ def test_quote_is_printable_ascii_and_parses_back(text: str) -> None:
     assert quoted.isascii()
     assert quoted.isprintable()
     assert tomllib.loads(f"x = {quoted}") == {"x": text}
+
+
+@pytest.mark.parametrize("host", ["ringgate", "gateway-1.internal", "10.0.0.7", "[::1]", "*"])
+def test_hosts_takes_names_and_addresses(host: str) -> None:
+    assert Hosts().from_toml([host]) == (host,)
+    assert Hosts().from_text(host) == (host,)
+
+
+@pytest.mark.parametrize(
+    "value", [["Ringgate"], ["a:8001"], ["http://a"], ["a b"], [""], ["a", "*"], ["*.a"], 1]
+)
+def test_hosts_with_ports_schemes_or_patterns_are_refused(value: object) -> None:
+    with pytest.raises(ValueRefusedError):
+        Hosts().from_toml(value)

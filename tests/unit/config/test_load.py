@@ -19,7 +19,7 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Origins, Secrets
+from gateway.config.lists import Hosts, Origins, Secrets
 from gateway.config.schema import Option, all_options
 from gateway.config.sources import match_variable
 
@@ -65,6 +65,8 @@ def texts(row: Option) -> tuple[str, str, str]:
         return "127.0.0.1:1", "localhost:2", "[::1]:3"
     if isinstance(kind, Origins):
         return "https://a.example", "http://b.example:1,http://c.example", "*"
+    if isinstance(kind, Hosts):
+        return "ringgate", "a.internal,10.0.0.1", "*"
     assert isinstance(kind, Secrets)
     return "first-key", "second-key,third-key", "fourth-key"
 
@@ -73,7 +75,7 @@ def toml_of(row: Option, text: str) -> str:
     """Return a file that sets one option to a text."""
     table = "namespace.chat" if row.section == "namespace" else row.section
     bare = isinstance(row.kind, Boolean | Integer) or text.isdecimal()
-    if isinstance(row.kind, Origins | Secrets):
+    if isinstance(row.kind, Hosts | Origins | Secrets):
         value = "[" + ", ".join(quote(part) for part in text.split(",")) + "]"
     else:
         value = text if bare else quote(text)

@@ -305,6 +305,17 @@ async def test_a_websocket_upgrade_is_answered_like_any_request(caplog: pytest.L
     assert caplog.text == ""
 
 
+async def test_a_load_balancer_that_speaks_http_1_0_and_names_no_host_is_answered() -> None:
+    ready = (200, {"status": "ready", "details": {"broker": "ok"}})
+    async with serving() as server:
+        assert await exchange(server, b"GET /health/ready HTTP/1.0\r\n\r\n") == [ready]
+        foreign = await exchange(server, b"GET /health/ready HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        empty = await exchange(server, b"GET /health/ready HTTP/1.0\r\nHost:\r\n\r\n")
+        page = await exchange(server, b"GET /api/nodes HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n")
+        modern = await exchange(server, b"GET /health/ready HTTP/1.1\r\n\r\n")
+    assert [only(answers)[0] for answers in (foreign, empty, page, modern)] == [403, 400, 403, 400]
+
+
 async def test_answers_do_not_name_the_server() -> None:
     async with serving() as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
