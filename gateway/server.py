@@ -29,7 +29,7 @@ from .internal_port import VERSION, InternalPort
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
-from .parts import bound, drain, listen, make_edge, make_node, node_options, serve_edge
+from .parts import Closable, bound, drain, listen, make_edge, make_node, node_options, serve_edge
 from .reload import log_reload, plan_reload
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -51,7 +51,7 @@ class Gateway:
         self._edge: Edge | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Closable | None = None
         self._tls: EdgeTls | None = None
         self.edge_address = self.api_address = Address("", 0)
 

@@ -30,7 +30,7 @@ from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import GatewayError
 from .holding import SessionHolder
-from .parts import drain, listen, make_edge, make_node, node_options, serve_edge
+from .parts import Closable, drain, listen, make_edge, make_node, node_options, serve_edge
 from .publish_times import Sample
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -102,7 +102,7 @@ class Worker:
     async def _connect(self) -> socket.socket:
         return self._sock
 
-    async def _listen(self) -> tuple[asyncio.Server, Edge]:
+    async def _listen(self) -> tuple[Closable, Edge]:
         s = self._settings
         address = Address(s.edge_host, s.edge_port)
         sock = listen("server.listen", address, self._config.server.backlog, shared=True)

@@ -1,10 +1,11 @@
 # One client's socket.  See _connection.pyx.
 from gateway._frames cimport Decoder
-from gateway._sink cimport Sink, ssize
+from gateway._sink cimport ssize
 from gateway.connection._edge cimport Edge
+from gateway.connection._sockets cimport Endpoint
 
 
-cdef class Connection(Sink):
+cdef class Connection(Endpoint):
     cdef Edge edge
     cdef object transport
     cdef object handler             # None until the handshake is done

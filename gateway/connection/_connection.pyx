@@ -25,8 +25,9 @@ from libc.string cimport memcpy
 from gateway import closecodes
 from gateway._encode cimport encode_close, write_header
 from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder
-from gateway._sink cimport Sink, ssize, unacknowledged
+from gateway._sink cimport ssize, unacknowledged
 from gateway.connection._edge cimport Edge
+from gateway.connection._sockets cimport Endpoint
 
 from gateway.connection.answers import Plain
 from gateway.connection.handshake import Accepted, head_is_decidable, respond, unavailable
@@ -48,7 +49,7 @@ cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
-cdef class Connection(Sink, BufferedProtocol):
+cdef class Connection(Endpoint, BufferedProtocol):
     """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
 
     def __init__(self, Edge edge not None):
@@ -58,16 +59,23 @@ cdef class Connection(Sink, BufferedProtocol):
     # -- what the loop calls ------------------------------------------------------------
 
     def connection_made(self, transport):
-        """Set the socket up; the handshake's deadline starts."""
+        """Begin at a transport of the loop's."""
+        try:
+            # Blocked from the first byte that waits.  TLS counts "at least", and with 0 would never rest.
+            plain = transport.get_extra_info("ssl_object") is None
+            transport.set_write_buffer_limits(high=0 if plain else 1, low=0)
+            self.began(transport, transport.get_extra_info("socket").fileno() if plain else -1)
+        except Exception:
+            self.fail("connection_made")
+
+    cdef int began(self, object transport, int fd) except -1:
+        """Begin: the handshake's deadline starts.  `fd` is -1 where everything goes through the transport."""
         cdef Edge edge = self.edge
         try:
             self.transport = transport
+            self.fd = fd
+            self.direct = fd >= 0
             self.opened_at = self.last_heard = edge.loop.time()
-            # Blocked from the first byte that waits.  TLS counts "at least", and with 0 would never rest.
-            transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0, low=0)
-            if transport.get_extra_info("ssl_object") is None:
-                self.fd = transport.get_extra_info("socket").fileno()
-                self.direct = True
             edge.stats.accepted += 1
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout
@@ -79,6 +87,7 @@ cdef class Connection(Sink, BufferedProtocol):
                 self.refuse(unavailable())
         except Exception:
             self.fail("connection_made")
+        return 0
 
     def get_buffer(self, sizehint):
         """Lend the loop the one read buffer."""
@@ -86,8 +95,10 @@ cdef class Connection(Sink, BufferedProtocol):
 
     def buffer_updated(self, nbytes):
         """Handle what was read into the shared buffer."""
+        self.received(nbytes)
+
+    cdef int received(self, size_t n) except -1:
         cdef Edge edge = self.edge
-        cdef size_t n = nbytes
         try:
             edge.stats.bytes_in += n
             self.heard = True
@@ -97,6 +108,7 @@ cdef class Connection(Sink, BufferedProtocol):
                 self.read_head(edge.read_at, n)
         except Exception:
             self.fail("buffer_updated")
+        return 0
 
     def eof_received(self):
         """The peer sends nothing more: have the transport closed."""

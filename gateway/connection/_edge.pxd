@@ -30,6 +30,7 @@ cdef class Edge:                    # what the connections of one loop share
     cdef object read_view
     cdef bytearray read_buffer
     cdef char* read_at
+    cdef size_t read_bytes
     cdef char* out
     cdef size_t out_bytes, out_capacity
     # limits, copied from options: seconds and bytes

@@ -49,6 +49,7 @@ cdef class Edge:
         self.read_buffer = bytearray(options.read_buffer_bytes)
         self.read_view = memoryview(self.read_buffer)
         self.read_at = PyByteArray_AS_STRING(self.read_buffer)
+        self.read_bytes = len(self.read_buffer)
         self.handshake_timeout = options.handshake_timeout
         self.message_timeout = options.message_timeout
         self.ping_interval = options.ping_interval
