@@ -26,7 +26,8 @@ cdef class Connection(Endpoint):
     cdef double last_heard, next_ping, deadline
     cdef size_t queued_before       # bytes behind the socket at the last visit
 
-    cdef int read_head(self, const char* data, size_t n) except -1
+    cdef int go_on(self, object accepted, char* data, size_t n) except -1
+    cdef int read_head(self, char* data, size_t n) except -1
     cdef int open(self, object accepted) except -1
     cdef int refuse(self, object refusal) except -1
     cdef int read_frames(self, char* data, size_t n) except -1

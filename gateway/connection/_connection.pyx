@@ -30,7 +30,8 @@ from gateway.connection._edge cimport Edge
 from gateway.connection._sockets cimport Endpoint
 
 from gateway.connection.answers import Plain
-from gateway.connection.handshake import Accepted, head_is_decidable, respond, unavailable
+from gateway.connection.accepted import Accepted
+from gateway.connection.handshake import head_is_decidable, respond, unavailable
 from gateway.deflate import Inflater
 
 cdef enum:
@@ -223,25 +224,34 @@ cdef class Connection(Endpoint, BufferedProtocol):
 
     # -- handshake ----------------------------------------------------------------------
 
-    cdef int read_head(self, const char* data, size_t n) except -1:
+    cdef int read_head(self, char* data, size_t n) except -1:
         cdef Edge edge = self.edge
         cdef size_t seen
         if self.head is None:
-            self.head = bytearray()
-        seen = len(self.head)
-        self.head += data[:n]
-        if not head_is_decidable(self.head, seen):
-            return 0
-        answer = respond(bytes(self.head), edge.routes)
+            answer = respond(data[:n], edge.routes)     # nearly always it comes whole
+            if answer is None:
+                self.head = bytearray(data[:n])
+        else:
+            seen = len(self.head)
+            self.head += data[:n]
+            if not head_is_decidable(self.head, seen):
+                return 0
+            answer = respond(self.head, edge.routes)
         if answer is None:
             return 0
         if not isinstance(answer, Accepted):
             return self.refuse(answer)
-        rest = self.head[answer.request.consumed:]
-        self.head = None
-        self.open(answer)
-        if rest and self.state == OPEN:
-            self.read_frames(PyByteArray_AS_STRING(rest), len(rest))
+        if self.head is None:
+            return self.go_on(answer, data, n)
+        received, self.head = self.head, None
+        return self.go_on(answer, PyByteArray_AS_STRING(received), len(received))
+
+    cdef int go_on(self, object accepted, char* data, size_t n) except -1:
+        """Open, and read the frames that came behind the head of the request."""
+        cdef size_t head_bytes = accepted.request.consumed
+        self.open(accepted)
+        if head_bytes < n and self.state == OPEN:
+            self.read_frames(data + head_bytes, n - head_bytes)
         return 0
 
     cdef int open(self, object accepted) except -1:
