@@ -24,6 +24,7 @@ from .connection._sockets import Listener
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
+from .deflate import Deflater
 from .descriptors import connections_that_fit
 from .errors import ConfigError
 from .hub.channel import RingOptions
@@ -130,12 +131,17 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
     Messages that are smaller than `threshold_bytes` are not compressed.
     """
 
+    encodings: dict[tuple[str, Deflater | None], Encoding] = {}  # as few as there are compressors
+
     def make(connection: Connection, accepted: Accepted) -> Handler:
         # Development mode: a client says who it is, and is believed.
         query = accepted.request.query
         named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
-        encoding = Encoding(codecs[accepted.subprotocol], connection.shared_deflater, threshold_bytes)
+        kind = (accepted.subprotocol, connection.shared_deflater)
+        encoding = encodings.get(kind)
+        if encoding is None:
+            encoding = encodings[kind] = Encoding(codecs[kind[0]], kind[1], threshold_bytes)
         session = Session(node, connection, encoding, user=user)
         session.start()
         return session
