@@ -88,7 +88,7 @@ def test_subscriber_that_takes_the_place_of_one_already_served_is_not_forgotten(
 def test_rings_take_turns_when_one_has_many_subscribers() -> None:
     world = Turns(6, sends_per_turn=2)
     other = world.make_ring()
-    listener = other.attach(ScriptedSink(), None)
+    listener = other.attach(ScriptedSink())
     world.ring.append(TEXT, b"a")
     other.append(TEXT, b"b")
     world.turn()
