@@ -21,6 +21,7 @@ import uvloop
 
 from .banner import render_banner
 from .broker.memory import MemoryBroker
+from .collector import leave_out_what_is_there
 from .config import Address, Config
 from .config.load import from_mapping
 from .connection._edge import Edge
@@ -192,6 +193,7 @@ async def _serve(gateway: Servable, config: Config, read_again: Callable[[], Con
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await gateway.start()
+    leave_out_what_is_there()
     if read_again is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, gateway, read_again)
     edge, api = gateway.edge_address, gateway.api_address

@@ -25,6 +25,7 @@ import uvloop
 from . import logs
 from .broker import wire
 from .broker.remote import RemoteBroker
+from .collector import leave_out_what_is_there
 from .config import Address, Config
 from .config.load import from_mapping
 from .connection._edge import Edge
@@ -92,6 +93,7 @@ class Worker:
             self._broker.tell(wire.Notice("failed", str(problem).encode()))
             await self._node.stop()
             return 1
+        leave_out_what_is_there()
         self._broker.tell(wire.Notice("listening", b""))
         await self._ending.wait()
         timeout_s = _ORPHAN_DRAIN_S if self._orphaned else self._config.server.shutdown_timeout

@@ -24,7 +24,7 @@ from libc.string cimport memcpy
 
 from gateway import closecodes
 from gateway._encode cimport encode_close, write_header
-from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder
+from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
 from gateway._sink cimport ssize, unacknowledged
 from gateway.connection._edge cimport Edge
 from gateway.connection._sockets cimport Endpoint
@@ -266,17 +266,15 @@ cdef class Connection(Endpoint, BufferedProtocol):
                 takeover=not parameters.client_no_context_takeover,
             )
             self.deflater = edge.deflater(parameters)
-        self.decoder = Decoder(
-            max_message_bytes=edge.options.max_message_bytes,
-            max_fragments=edge.options.max_fragments,
-            inflater=inflater,
-        )
+        self.decoder = new_decoder(edge.max_message_bytes, edge.max_fragments, inflater)
         self.state = OPEN
         edge.stats.opened += 1
         self.last_heard = now
         self.next_ping = now + edge.ping_interval
         self.deadline = 0
-        self.schedule(self.next_visit(now))
+        # The wheel visits it when the handshake would have been late, soon enough for anything else.
+        if self.next_visit(now) < self.opened_at + edge.handshake_timeout:
+            self.schedule(self.next_visit(now))
         memcpy(edge.reserve(len(response)), PyBytes_AS_STRING(response), len(response))
         edge.out_bytes += len(response)
         self.gathering = self.corked = True
@@ -493,7 +491,7 @@ cdef class Connection(Endpoint, BufferedProtocol):
     # -- timers -------------------------------------------------------------------------
 
     cdef int schedule(self, double due) except -1:
-        self.edge.wheel.schedule(self, due)
+        self.wheel_slot = self.edge.wheel.place(self, self.wheel_slot, due)
         return 0
 
     def visit(self, double now):

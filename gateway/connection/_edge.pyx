@@ -8,7 +8,8 @@ import logging
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdlib cimport free, realloc
 
-from gateway.connection.wheel import TimerWheel
+from gateway.connection._wheel cimport TimerWheel
+
 from gateway.deflate import Deflater
 
 cdef enum:
@@ -58,6 +59,8 @@ cdef class Edge:
         self.max_missed_pings = options.max_missed_pings
         self.compression_threshold = options.compression_threshold
         self.max_connections = options.max_connections
+        self.max_message_bytes = options.max_message_bytes
+        self.max_fragments = options.max_fragments
         self._tick()
 
     def __dealloc__(self):
