@@ -32,7 +32,7 @@ from .message.json import check_json, raw_info
 from .message.names import check_channel_name, personal_channel
 from .message.publication import Position
 from .message.views import view_publication
-from .subscribing import subscribe
+from .subscribing import join, subscribe
 
 if TYPE_CHECKING:
     from .session import Session
@@ -83,9 +83,33 @@ async def _subscribe(session: Session, command: Subscribe) -> None:
     await subscribe(session, {command.channel: _position(command.since)}, answer)
 
 
+def subscribe_at_once(session: Session, command: Subscribe) -> bool:
+    """Subscribe a client, from now on, to a channel that is open here; tell whether that could be done.
+
+    False, and nothing was done, where something must be waited for, or is wrong: `carry_out` does all of it.
+    """
+    node, name = session.node, command.channel
+    here = node.hub.get(name)
+    if here is None or command.since is not None or name.startswith("@") or session.subscribing:
+        return False
+    namespace = node.options.namespace(name)
+    if not namespace.may_subscribe or session.hears(name):
+        return False
+    if session.channel_count >= node.options.max_channels:
+        return False
+    session.attach(here)
+    node.on_session_changed(session)
+    if command.id:
+        at = here.position
+        session.send(Reply(id=command.id, channel=name, epoch=at.epoch, offset=at.offset))
+    if namespace.broker.presence:
+        session.run(join(session, name, namespace.broker))
+    return True
+
+
 async def _unsubscribe(session: Session, command: Unsubscribe) -> None:
     check_channel_name(command.channel)
-    if command.channel not in session.channels:
+    if not session.hears(command.channel):
         raise CommandError("not_subscribed", "this connection is not subscribed to the channel")
     if command.channel.startswith("@"):
         raise CommandError("permission_denied", "the personal channel cannot be left")
@@ -104,7 +128,7 @@ async def _connect(session: Session, command: Connect) -> None:
     wanted = {
         name: _position(command.since.get(name))
         for name in record.channels
-        if name not in session.channels and name not in session.subscribing
+        if not session.hears(name) and name not in session.subscribing
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
@@ -19,9 +20,11 @@ from .broker import Broker, ChannelOptions
 from .config import Address, Config, NamespaceOptions
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
+from .connection._sockets import Listener
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
+from .deflate import Deflater
 from .descriptors import connections_that_fit
 from .errors import ConfigError
 from .hub.channel import RingOptions
@@ -85,11 +88,19 @@ def _route(config: Config, api_port: int, *, subprotocols: tuple[str, ...] = ())
     )
 
 
-async def serve_edge(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> asyncio.Server:
+class Closable(Protocol):
+    """What lets clients in."""
+
+    def close(self) -> None:
+        """Let nobody in any more; who is in stays.  Idempotent."""
+
+
+async def serve_edge(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> Closable:
     """Let clients in at a listening socket, with TLS if there is a certificate."""
     backlog = config.server.backlog
     if tls is None:
-        return await edge.loop.create_server(edge, sock=sock, backlog=backlog)
+        sock.listen(backlog)
+        return Listener(edge, sock, loop=edge.loop)
     return await edge.loop.create_server(
         edge,
         sock=sock,
@@ -100,7 +111,7 @@ async def serve_edge(edge: Edge, sock: socket.socket, config: Config, tls: EdgeT
     )
 
 
-async def drain(node: Node, edge: Edge, server: asyncio.Server, *, timeout_s: float) -> None:
+async def drain(node: Node, edge: Edge, server: Closable, *, timeout_s: float) -> None:
     """Accept nobody any more; tell every client to come back and resume; end within `timeout_s`."""
     deadline = node.loop.time() + timeout_s
     node.draining = True
@@ -120,12 +131,17 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
     Messages that are smaller than `threshold_bytes` are not compressed.
     """
 
+    encodings: dict[tuple[str, Deflater | None], Encoding] = {}  # as few as there are compressors
+
     def make(connection: Connection, accepted: Accepted) -> Handler:
         # Development mode: a client says who it is, and is believed.
         query = accepted.request.query
         named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
-        encoding = Encoding(codecs[accepted.subprotocol], connection.shared_deflater, threshold_bytes)
+        kind = (accepted.subprotocol, connection.shared_deflater)
+        encoding = encodings.get(kind)
+        if encoding is None:
+            encoding = encodings[kind] = Encoding(codecs[kind[0]], kind[1], threshold_bytes)
         session = Session(node, connection, encoding, user=user)
         session.start()
         return session

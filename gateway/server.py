@@ -21,6 +21,7 @@ import uvloop
 
 from .banner import render_banner
 from .broker.memory import MemoryBroker
+from .collector import leave_out_what_is_there
 from .config import Address, Config
 from .config.load import from_mapping
 from .connection._edge import Edge
@@ -29,7 +30,7 @@ from .internal_port import VERSION, InternalPort
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
-from .parts import bound, drain, listen, make_edge, make_node, node_options, serve_edge
+from .parts import Closable, bound, drain, listen, make_edge, make_node, node_options, serve_edge
 from .reload import log_reload, plan_reload
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -51,7 +52,7 @@ class Gateway:
         self._edge: Edge | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Closable | None = None
         self._tls: EdgeTls | None = None
         self.edge_address = self.api_address = Address("", 0)
 
@@ -192,6 +193,7 @@ async def _serve(gateway: Servable, config: Config, read_again: Callable[[], Con
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await gateway.start()
+    leave_out_what_is_there()
     if read_again is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, gateway, read_again)
     edge, api = gateway.edge_address, gateway.api_address

@@ -128,7 +128,7 @@ class ServiceView:
             {
                 "client": s.client,
                 "user": s.user,
-                "channels": len(s.channels),
+                "channels": s.channel_count,
                 "remote": s.connection.remote,
                 "since_ms": wall_ms - int((now - s.connection.opened_at) * 1000),
             }

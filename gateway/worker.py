@@ -25,12 +25,13 @@ import uvloop
 from . import logs
 from .broker import wire
 from .broker.remote import RemoteBroker
+from .collector import leave_out_what_is_there
 from .config import Address, Config
 from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import GatewayError
 from .holding import SessionHolder
-from .parts import drain, listen, make_edge, make_node, node_options, serve_edge
+from .parts import Closable, drain, listen, make_edge, make_node, node_options, serve_edge
 from .publish_times import Sample
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -92,6 +93,7 @@ class Worker:
             self._broker.tell(wire.Notice("failed", str(problem).encode()))
             await self._node.stop()
             return 1
+        leave_out_what_is_there()
         self._broker.tell(wire.Notice("listening", b""))
         await self._ending.wait()
         timeout_s = _ORPHAN_DRAIN_S if self._orphaned else self._config.server.shutdown_timeout
@@ -102,7 +104,7 @@ class Worker:
     async def _connect(self) -> socket.socket:
         return self._sock
 
-    async def _listen(self) -> tuple[asyncio.Server, Edge]:
+    async def _listen(self) -> tuple[Closable, Edge]:
         s = self._settings
         address = Address(s.edge_host, s.edge_port)
         sock = listen("server.listen", address, self._config.server.backlog, shared=True)

@@ -146,6 +146,9 @@ def test_a_fault_of_ours_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: object) -> None:
         raise RuntimeError
 
+    monkeypatch.setattr(handshake, "scan_upgrade", fail)
+    assert label_of(respond(request(), ROUTES)) == "internal"
+    monkeypatch.setattr(handshake, "scan_upgrade", lambda *_: None)
     monkeypatch.setattr(handshake, "_route", fail)
     assert label_of(respond(request(), ROUTES)) == "internal"
 
