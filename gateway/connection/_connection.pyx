@@ -30,6 +30,7 @@ from gateway.connection._edge cimport Edge
 
 from gateway.connection.answers import Plain
 from gateway.connection.handshake import Accepted, head_is_decidable, respond, unavailable
+from gateway.connection.peers import unix_peer
 from gateway.deflate import Inflater
 
 cdef enum:
@@ -199,9 +200,11 @@ cdef class Connection(Sink, BufferedProtocol):
     @property
     def remote(self):
         """The peer's address; asked for when it is wanted, since most connections are never asked."""
-        peer = None if self.transport is None else self.transport.get_extra_info("peername")
-        if not peer:
+        if self.transport is None:
             return ""
+        peer = self.transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):
+            return unix_peer(self.transport.get_extra_info("socket"))
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property
