@@ -15,6 +15,8 @@ class Authority:
         self.ca = trustme.CA()
         self.cert = folder / "cert.pem"
         self.key = folder / "key.pem"
+        self.ca_file = folder / "ca.pem"
+        self.ca.cert_pem.write_to_path(str(self.ca_file))
         self.renew()
 
     def renew(self) -> None:
