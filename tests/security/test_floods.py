@@ -154,11 +154,12 @@ def test_publications_to_names_without_end_are_forgotten_when_their_history_is(
 # -- connections --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["one process", "two workers"])
 def test_a_full_gateway_says_503_and_its_internal_port_answers_at_once(
-    launch: Launch, bystander: Watch
+    launch: Launch, bystander: Watch, flags: tuple[str, ...]
 ) -> None:
     most = 300
-    target = launch("--max-connections", str(most))
+    target = launch("--max-connections", str(most), *flags)
     with bystander(target), contextlib.ExitStack() as stack:
         crowd: list[socket.socket] = []
         stack.callback(reset_all, crowd)
