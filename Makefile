@@ -10,6 +10,7 @@ SOURCES := $(shell find gateway -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CYTHON := $(filter %.pyx %.pxd,$(SOURCES))
 
 ARGS ?=
+VARIANT ?= plain
 T ?= tests bench
 FUZZ_SECONDS ?= 60
 COMPARE ?=
@@ -44,8 +45,8 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
 
-conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
-	@$(PYTEST) -m full tests/conformance -s $(ARGS)
+conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
+	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)
 
 fuzz: $(DONE)/build $(DONE)/fuzz ## fuzz with atheris for FUZZ_SECONDS (60) in all
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)

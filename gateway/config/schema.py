@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from .endpoints import Endpoint, FileMode, ListenAddresses
 from .kinds import (
     GIB,
     KIB,
@@ -26,7 +27,6 @@ from .kinds import (
     FilePath,
     Integer,
     Kind,
-    ListenAddress,
     Secret,
     Size,
     WorkerCount,
@@ -78,14 +78,15 @@ def option(default: T, kind: Kind, doc: str, *, secret: bool = False) -> T:
 class ServerOptions:
     """The process as a whole."""
 
-    listen: Address = option(  # noqa: RUF009 (it makes a field)
-        Address("127.0.0.1", 8000), ListenAddress(), "where WebSocket clients connect (the edge)"
+    listen: tuple[Endpoint, ...] = option(
+        (Address("127.0.0.1", 8000),), ListenAddresses(), "where WebSocket clients connect (the edge)"
     )
-    api_listen: Address = option(  # noqa: RUF009 (it makes a field)
-        Address("127.0.0.1", 8001),
-        ListenAddress(),
+    api_listen: tuple[Endpoint, ...] = option(
+        (Address("127.0.0.1", 8001),),
+        ListenAddresses(),
         "where app services reach the API, health, metrics and demo",
     )
+    socket_mode: int = option(0o600, FileMode(), "who may connect to Unix sockets: the mode of their files")
     tls_cert: str = option("", FilePath(), "certificate chain of the edge in PEM; with it clients speak TLS")
     tls_key: str = option("", FilePath(), "private key of the certificate in PEM, without a passphrase")
     broker: str = option("memory", Choice("memory"), "what keeps channels and their history: in this process")

@@ -84,7 +84,7 @@ cdef class Connection(Endpoint, BufferedProtocol):
             if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
                 edge.stats.count(edge.stats.refusals, "flood")
                 self.abort()
-                return
+                return 0
             if edge.draining or len(edge.connections) > edge.max_connections:
                 # It is told once it asks: nginx takes an answer that comes earlier for the next server's.
                 self.turned_away = True
@@ -216,9 +216,11 @@ cdef class Connection(Endpoint, BufferedProtocol):
     @property
     def remote(self):
         """The peer's address; asked for when it is wanted, since most connections are never asked."""
-        peer = None if self.transport is None else self.transport.get_extra_info("peername")
-        if not peer:
+        if self.transport is None:
             return ""
+        peer = self.transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):
+            return peer or ""
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property

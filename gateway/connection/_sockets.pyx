@@ -24,6 +24,8 @@ from libc.string cimport strerror
 from gateway._sink cimport Sink, send_now, ssize
 from gateway.connection._edge cimport Edge
 
+from gateway.connection.peers import unix_peer
+
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void* ptr
@@ -366,12 +368,12 @@ cdef class SocketTransport(Watched):
             self.poller.lose(self)
 
     def get_extra_info(self, str name, default=None):
-        """Return the peer's address for `peername`; there is nothing else that would be known."""
+        """Return the peer's address for `peername`, or what is known of a peer without; nothing else is."""
         if name != "peername" or self.fd < 0:
             return default
         with socket.socket(fileno=self.fd) as sock:
             try:
-                return sock.getpeername()
+                return sock.getpeername() or unix_peer(sock)
             except OSError:
                 return default
             finally:

@@ -33,10 +33,10 @@ class Guard:
         self._app = app
         self._keys = tuple(key.encode() for key in options.keys)
         self._hosts = frozenset(
-            host.lower().strip("[]") for host in ("localhost", options.listen_host, *options.hosts) if host
+            host.lower().strip("[]") for host in ("localhost", *options.listen_hosts, *options.hosts) if host
         )
         self._any_host = "*" in options.hosts
-        self._any_address = not is_loopback(options.listen_host)
+        self._any_address = not all(map(is_loopback, options.listen_hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; scopes other than HTTP are refused by never being answered."""

@@ -2,9 +2,11 @@
 
     launch      starts a gateway as a `Target`; its log is looked through when the test is over
     shared      one `Target` for the session, for what needs no options of its own and measures no memory
+    every       the same, and another one that has two workers
     bystander   `bystander(target)`: a context in which a bystander must notice nothing
 
-Tests marked `soak` are the same attacks at full size; they are left out unless `-m soak` asks for them.
+With GATEWAY_TEST_FLAGS="--workers 2" all of it runs against worker processes; memory and descriptors
+are then those of all processes.  Tests marked `soak` are the same attacks at full size; they are left out unless `-m soak` asks for them.
 """
 
 from __future__ import annotations
@@ -96,6 +98,17 @@ def _session_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target
 
 
 @pytest.fixture(scope="session")
+def _session_target_of_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    log_path = tmp_path_factory.mktemp("security") / "gateway.log"
+    flags = ("--echo", "--log-level", "debug", "--workers", "2")
+    target = Target(start_gateway(*flags, log_path=log_path))
+    yield target
+    status = target.process.stop()
+    target.check_log()
+    assert status == 0
+
+
+@pytest.fixture(scope="session")
 def _session_target_without_echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     log_path = tmp_path_factory.mktemp("security") / "gateway.log"
     target = Target(start_gateway(log_path=log_path))
@@ -109,6 +122,13 @@ def _session_target_without_echo(tmp_path_factory: pytest.TempPathFactory) -> It
 def shared(_session_target: Target) -> Iterator[Target]:
     yield _session_target
     _session_target.check_log()
+
+
+@pytest.fixture(params=["_session_target", "_session_target_of_workers"], ids=["one process", "two workers"])
+def every(request: pytest.FixtureRequest) -> Iterator[Target]:
+    target: Target = request.getfixturevalue(request.param)
+    yield target
+    target.check_log()
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from gateway.config.kinds import (
     Duration,
     Integer,
     Kind,
-    ListenAddress,
     Secret,
     Size,
     ValueRefusedError,
@@ -79,44 +78,6 @@ def test_size_of_another_form_or_outside_its_bounds_is_refused(value: object) ->
 @given(st.integers(1, 1 << 30))
 def test_size_written_reads_back_equal(size: int) -> None:
     assert SIZE.from_text(SIZE.to_toml(size).strip('"')) == size
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:8000", Address("127.0.0.1", 8000)),
-        ("localhost:0", Address("localhost", 0)),
-        ("[::1]:65535", Address("::1", 65535)),
-        ("[0:0::1]:1", Address("::1", 1)),
-    ],
-)
-def test_address_is_host_and_port_and_writes_back(text: str, address: Address) -> None:
-    read = ListenAddress().from_text(text)
-    assert read == address
-    assert ListenAddress().from_text(str(read)) == address
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "8000",
-        ":8000",
-        "::1:8000",
-        "[::1]",
-        "[x]:1",
-        "a:65536",
-        "a:-1",
-        "a:",
-        "a b:1",
-        "a:٣",
-        "a\n:1",
-        8000,
-        None,
-    ],
-)
-def test_address_of_another_form_is_refused(value: object) -> None:
-    with pytest.raises(ValueRefusedError):
-        ListenAddress().from_toml(value)
 
 
 @pytest.mark.parametrize(
