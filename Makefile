@@ -12,10 +12,11 @@ CYTHON := $(filter %.pyx %.pxd,$(SOURCES))
 ARGS ?=
 T ?= tests bench
 FUZZ_SECONDS ?= 60
+SECONDS ?= 3600
 COMPARE ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench conformance fuzz sanitize wheels hooks clean
+.PHONY: help run build test lint format bench soak conformance fuzz sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +44,9 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
+
+soak: $(DONE)/build $(DONE)/test ## churn for SECONDS (3600), then everything must be as before (ARGS='--workers 2')
+	@$(BIN)/python -m tests.soak $(SECONDS) $(ARGS)
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
 	@$(PYTEST) -m full tests/conformance -s $(ARGS)

@@ -1,0 +1,86 @@
+"""What a gateway holds, seen from outside: its gauges, and descriptors and memory of all its processes.
+
+Knows /metrics and /proc; nothing of the gateway's inside, and nothing of what is done to it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+GAUGES: Final = {
+    "connections": "ringgate_connections",
+    "sessions": "ringgate_sessions",
+    "channels": "ringgate_channels",
+    "rings": "ringgate_rings",
+    "tasks": "ringgate_tasks",
+    "lagging": "ringgate_ring_lagging",
+    "kept channels": "ringgate_broker_channels",
+    "publications": "ringgate_broker_publications",
+    "members": "ringgate_broker_members",
+    "kept sessions": "ringgate_broker_sessions",
+    "keys": "ringgate_broker_keys",
+}
+SLACK: Final = {"tasks": 2, "descriptors": 2, "publications": 5}
+"""By how much it may differ for a moment: requests that are under way, and the beats of two seconds."""
+
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was held at a time (seconds since the start): gauges and descriptors by name, memory in bytes.
+
+    `series` is how many time series /metrics has.
+    """
+
+    at_s: float
+    held: dict[str, int]
+    memory: int
+    series: int
+
+    def more_than(self, other: Sample) -> dict[str, tuple[int, int]]:
+        """Return what this holds more of than the other: (now, then)."""
+        return {
+            name: (count, other.held[name])
+            for name, count in self.held.items()
+            if count > other.held[name] + SLACK.get(name, 0)
+        }
+
+
+class Watch:
+    """Takes samples of the gateway whose first process has the id `pid`."""
+
+    def __init__(self, pid: int, http: httpx.AsyncClient) -> None:
+        self._pid = pid
+        self._http = http
+        self._started_s = time.monotonic()
+
+    async def sample(self) -> Sample:
+        """Return what is held now.  Raises httpx.HTTPError."""
+        found = _SAMPLE.findall((await self._http.get("/metrics")).text)
+        totals: dict[str, float] = {}
+        for name, value in found:
+            totals[name] = totals.get(name, 0.0) + float(value)
+        held = {short: int(totals.get(name, 0)) for short, name in GAUGES.items()}
+        pids = self.pids()
+        held["descriptors"] = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+        held["processes"] = len(pids)
+        memory = sum(memory_bytes(pid) for pid in pids)
+        return Sample(time.monotonic() - self._started_s, held, memory, len(found))
+
+    def pids(self) -> list[int]:
+        """Return the process and its workers."""
+        children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text()
+        return [self._pid, *map(int, children.split())]
+
+
+def memory_bytes(pid: int) -> int:
+    """Return the anonymous memory of a process that is resident: heap and stacks, no files."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
