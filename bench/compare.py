@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,7 @@ from bench.rivals.ringgate_variants import CONSTANT, FEW, MANY, PUBLISH
 from bench.rivals.rival import Rival
 from bench.subscriptions import Groups, run_subscriptions
 from bench.tables import FLOOR, SAME_BYTES, markdown
+from bench.workers import processes
 from gateway.bench import report, runs
 from gateway.bench.target import BenchError
 from gateway.cli.version import ringgate_version
@@ -48,6 +49,7 @@ MODULES: Final = (
     "floor",
     "uvloop_protocol",
     "ringgate_variants",
+    "ringgate_own",
     "picows_server",
     "websockets_server",
     "aiohttp_server",
@@ -60,6 +62,7 @@ MODULES: Final = (
 )
 # Those that a target compares: measured in every round.
 REFERENCES: Final = ("Ringgate", FLOOR, SAME_BYTES, "uvloop Protocol", FEW, MANY, PUBLISH, CONSTANT)
+OWN: Final = ("stalled", "resume", "workers", "channels")  # scenarios in which Ringgate is measured alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +137,7 @@ def _wanted(case: Case, rival: Rival, number: int, *, full: bool) -> bool:
     """Tell whether a server is measured in a round of a case."""
     if case.scenario not in rival.scenarios:
         return False
-    return full or rival.name in REFERENCES or (case in QUICK and number == 0)
+    return full or rival.name in REFERENCES or case.scenario in OWN or (case in QUICK and number == 0)
 
 
 def _cores() -> tuple[int, int]:
@@ -168,6 +171,8 @@ def measure(case: Case, rival: Rival, seconds: float, server_core: int) -> dict[
     record: dict[str, Any] = {"server": rival.name, "case": case.title, "scenario": case.scenario}
     try:
         with _running(rival, case.scenario, server_core) as (address, pid):
+            if rival.run is not None:
+                return record | {"result": rival.run(address, pid, case, _plan(case, seconds, pid))}
             if case.scenario == "http":
                 return record | {"result": run_http(address, rival.path, _plan(case, seconds, pid))}
             result = _run(case, rival, f"ws://{address}", _plan(case, seconds, pid))
@@ -209,8 +214,9 @@ def _quiet(what: str, part: float) -> None:
 def _running(rival: Rival, scenario: str, core: int) -> Iterator[tuple[str, int]]:
     """Start a server on a core; its address and process id.  Raises BenchError when it does not listen."""
     with tempfile.TemporaryFile("w+") as log:
+        cores = [core] if rival.pinned else range(os.cpu_count() or 1)
         process = subprocess.Popen(  # noqa: S603 - a command of our own table
-            pinned(core, rival.command(scenario)),
+            pinned(cores, rival.command(scenario)),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -219,14 +225,23 @@ def _running(rival: Rival, scenario: str, core: int) -> Iterator[tuple[str, int]
         try:
             yield _address(rival, process, log.fileno()), process.pid
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
 
 
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """Return a command that runs another one on one core."""
-    pin = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
-    return [sys.executable, "-I", "-S", "-c", pin, str(core), *command]
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server; one with children gets the time to end them."""
+    if processes(process.pid)[1:]:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+    process.kill()
+    process.wait()
+
+
+def pinned(cores: Iterable[int], command: Sequence[str]) -> list[str]:
+    """Return a command that runs another one on some cores."""
+    pin = "os.sched_setaffinity(0, {*map(int, sys.argv[1].split(','))}); os.execvp(sys.argv[2], sys.argv[2:])"
+    return [sys.executable, "-I", "-S", "-c", f"import os, sys; {pin}", ",".join(map(str, cores)), *command]
 
 
 def _address(rival: Rival, process: subprocess.Popen[bytes], log: int) -> str:
