@@ -2,6 +2,7 @@
 
     python -m bench.compare                       what docs/benchmarks.md shows; --quick: only the targets
     python -m bench.compare --rivals 'floor|ringgate' --only 'fanout, 1,000' --rounds 5
+    python -m bench.compare --resume              goes on where a run was broken off
 
 In each round servers are started afresh, pinned to one core, and measured in turn by `gateway.bench` on
 another core. Cases with a row in the targets are measured in all rounds, the others once and with Ringgate
@@ -72,17 +73,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = [case for case in (QUICK if options.quick else ALL) if re.search(options.only, case.title)]
     server_core, load_core = _cores()
     os.sched_setaffinity(0, {load_core})
-    records: list[dict[str, Any]] = []
-    notes: list[str] = []
     code = fingerprint()
-    result = {
+    result: dict[str, Any] = {
         "machine": report.machine(),
         "pinned": {"server": server_core, "load": load_core},
         "arguments": list(argv if argv is not None else sys.argv[1:]),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "notes": notes,
-        "records": records,
+        "notes": [],
+        "done": {},
+        "records": [],
     }
+    if options.keep or options.resume:
+        cases = take_over(result, options.out / "compare.json", cases, code if options.resume else "")
+    records, notes = result["records"], result["notes"]
     options.out.mkdir(parents=True, exist_ok=True)
     for case in cases:
         for number in range(options.rounds if options.full or case in QUICK else 1):
@@ -92,10 +95,32 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_line(records[-1]), file=sys.stderr, flush=True)
         if code != (code := fingerprint()):
             notes.append(f"Ringgate's code changed during or just before: {case.title}.")
+        result["done"][case.title] = code
         (options.out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
         (options.out / "compare.md").write_text(markdown(result))
     print(markdown(result))
     return 1 if any(record["result"]["faults"] for record in records) else 0
+
+
+def take_over(result: dict[str, Any], path: Path, cases: Sequence[Case], code: str) -> Sequence[Case]:
+    """Take over what an earlier run measured in other cases than these; return the cases to measure.
+
+    With `code` (a fingerprint) those that were measured to their end with the same code are not measured again.
+    """
+    if not path.exists():
+        return cases
+    earlier = json.loads(path.read_text())
+    done = earlier.get("done", {})
+    cases = [case for case in cases if not code or done.get(case.title) != code]
+    titles = {case.title for case in cases}
+    result["records"] += [record for record in earlier["records"] if record["case"] not in titles]
+    result["done"] |= {title: by for title, by in done.items() if title not in titles}
+    part = " ".join(["of", earlier["time"], *earlier["arguments"]])
+    result["notes"] += [
+        *earlier["notes"],
+        f"Cases not measured in this run are those of an earlier one ({part}).",
+    ]
+    return cases
 
 
 def fingerprint(folder: Path = ROOT / "gateway") -> str:
@@ -110,6 +135,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Compare servers.")
     parser.add_argument("--quick", action="store_true", help="only what has a row in the targets")
     parser.add_argument("--full", action="store_true", help="every server, in all cases and rounds")
+    parser.add_argument("--keep", action="store_true", help="keep what was measured in other cases")
+    parser.add_argument("--resume", action="store_true", help="keep all that this code was measured in")
     parser.add_argument("--only", metavar="REGEX", default="", help="cases whose title matches")
     parser.add_argument("--rivals", metavar="REGEX", default="", help="servers whose module matches")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="(default %(default)s)")

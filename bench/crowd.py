@@ -18,7 +18,7 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -42,7 +42,7 @@ class _Event(msgspec.Struct, rename={"from_": "from"}):
     epoch: str = ""
     offset: int = 0
     recovered: bool | None = None
-    from_: int = 0
+    from_: Any = 0  # of a gap: an offset
     to: int = 0
 
 

@@ -180,7 +180,9 @@ def _resume(lost: Crowd, address: str, channel: str, api: str, faults: list[str]
     try:
         back.come([channel] * len(since), since)
         back.hear(newest)
-        whole = sum(_missed_nothing(m, before, newest) for m, (_, before) in zip(back.members, since, strict=True))
+        whole = sum(
+            _missed_nothing(m, before, newest) for m, (_, before) in zip(back.members, since, strict=True)
+        )
     finally:
         back.go()
     if whole < len(since):

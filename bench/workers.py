@@ -37,8 +37,11 @@ def run_workers(address: str, pid: int, plan: runs.Plan, *, subscribers: int, si
 
 
 def processes(pid: int) -> list[int]:
-    """Return a process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    """Return a process and its children; of one that is over there are none."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        children = ""
     return [pid, *map(int, children.split())]
 
 

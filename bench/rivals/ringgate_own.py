@@ -25,7 +25,10 @@ STALL_S: Final = 16.0
 RATE: Final = 10.0  # messages a second for the healthy ones
 _MISSED: Final = 10
 _LARGE: Final = ("--max-connections=12000", "--session-resume-ttl=5m")
-_PATIENT: Final = ("--websocket-idle-timeout=10m", "--websocket-ping-interval=5m")
+_PATIENT: Final = (
+    *("--websocket-idle-timeout=10m", "--websocket-ping-interval=5m", "--session-max-publish-bytes=16KiB"),
+    "--websocket-close-timeout=2m",  # so that the stalled see their close frame when they read in the end
+)
 _SLOW: Final = ("ring_bytes=64KiB", "history_size=10000", "history_bytes=64MiB", "presence=false")
 
 
@@ -68,9 +71,7 @@ def _edge(line: str) -> str | None:
 
 
 _POLICY_FLAGS: Final = tuple(
-    f"--namespace={policy}.{option}"
-    for policy in POLICIES
-    for option in (f"slow={policy}", *_SLOW)
+    f"--namespace={policy}.{option}" for policy in POLICIES for option in (f"slow={policy}", *_SLOW)
 )
 
 RIVALS: Final = (

@@ -45,7 +45,10 @@ def test_memory_that_grows_from_cycle_to_cycle_is_a_fault() -> None:
 def test_what_is_held_beyond_the_baseline_is_told_with_some_slack_for_requests_under_way() -> None:
     before = Sample(0.0, {"tasks": 2, "rings": 3}, 0, 80)
     assert Sample(1.0, {"tasks": 4, "rings": 3}, 0, 80).more_than(before) == {}
-    assert Sample(1.0, {"tasks": 5, "rings": 4}, 0, 80).more_than(before) == {"tasks": (5, 2), "rings": (4, 3)}
+    assert Sample(1.0, {"tasks": 5, "rings": 4}, 0, 80).more_than(before) == {
+        "tasks": (5, 2),
+        "rings": (4, 3),
+    }
 
 
 def test_labels_without_end_are_a_fault() -> None:
