@@ -102,10 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if any(record["result"]["faults"] for record in records) else 0
 
 
-def take_over(result: dict[str, Any], path: Path, cases: Sequence[Case], code: str) -> Sequence[Case]:
+def take_over(result: dict[str, Any], path: Path, cases: list[Case], code: str) -> list[Case]:
     """Take over what an earlier run measured in other cases than these; return the cases to measure.
 
-    With `code` (a fingerprint) those that were measured to their end with the same code are not measured again.
+    With `code`, a fingerprint, those that were measured to their end with the same code are left out.
     """
     if not path.exists():
         return cases
@@ -118,7 +118,7 @@ def take_over(result: dict[str, Any], path: Path, cases: Sequence[Case], code: s
     part = " ".join(["of", earlier["time"], *earlier["arguments"]])
     result["notes"] += [
         *earlier["notes"],
-        f"Cases not measured in this run are those of an earlier one ({part}).",
+        f"What was not measured in this run is of an earlier one ({part}).",
     ]
     return cases
 

@@ -1,8 +1,8 @@
 """A crowd of Ringgate's clients in Python, as many as wanted: for what the load tool does not do.
 
-They subscribe, and read only when they are told to.  What each heard is counted exactly: messages, gaps and the
-close code; anything out of order is `wrong`.  What always holds: nothing is read between `come` and `hear`, so
-whoever has small buffers is stalled on a busy channel.
+They subscribe, and read only when they are told to.  What each heard is counted exactly: messages, gaps and
+the close code; anything out of order is `wrong`.  What always holds: nothing is read between `come` and
+`hear`, so whoever has small buffers is stalled on a busy channel.
 """
 
 from __future__ import annotations

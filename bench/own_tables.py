@@ -1,7 +1,7 @@
 """Tables of docs/benchmarks.md for what only Ringgate is measured in, and for the targets it misses.
 
-A miss is told with its profile: the text of bench/profiles/KEY.md, written by hand, which stays there when the
-page is written anew, and is shown for as long as the target is missed.
+A miss is told with its profile: the text of bench/profiles/KEY.md, written by hand, which stays there when
+the page is written anew, and is shown for as long as the target is missed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,17 @@ def _cost(records: Records, case: cases.Case) -> str:
 
 def stalled(records: Records) -> str:
     """Return what stalled clients cost and what became of them: medians of the rounds."""
-    lines = [
-        "| policy | p99 of the others: without, with | ratio | memory, B a stalled client | frames dropped: "
-        "counted, seen | gaps: counted, seen | 4200: counted, seen | came back and missed nothing |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    columns = (
+        "policy",
+        "p99 of the others: without, with",
+        "ratio",
+        "memory, B a stalled client",
+        "frames dropped: counted, seen",
+        "gaps: counted, seen",
+        "4200: counted, seen",
+        "came back and missed nothing",
+    )
+    lines = [f"| {' | '.join(columns)} |", "|---" + "|---:" * (len(columns) - 1) + "|"]
     for case in cases.STALLED:
         results = of(records, case, STALLED)
         lines.append(f"| {case.kind} | {' | '.join(_stalled(results))} |")

@@ -1,7 +1,8 @@
 """Everybody reconnects at once: with ten messages that each has missed, and with none.
 
-Clients connect, subscribe and are lost; then as many come back with the sessions of these, and are ready when
-they have the reply and, where something was missed, the last of it.  The same sessions come back several times.
+Clients connect, subscribe and are lost; then as many come back with the sessions of these, and are ready
+when they have the reply and, where something was missed, the last of it.  The same sessions come back several
+times.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def run_resume(
         counts=counts,
     )
     told = report.as_json(result, url="", version=ringgate_version())
-    # Before the one that makes it ready each has a hello, and where something was missed the reply and the rest.
+    # Before what makes it ready each has a hello, and where something was missed the reply and the rest.
     if others != (expected := TIMES * clients * (1 + missed)):
         told["faults"].append(f"{others:,} events came before the last ones, and not {expected:,}")
     return told

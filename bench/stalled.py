@@ -1,9 +1,10 @@
-"""Slow consumers under load: what stalled clients cost the healthy ones, in memory, and whether all is counted.
+"""Slow consumers under load: what stalled clients cost the others, and whether all they lose is counted.
 
-The healthy ones hear a channel at a fixed rate (open loop), first alone, then beside stalled ones that subscribed
-to the same channel and do not read.  These are of another kind of client: small buffers and Ethernet's segments,
-so that the kernel takes some 100 KB for each and not some MB.  In the end they read everything; what they heard
-and lost must be what the metrics say.  Where the policy is to disconnect, they come back and must miss nothing.
+The healthy ones hear a channel at a fixed rate (open loop), first alone, then beside stalled ones that
+subscribed to the same channel and do not read.  These are of another kind of client: small buffers and
+Ethernet's segments, so that the kernel takes some 80 KB for each and not some MB.  In the end they read
+everything; what they heard and lost must be what the metrics say.  Where the policy is to disconnect, they
+come back and must miss nothing.
 """
 
 from __future__ import annotations

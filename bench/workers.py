@@ -1,8 +1,8 @@
 """Fan-out through one process and through several: what two cores could do, by the CPU time of all processes.
 
-The load runs on the same cores, so rates say little.  Two cores can do twice what the CPU time of all processes
-together comes to, unless one process is the whole of a core before: `capacity` has the smaller of both, in
-deliveries a second.
+The load runs on the same cores, so rates say little.  Two cores can do twice what the CPU time of all
+processes together comes to, unless one process is the whole of a core before: `capacity` has the smaller of
+both, in deliveries a second.
 """
 
 from __future__ import annotations

@@ -73,9 +73,11 @@ def _edge(line: str) -> str | None:
 _POLICY_FLAGS: Final = tuple(
     f"--namespace={policy}.{option}" for policy in POLICIES for option in (f"slow={policy}", *_SLOW)
 )
+SLOW_FLAGS: Final = (*_PATIENT, *_POLICY_FLAGS)
+"""Flags of a gateway that has a namespace for each policy towards slow consumers, with rings of 64 KiB."""
 
 RIVALS: Final = (
-    Rival(STALLED, _with(*_PATIENT, *_POLICY_FLAGS), address=_both, scenarios=("stalled",), run=_stalled),
+    Rival(STALLED, _with(*SLOW_FLAGS), address=_both, scenarios=("stalled",), run=_stalled),
     Rival(NOTHING_MISSED, _with(), address=_both, scenarios=("resume",), run=_resume(0)),
     Rival(TEN_MISSED, _with(), address=_both, scenarios=("resume",), run=_resume(_MISSED)),
     Rival(ONE_PROCESS, _with(), address=_edge, scenarios=("workers",), run=_workers, pinned=False),

@@ -91,11 +91,7 @@ class Report:
 
 async def soak(plan: Plan, workers: int, folder: Path, tell: Callable[[str], None] = print) -> Report:
     """Run the soak against a gateway of its own; `tell` is given a line of the table for each cycle."""
-    folder.mkdir(parents=True, exist_ok=True)
-    python = special_python(folder, impatient=True)
-    process = await asyncio.to_thread(
-        start_gateway, *FLAGS, "--workers", str(workers), log_path=folder / "gateway.log", python=python
-    )
+    process = await asyncio.to_thread(_start, workers, folder)
     report = Report(plan, workers)
     try:
         await _soak(plan, process, report, tell)
@@ -106,6 +102,13 @@ async def soak(plan: Plan, workers: int, folder: Path, tell: Callable[[str], Non
     lines = [line for line in process.log.splitlines() if any(mark in line for mark in BAD_LOG)]
     report.problems += [f"its log says: {line[:500]}" for line in lines[:5]]
     return report
+
+
+def _start(workers: int, folder: Path) -> GatewayProcess:
+    folder.mkdir(parents=True, exist_ok=True)
+    python = special_python(folder, impatient=True)
+    log_path = folder / "gateway.log"
+    return start_gateway(*FLAGS, "--workers", str(workers), log_path=log_path, python=python)
 
 
 async def _soak(plan: Plan, process: GatewayProcess, report: Report, tell: Callable[[str], None]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.soak import Plan, Report, Sample, soak
+from tests.soak.soak import Plan, Report, soak
+from tests.soak.watch import Sample
 
 MIB = 1 << 20
 

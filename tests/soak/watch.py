@@ -69,7 +69,7 @@ class Watch:
             totals[name] = totals.get(name, 0.0) + float(value)
         held = {short: int(totals.get(name, 0)) for short, name in GAUGES.items()}
         pids = self.pids()
-        held["descriptors"] = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+        held["descriptors"] = sum(descriptors(pid) for pid in pids)
         held["processes"] = len(pids)
         memory = sum(memory_bytes(pid) for pid in pids)
         return Sample(time.monotonic() - self._started_s, held, memory, len(found))
@@ -78,6 +78,11 @@ class Watch:
         """Return the process and its workers."""
         children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text()
         return [self._pid, *map(int, children.split())]
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def memory_bytes(pid: int) -> int:

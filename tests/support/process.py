@@ -140,8 +140,8 @@ def start_gateway(
 def special_python(folder: Path, *, impatient: bool = False, descriptors: int = 0) -> str:
     """Write a command that stands for `python` in `python -m gateway serve ...`; return its path.
 
-    `impatient`: the broker forgets channels after a second (`tests.security.impatient`).  `descriptors` above 0
-    is how many the process may have.
+    `impatient`: the broker forgets channels after a second (`tests.security.impatient`).  `descriptors` above
+    0 is how many the process may have.
     """
     limit = f"ulimit -n {descriptors}\n" if descriptors else ""
     module = "-m tests.security.impatient " if impatient else ""

@@ -141,7 +141,7 @@ def test_code_that_changes_during_a_run_is_noticed(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_where_one_was_broken_off(tmp_path: Path) -> None:
     earlier = {
-        "records": echoes([1.0]) + [record(cases.FANOUT, "Ringgate", 0), record(cases.IDLE, "Ringgate", 0)],
+        "records": [*echoes([1.0]), record(cases.FANOUT, "Ringgate", 0), record(cases.IDLE, "Ringgate", 0)],
         "done": {cases.ECHO.title: "this code", cases.IDLE.title: "older code"},
         "notes": ["noted"], "time": "then", "arguments": ["--full"],
     }  # fmt: skip
