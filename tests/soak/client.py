@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 60.0
 SMALL_BYTES: Final = 4096
 
 Event = dict[str, Any]

@@ -40,7 +40,7 @@ class Plan:
     cycles: int
     churn_s: float
     crowd: int = 200
-    names: int = 2000
+    names: int = 10_000
     residents: int = 10
 
     @classmethod
@@ -70,9 +70,14 @@ class Report:
         return (2 if len(self.peaks) >= 10 else 8) * MIB * self.peaks[0].held["processes"]
 
     def grown_bytes(self) -> int:
-        """By how much the late peaks exceed the early ones; the first is not counted if there are enough."""
-        peaks = [sample.memory for sample in self.peaks]
+        """By how much the late peaks exceed the early ones; the first is not counted if there are enough.
+
+        Nor is a peak at which some of the crowd's names were forgotten already: the machine was too busy.
+        """
+        peaks = [sample.memory for sample in self.peaks if sample.held["kept channels"] >= self.plan.names]
         peaks = peaks[1:] if len(peaks) > 3 else peaks
+        if not peaks:
+            return 0
         third = max(1, len(peaks) // 3)
         return round(median(peaks[-third:]) - median(peaks[:third]))
 
@@ -81,7 +86,7 @@ class Report:
         wrong = list(self.problems)
         if len(self.peaks) < self.plan.cycles:
             wrong.append(f"only {len(self.peaks)} of {self.plan.cycles} cycles came to their end")
-        if len(self.peaks) > 1 and self.grown_bytes() > self.allowed_bytes():
+        if self.grown_bytes() > self.allowed_bytes():
             peaks = ", ".join(f"{sample.memory / MIB:.1f}" for sample in self.peaks)
             wrong.append(f"memory with the same crowd grows: {peaks} MiB")
         if (series := max(sample.series for sample in self.quiet)) > MOST_SERIES:
@@ -112,7 +117,7 @@ def _start(workers: int, folder: Path) -> GatewayProcess:
 
 
 async def _soak(plan: Plan, process: GatewayProcess, report: Report, tell: Callable[[str], None]) -> None:
-    load = Load(process.ws_url, process.api_url)
+    load = Load(process.ws_url, process.api_url, lambda problem: tell(f"workers {report.workers}: {problem}"))
     load.problems = report.problems
     async with load.http:
         watch = Watch(process.pid, load.http)
@@ -182,7 +187,7 @@ COLUMNS: Final = ("connections", "channels", "rings", "kept channels", "kept ses
 def head() -> str:
     """Return the head of the table; each cell is: while clients churn, in the quiet after it."""
     cells = [f"{name:>14}" for name in COLUMNS]
-    return f"workers  time, s {''.join(cells)}   quiet, MiB  crowd, MiB      done"
+    return f"workers  time, s {''.join(cells)}   quiet, MiB  crowd, MiB      done  crowd, each process"
 
 
 def row(report: Report, load: Load) -> str:
@@ -190,7 +195,8 @@ def row(report: Report, load: Load) -> str:
     busy, quiet, peak = report.busy[-1], report.quiet[-1], report.peaks[-1]
     cells = [f"{busy.held[name]} / {quiet.held[name]}" for name in COLUMNS]
     done = load.did["connections"] + load.did["commands"] + load.did["API calls"] + load.did["names"]
+    each = " + ".join(f"{memory / MIB:.1f}" for memory in peak.each)
     return (
         f"{report.workers:>7} {peak.at_s:>8.0f} {''.join(f'{cell:>14}' for cell in cells)} "
-        f"{quiet.memory / MIB:>12.1f} {peak.memory / MIB:>11.1f} {done:>9,}"
+        f"{quiet.memory / MIB:>12.1f} {peak.memory / MIB:>11.1f} {done:>9,}  {each}"
     )

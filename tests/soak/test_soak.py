@@ -28,9 +28,9 @@ async def test_a_short_soak_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def peaks(*memory_mib: float, processes: int = 1) -> Report:
-    held = {"processes": processes, "tasks": 2, "rings": 3}
+    held = {"processes": processes, "tasks": 2, "rings": 3, "kept channels": 10_000}
     report = Report(Plan(len(memory_mib), 1.0), 1)
-    report.peaks = [Sample(float(i), held, round(m * MIB), 80) for i, m in enumerate(memory_mib)]
+    report.peaks = [Sample(float(i), held, (round(m * MIB),), 80) for i, m in enumerate(memory_mib)]
     report.quiet = report.peaks[:1]
     return report
 
@@ -44,9 +44,9 @@ def test_memory_that_grows_from_cycle_to_cycle_is_a_fault() -> None:
 
 
 def test_what_is_held_beyond_the_baseline_is_told_with_some_slack_for_requests_under_way() -> None:
-    before = Sample(0.0, {"tasks": 2, "rings": 3}, 0, 80)
-    assert Sample(1.0, {"tasks": 4, "rings": 3}, 0, 80).more_than(before) == {}
-    assert Sample(1.0, {"tasks": 5, "rings": 4}, 0, 80).more_than(before) == {
+    before = Sample(0.0, {"tasks": 2, "rings": 3}, (), 80)
+    assert Sample(1.0, {"tasks": 4, "rings": 3}, (), 80).more_than(before) == {}
+    assert Sample(1.0, {"tasks": 5, "rings": 4}, (), 80).more_than(before) == {
         "tasks": (5, 2),
         "rings": (4, 3),
     }
@@ -54,7 +54,7 @@ def test_what_is_held_beyond_the_baseline_is_told_with_some_slack_for_requests_u
 
 def test_labels_without_end_are_a_fault() -> None:
     report = peaks(50, 50)
-    report.quiet = [Sample(0.0, {}, 0, 80), Sample(1.0, {}, 0, 400)]
+    report.quiet = [Sample(0.0, {}, (), 80), Sample(1.0, {}, (), 400)]
     assert report.judge() == ["/metrics has 400 time series: there are labels without end"]
 
 

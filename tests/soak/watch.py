@@ -34,15 +34,20 @@ _SAMPLE: Final = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Sample:
-    """What was held at a time (seconds since the start): gauges and descriptors by name, memory in bytes.
+    """What was held at a time (seconds since the start): gauges and descriptors by name.
 
-    `series` is how many time series /metrics has.
+    `each` is the memory of each process in bytes, `series` how many time series /metrics has.
     """
 
     at_s: float
     held: dict[str, int]
-    memory: int
+    each: tuple[int, ...]
     series: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all processes."""
+        return sum(self.each)
 
     def more_than(self, other: Sample) -> dict[str, tuple[int, int]]:
         """Return what this holds more of than the other: (now, then)."""
@@ -71,8 +76,8 @@ class Watch:
         pids = self.pids()
         held["descriptors"] = sum(descriptors(pid) for pid in pids)
         held["processes"] = len(pids)
-        memory = sum(memory_bytes(pid) for pid in pids)
-        return Sample(time.monotonic() - self._started_s, held, memory, len(found))
+        each = tuple(memory_bytes(pid) for pid in pids)
+        return Sample(time.monotonic() - self._started_s, held, each, len(found))
 
     def pids(self) -> list[int]:
         """Return the process and its workers."""
