@@ -11,6 +11,7 @@ import msgspec
 
 from .broker import ChannelOptions
 from .hub.channel import RingOptions
+from .message.names import namespace_of
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,6 @@ class NodeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def namespace(self, channel: str) -> Namespace:
         """Return what holds for a channel; personal channels belong to the default namespace."""
-        name, colon, _ = channel.partition(":")
-        if not colon or channel[0] == "@":
+        if channel.startswith("@"):
             return self.default
-        return self.namespaces.get(name, self.default)
+        return self.namespaces.get(namespace_of(channel), self.default)
