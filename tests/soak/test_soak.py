@@ -22,6 +22,7 @@ async def test_a_short_soak_leaves_nothing_behind(tmp_path: Path) -> None:
         assert report.did["resumes"] > 0
         assert report.did["names"] > 0
         assert report.busy[0].held["kept channels"] > 100
+        assert report.quiet[0].held["tasks"] > 0  # the request that asks
         assert report.peaks[0].held["connections"] == plan.crowd + plan.residents
     assert one.peaks[0].held["processes"] == 1
     assert two.peaks[0].held["processes"] == 3
