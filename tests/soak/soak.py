@@ -19,12 +19,14 @@ import httpx
 import websockets
 
 from tests.soak.load import NAMESPACES, Crowd, Load, Residents
-from tests.soak.watch import Sample, Watch
+from tests.soak.watch import Heap, Sample, Watch
 from tests.support.process import GatewayProcess, special_python, start_gateway
 
 MIB: Final = 1 << 20
 QUIET_S: Final = 30.0
 MOST_SERIES: Final = 200
+MOST_BLOCKS: Final = 2000
+MOST_MALLOC: Final = 512 * 1024
 FLAGS: Final = (
     *("--websocket-compression", "--websocket-ping-interval", "5s", "--websocket-close-timeout", "1s"),
     *("--session-resume-ttl", "5s", "--namespace", "default.ring_idle=1s", "--shutdown-timeout", "2s"),
@@ -59,6 +61,7 @@ class Report:
     quiet: list[Sample] = field(default_factory=list)
     busy: list[Sample] = field(default_factory=list)
     peaks: list[Sample] = field(default_factory=list)
+    heaps: list[Heap] = field(default_factory=list)
     did: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -89,9 +92,23 @@ class Report:
         if self.grown_bytes() > self.allowed_bytes():
             peaks = ", ".join(f"{sample.memory / MIB:.1f}" for sample in self.peaks)
             wrong.append(f"memory with the same crowd grows: {peaks} MiB")
+        wrong += self._judge_heaps()
         if (series := max(sample.series for sample in self.quiet)) > MOST_SERIES:
             wrong.append(f"/metrics has {series} time series: there are labels without end")
         return wrong
+
+    def _judge_heaps(self) -> list[str]:
+        """Compare what is allocated in the late quiets with the early ones, the first left out."""
+        heaps = self.heaps[1:]
+        if len(heaps) < 3:
+            return []
+        third = len(heaps) // 3
+        early, late = heaps[:third], heaps[-third:]
+        blocks = median(heap.blocks for heap in late) - median(heap.blocks for heap in early)
+        malloc = median(heap.malloc for heap in late) - median(heap.malloc for heap in early)
+        if blocks <= MOST_BLOCKS and malloc <= MOST_MALLOC:
+            return []
+        return [f"in the quiet {blocks:,.0f} blocks and {malloc:,.0f} bytes more are allocated than before"]
 
 
 async def soak(plan: Plan, workers: int, folder: Path, tell: Callable[[str], None] = print) -> Report:
@@ -113,14 +130,15 @@ def _start(workers: int, folder: Path) -> GatewayProcess:
     folder.mkdir(parents=True, exist_ok=True)
     python = special_python(folder, impatient=True)
     log_path = folder / "gateway.log"
-    return start_gateway(*FLAGS, "--workers", str(workers), log_path=log_path, python=python)
+    env = {"HEAP_FILE": str(folder / "heap")}
+    return start_gateway(*FLAGS, "--workers", str(workers), log_path=log_path, python=python, env=env)
 
 
 async def _soak(plan: Plan, process: GatewayProcess, report: Report, tell: Callable[[str], None]) -> None:
     load = Load(process.ws_url, process.api_url, lambda problem: tell(f"workers {report.workers}: {problem}"))
     load.problems = report.problems
     async with load.http:
-        watch = Watch(process.pid, load.http)
+        watch = Watch(process.pid, load.http, process.log_path.with_name("heap"))
         for number in range(50):  # keys are kept for minutes: they are there from the start
             await load.post("publish", channel="keyed", data=1, key=f"k{number}")
         report.quiet.append(await watch.sample())
@@ -145,6 +163,7 @@ async def _cycle(number: int, load: Load, watch: Watch, report: Report, tell: Ca
     report.busy.append(await watch.sample())
     await churn
     await _until_quiet(watch, report.quiet[1], report, f"cycle {number + 1}")
+    report.heaps.append(await watch.heap())
     crowd = Crowd(load, plan.crowd, plan.names)
     try:
         await crowd.come()
@@ -187,7 +206,8 @@ COLUMNS: Final = ("connections", "channels", "rings", "kept channels", "kept ses
 def head() -> str:
     """Return the head of the table; each cell is: while clients churn, in the quiet after it."""
     cells = [f"{name:>14}" for name in COLUMNS]
-    return f"workers  time, s {''.join(cells)}   quiet, MiB  crowd, MiB      done  crowd, each process"
+    rest = "blocks  malloc, K   quiet, MiB  crowd, MiB      done  crowd, each process"
+    return f"workers  time, s {''.join(cells)}    {rest}"
 
 
 def row(report: Report, load: Load) -> str:
@@ -198,5 +218,6 @@ def row(report: Report, load: Load) -> str:
     each = " + ".join(f"{memory / MIB:.1f}" for memory in peak.each)
     return (
         f"{report.workers:>7} {peak.at_s:>8.0f} {''.join(f'{cell:>14}' for cell in cells)} "
+        f"{report.heaps[-1].blocks:>9,} {report.heaps[-1].malloc // 1024:>9,} "
         f"{quiet.memory / MIB:>12.1f} {peak.memory / MIB:>11.1f} {done:>9,}  {each}"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.soak import Plan, Report, soak
-from tests.soak.watch import Sample
+from tests.soak.watch import Heap, Sample
 
 MIB = 1 << 20
 
@@ -42,6 +42,17 @@ def test_memory_that_grows_from_cycle_to_cycle_is_a_fault() -> None:
     assert fault.startswith("memory with the same crowd grows: 30.0, 50.0, 50.3")
     assert peaks(50, 57).judge() == []
     assert len(peaks(50, 59).judge()) == 1
+
+
+def test_an_allocation_that_stays_from_cycle_to_cycle_is_a_fault() -> None:
+    report = peaks(*[50] * 10)
+    report.heaps = [Heap(90_000, 9 << 20), *[Heap(100_000 + i % 2, 10 << 20) for i in range(9)]]
+    assert report.judge() == []
+    report.heaps = [Heap(100_000 + 500 * i, 10 << 20) for i in range(10)]
+    (fault,) = report.judge()
+    assert fault == "in the quiet 3,000 blocks and 0 bytes more are allocated than before"
+    report.heaps = [Heap(100_000, (10 << 20) + 100_000 * i) for i in range(10)]
+    assert len(report.judge()) == 1
 
 
 def test_what_is_held_beyond_the_baseline_is_told_with_some_slack_for_requests_under_way() -> None:

@@ -5,11 +5,14 @@ Knows /metrics and /proc; nothing of the gateway's inside, and nothing of what i
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import httpx
 
@@ -26,8 +29,8 @@ GAUGES: Final = {
     "kept sessions": "ringgate_broker_sessions",
     "keys": "ringgate_broker_keys",
 }
-SLACK: Final = {"tasks": 2, "descriptors": 2, "publications": 5}
-"""By how much it may differ for a moment: requests that are under way, and the beats of two seconds."""
+SLACK: Final = {"tasks": 2, "descriptors": 2, "publications": 60}
+"""By how much it may differ for a moment: requests that are under way, and the beats that are kept."""
 
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -58,11 +61,19 @@ class Sample:
         }
 
 
-class Watch:
-    """Takes samples of the gateway whose first process has the id `pid`."""
+class Heap(NamedTuple):
+    """What a process has allocated: Python's blocks, and bytes of malloc."""
 
-    def __init__(self, pid: int, http: httpx.AsyncClient) -> None:
+    blocks: int
+    malloc: int
+
+
+class Watch:
+    """Takes samples of the gateway whose first process has the id `pid`, and tells of its heap in a file."""
+
+    def __init__(self, pid: int, http: httpx.AsyncClient, heap_file: Path) -> None:
         self._pid = pid
+        self._heap_file = heap_file
         self._http = http
         self._started_s = time.monotonic()
 
@@ -78,6 +89,17 @@ class Watch:
         held["processes"] = len(pids)
         each = tuple(memory_bytes(pid) for pid in pids)
         return Sample(time.monotonic() - self._started_s, held, each, len(found))
+
+    async def heap(self) -> Heap:
+        """Return what the first process has allocated.  Raises TimeoutError."""
+        self._heap_file.unlink(missing_ok=True)
+        os.kill(self._pid, signal.SIGUSR2)
+        async with asyncio.timeout(30.0):
+            while not self._heap_file.exists():
+                await asyncio.sleep(0.1)
+                await self._http.get("/health/live")  # so that its loop turns
+        blocks, malloc = self._heap_file.read_text().split()
+        return Heap(int(blocks), int(malloc))
 
     def pids(self) -> list[int]:
         """Return the process and its workers."""
