@@ -13,10 +13,11 @@ ARGS ?=
 VARIANT ?= plain
 T ?= tests bench
 FUZZ_SECONDS ?= 60
+SECONDS ?= 3600
 COMPARE ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench conformance fuzz sanitize wheels hooks clean
+.PHONY: help run build test lint format bench soak conformance fuzz sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -47,6 +48,9 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)
+
+soak: $(DONE)/build $(DONE)/test ## churn for SECONDS (3600), then everything must be as before (ARGS='--workers 2')
+	@$(BIN)/python -m tests.soak $(SECONDS) $(ARGS)
 
 fuzz: $(DONE)/build $(DONE)/fuzz ## fuzz with atheris for FUZZ_SECONDS (60) in all
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)

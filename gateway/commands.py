@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-async def carry_out(session: Session, command: Command) -> Event | None:
+def carry_out(session: Session, command: Command) -> Awaitable[Event | None]:
     """Carry out a command; answer it, or return the answer.
 
-    Raises CommandError and BrokerError, and has not answered then.
+    Raises CommandError and BrokerError, at once or when it is awaited, and has not answered then.
     """
     handler = _HANDLERS.get(type(command))
     if handler is None:
         raise CommandError("bad_request", "this command is not known here")
-    return await handler(session, command)
+    return handler(session, command)
 
 
 def _reply(session: Session, event: Reply) -> None:

@@ -12,7 +12,6 @@ are then those of all processes.  Tests marked `soak` are the same attacks at fu
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +20,7 @@ import pytest
 
 from tests.security.bystander import Bystander
 from tests.security.target import Target
-from tests.support.process import StartGateway, start_gateway
+from tests.support.process import StartGateway, special_python, start_gateway
 
 LATENCY_S = 1.0
 """No message of a bystander may take longer: far above what shared machines do, far below any time limit."""
@@ -64,7 +63,7 @@ def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
     def start(*flags: str, key: str = "", impatient: bool = False, descriptors: int = 0) -> Target:
         env = {"RINGGATE_API_KEYS": key} if key else {}
         if impatient or descriptors:
-            python = _python(tmp_path, impatient, descriptors)
+            python = special_python(tmp_path, impatient=impatient, descriptors=descriptors)
             process = start_gateway(*flags, log_path=tmp_path / "special.log", env=env, python=python)
         else:
             process = gateway_process(*flags, env=env)
@@ -75,16 +74,6 @@ def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
     for target in targets:
         assert target.process.stop() == 0
         target.check_log()
-
-
-def _python(folder: Path, impatient: bool, descriptors: int) -> str:
-    """Return a command that stands for `python` in `python -m gateway serve ...`."""
-    limit = f"ulimit -n {descriptors}\n" if descriptors else ""
-    module = "-m tests.security.impatient " if impatient else ""
-    command = folder / "python"
-    command.write_text(f'#!/bin/sh\n{limit}exec {sys.executable} {module}"$@"\n')
-    command.chmod(0o755)
-    return str(command)
 
 
 @pytest.fixture(scope="session")

@@ -151,6 +151,20 @@ def defaults(flags: tuple[str, ...]) -> list[str]:
     return [*(part for pair in chosen for part in pair), "--log-format", "json"]
 
 
+def special_python(folder: Path, *, impatient: bool = False, descriptors: int = 0) -> str:
+    """Write a command that stands for `python` in `python -m gateway serve ...`; return its path.
+
+    `impatient`: the broker forgets channels after a second (`tests.security.impatient`).  `descriptors` above
+    0 is how many the process may have.
+    """
+    limit = f"ulimit -n {descriptors}\n" if descriptors else ""
+    module = "-m tests.security.impatient " if impatient else ""
+    command = folder / "python"
+    command.write_text(f'#!/bin/sh\n{limit}exec {sys.executable} {module}"$@"\n')
+    command.chmod(0o755)
+    return str(command)
+
+
 def _wait_until_it_listens(gateway: GatewayProcess) -> None:
     give_up = time.monotonic() + START_S
     while time.monotonic() < give_up:
