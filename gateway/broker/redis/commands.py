@@ -75,6 +75,10 @@ class Commands:
             script = self._scripts[name] = load_script(name)
         return await self.shard.run(script, keys, [*args], writes=writes)
 
+    def fresh_id(self) -> str:
+        """Return a text that no node returned before."""
+        return self._random_id()
+
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
         return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s))
