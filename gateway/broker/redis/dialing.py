@@ -12,12 +12,13 @@ import contextlib
 import ssl
 from typing import Any, Final, NamedTuple, NoReturn
 
-from hiredis import ReplyError, pack_command
+from hiredis import ReplyError
 
 from ...errors import BrokerUnavailableError, ConfigError
 from .connection import Connection
 from .options import Address, Login, RedisOptions, Tls
 from .replies import code_of, shorten
+from .resp import pack
 
 _HINTS: Final = {
     "NOAUTH": "it wants a user and password: put them into the URL",
@@ -34,6 +35,8 @@ class ServerState(NamedTuple):
     version: str
     master: bool
     loading: bool
+    mode: str
+    """`standalone`, `cluster` or `sentinel`."""
     durable: bool
     """It keeps an append-only file, so that its data outlives its process."""
     promoted: bool
@@ -80,7 +83,11 @@ class Dialer:
             await loop.create_connection(lambda: connection, address.host, address.port)
         else:
             await loop.create_connection(
-                lambda: connection, address.host, address.port, ssl=self._context, server_hostname=address.host
+                lambda: connection,
+                address.host,
+                address.port,
+                ssl=self._context,
+                server_hostname=address.host,
             )
 
     async def _log_in(self, connection: Connection) -> None:
@@ -91,7 +98,7 @@ class Dialer:
         if login.database:
             commands.append(("SELECT", login.database))
         commands.append(("CLIENT", "SETNAME", self.options.client_name))
-        replies = [connection.call(pack_command(command)) for command in commands]  # type: ignore[arg-type]
+        replies = [connection.call(pack(command)) for command in commands]
         for command, reply in zip(commands, await asyncio.gather(*replies), strict=True):
             if isinstance(reply, ReplyError) and command[0] != "CLIENT":
                 refuse_reply(connection, reply)
@@ -99,7 +106,7 @@ class Dialer:
 
 async def ask(connection: Connection, *command: str | int) -> Any:
     """Give a command of set-up; return its reply.  Raises BrokerUnavailableError for an error reply, too."""
-    reply = await connection.call(pack_command(command))  # type: ignore[arg-type]
+    reply = await connection.call(pack(command))
     if isinstance(reply, ReplyError):
         refuse_reply(connection, reply)
     return reply
@@ -126,13 +133,23 @@ async def ask_state(connection: Connection) -> ServerState:
         version=fields.get("redis_version", ""),
         master=fields["role"] == "master",
         loading=fields.get("loading") == "1",
+        mode=fields.get("redis_mode", fields.get("server_mode", "")),
         durable=fields.get("aof_enabled") == "1",
         promoted=fields.get("master_replid2", "").encode() not in (b"", _NO_SUCH_REPLICATION),
     )
 
 
-def require_master(connection: Connection, state: ServerState) -> None:
-    """Raise BrokerUnavailableError unless the server is a master that has its data."""
+def require_master(connection: Connection, state: ServerState, *, cluster: bool) -> None:
+    """Raise BrokerUnavailableError unless the server is a master that has its data, and of this kind."""
+    if state.mode == "sentinel":
+        _refuse(connection, "it is a Sentinel; write redis+sentinel://")
+    if (state.mode == "cluster") != cluster:
+        _refuse(
+            connection,
+            "it is no member of a Cluster" if cluster else "it is a Cluster; write redis+cluster://",
+        )
+    if cluster and int(state.version.partition(".")[0] or 0) < 7:
+        _refuse(connection, f"a Cluster needs Redis 7 or newer; this is {state.version}")
     if not state.master:
         _refuse(connection, "it is a replica; the gateway needs the master")
     if state.loading:

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import hiredis
-from hiredis import ReplyError, pack_command
+from hiredis import ReplyError
 
 from .connection import Connection
 from .options import RedisOptions
 from .replies import code_of, shorten
+from .resp import NOTHING, make_reader, pack
 
 _logger = logging.getLogger(__name__)
-_NOTHING: Final = object()
-_PING: Final = pack_command(("PING",))
+_PING: Final = pack(("PING",))
 _PONGS: Final = (b"PONG", [b"pong", b""])
 
 
@@ -41,7 +41,7 @@ class Mode(NamedTuple):
 
 PLAIN: Final = Mode(b"subscribe", b"unsubscribe", b"message", b"PUBLISH", 1000)
 SHARDED: Final = Mode(b"ssubscribe", b"sunsubscribe", b"smessage", b"SPUBLISH", 1)
-"""One channel to a command: those of a command must be of one slot, and an error does not say which failed."""
+"""One channel to a command: those of a command must share a slot, and an error names none."""
 
 
 class StreamListener(Protocol):
@@ -81,7 +81,7 @@ class PubSubStream(asyncio.Protocol):
         self._mode = mode
         self._listener = listener
         self._heartbeat_s = options.heartbeat_s
-        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._reader = make_reader()
         self._expected: deque[tuple[bytes, bytes]] = deque()
         self._heard = True
         self._transport = connection.release()
@@ -97,7 +97,7 @@ class PubSubStream(asyncio.Protocol):
         for word, channels in ((mode.unsubscribe, unsubscribe), (mode.subscribe, subscribe)):
             for start in range(0, len(channels), mode.channels_per_command):
                 some = channels[start : start + mode.channels_per_command]
-                packed.append(pack_command((word, *some)))  # type: ignore[arg-type]
+                packed.append(pack((word, *some)))
                 self._expected.extend((word, channel) for channel in some)
         if packed and not self.lost:
             self._transport.write(b"".join(packed))
@@ -150,7 +150,7 @@ class PubSubStream(asyncio.Protocol):
         message = self._mode.message
         messages: list[tuple[bytes, bytes]] = []
         answered: list[bytes] = []
-        while not self.lost and (push := gets()) is not _NOTHING:
+        while not self.lost and (push := gets()) is not NOTHING:
             if type(push) is list and len(push) == 3 and push[0] == message:
                 if answered:
                     self._listener.on_answered(answered)
