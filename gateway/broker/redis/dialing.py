@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
 from hiredis import ReplyError
@@ -44,16 +46,22 @@ class ServerState(NamedTuple):
 
 
 class Dialer:
-    """Opens connections that are logged in.
+    """Opens connections that are logged in.  `clock` measures round trips, which are short: in seconds.
 
     Raises ConfigError when the files of `tls` cannot be used.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, options: RedisOptions, login: Login, tls: Tls | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: RedisOptions,
+        login: Login,
+        tls: Tls | None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.loop = loop
         self.options = options
+        self.clock = clock
         self._login = login
         self._context = None if tls is None else tls_context(tls)
 
@@ -66,7 +74,8 @@ class Dialer:
                 await self._log_in(connection)
         except TimeoutError:
             connection.close()
-            _refuse(connection, f"no connection within {self.options.connect_timeout_s:g} s")
+            hint = "; does this port speak TLS?" if self._context is not None and address.port else ""
+            _refuse(connection, f"no connection within {self.options.connect_timeout_s:g} s{hint}")
         except OSError as problem:
             connection.close()
             _refuse(connection, _why(problem))
@@ -198,7 +207,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _explained(tls: Tls) -> Any:
+def _explained(tls: Tls) -> Iterator[None]:
     try:
         yield
     except (ssl.SSLError, ValueError):

@@ -269,10 +269,10 @@ class Master:
             connection = self._connection
             if connection is None:
                 continue
-            asked_s = self._loop.time()
+            asked_s = self._dialer.clock()
             try:
                 state = await ask_state(connection)
-                self.round_trip_s = self._loop.time() - asked_s
+                self.round_trip_s = self._dialer.clock() - asked_s
                 if state.run_id != self._run_id or not state.master or state.loading:
                     connection.abort("it is not the master any more")
                     continue
