@@ -109,6 +109,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         settings = [("port", str(self.port)), ("bind", HOST), ("dir", str(self.folder)), ("save", '""')]
         settings += [("daemonize", "no"), ("loglevel", "notice"), ("repl-diskless-sync-delay", "0")]
+        settings += [("repl-ping-replica-period", "1")]
         if mode != "--sentinel":
             settings += [("appendonly", "yes" if aof else "no")]
         else:

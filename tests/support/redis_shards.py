@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 
 from gateway.broker.redis.deployment import make_shard
 from gateway.broker.redis.options import RedisOptions
 from gateway.broker.redis.shard import Script, Shard
 from gateway.errors import BrokerUnavailableError
+from tests.support.redis_servers import RedisError
 
 QUICK = RedisOptions(
     connect_timeout_s=2.0,
@@ -50,10 +52,13 @@ class Recorder:
 
 
 async def until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:
-    """Wait until something holds."""
+    """Wait until something holds; OSError and RedisError mean that it does not yet."""
     try:
         async with asyncio.timeout(within_s):
-            while not condition():  # noqa: ASYNC110
+            while True:
+                with suppress(OSError, RedisError):
+                    if condition():
+                        return
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"waited {within_s:g} s for {what}") from None

@@ -135,14 +135,15 @@ async def ask_state(connection: Connection) -> ServerState:
             key, colon, value = line.partition(":")
             if colon:
                 fields[key] = value
-    if not fields.get("run_id") or "role" not in fields:
+    mode = fields.get("redis_mode", fields.get("server_mode", ""))
+    if not fields.get("run_id") or ("role" not in fields and mode != "sentinel"):
         _refuse(connection, "it does not answer INFO as Redis does")
     return ServerState(
         run_id=fields["run_id"],
         version=fields.get("redis_version", ""),
-        master=fields["role"] == "master",
+        master=fields.get("role") == "master",
         loading=fields.get("loading") == "1",
-        mode=fields.get("redis_mode", fields.get("server_mode", "")),
+        mode=mode,
         durable=fields.get("aof_enabled") == "1",
         promoted=fields.get("master_replid2", "").encode() not in (b"", _NO_SUCH_REPLICATION),
     )

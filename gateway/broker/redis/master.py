@@ -225,7 +225,8 @@ class Master:
                 await self._learn(connection)
         except TimeoutError:
             connection.close()
-            raise BrokerUnavailableError(f"{self.name}: it does not say what it is") from None
+            within = f"within {self._options.connect_timeout_s:g} s"
+            raise BrokerUnavailableError(f"{self.name}: it does not say what it is {within}") from None
         except BaseException:
             connection.close()
             raise
