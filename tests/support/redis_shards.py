@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 from gateway.broker.redis.deployment import make_shard
 from gateway.broker.redis.options import RedisOptions
@@ -64,7 +65,7 @@ async def until(condition: Callable[[], object], what: str, within_s: float = 15
         raise AssertionError(f"waited {within_s:g} s for {what}") from None
 
 
-async def run_until_done(shard: Shard, script: Script, key: bytes, *args: bytes | int) -> object:
+async def run_until_done(shard: Shard, script: Script, key: bytes, *args: bytes | int) -> Any:
     """Run a script again and again until it does not fail as unavailable; return its reply."""
     async with asyncio.timeout(15):
         while True:

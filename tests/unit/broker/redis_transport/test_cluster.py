@@ -48,8 +48,10 @@ async def test_scripts_and_messages_find_their_masters(
     await asyncio.gather(*(shard.run(PUBLISH, [channel], [b"x"], writes=True) for channel in CHANNELS))
     await until(lambda: len(recorder.messages) == len(CHANNELS), "the messages")
     incarnation, word = await shard.run(WHERE, [CHANNELS[0]], [], writes=False)
-    assert incarnation.startswith(b"aof:") and word == b"SPUBLISH"
-    assert shard.stats()["servers"] == 3 and shard.stats()["connected"] == 1.0
+    assert incarnation.startswith(b"aof:")
+    assert word == b"SPUBLISH"
+    assert shard.stats()["servers"] == 3
+    assert shard.stats()["connected"] == 1.0
     shard.unsubscribe(CHANNELS)
     await until(
         lambda: all(cluster.owner(slot_of(c)).ask("SPUBLISH", c, "x") == 0 for c in CHANNELS), "the end"

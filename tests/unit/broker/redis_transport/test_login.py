@@ -15,6 +15,9 @@ from tests.support.redis_shards import COUNT, ECHO, Recorder, shard_of, until
 from tests.unit.broker.redis_transport.conftest import StartShard
 
 
+AWKWARD = "s3cret/@:"
+
+
 async def refusal(url: str) -> str:
     """What the first attempt says when it fails; nothing is left connected."""
     shard = shard_of(url, RedisOptions(connect_timeout_s=0.5, command_timeout_s=0.5))
@@ -26,7 +29,7 @@ async def refusal(url: str) -> str:
 
 
 async def test_password_user_and_database(tmp_path: Path, start_shard: StartShard) -> None:
-    with RedisServer(tmp_path, password="s3cret/@:", unix_socket=True) as server:
+    with RedisServer(tmp_path, password=AWKWARD, unix_socket=True) as server:
         server.ask("ACL", "SETUSER", "gate", "on", ">geheim", "~*", "&*", "+@all")
         server.ask("ACL", "SETUSER", "poor", "on", ">geheim", "~*", "&*", "+@all", "-info")
         host = f"127.0.0.1:{server.port}"
@@ -41,7 +44,7 @@ async def test_password_user_and_database(tmp_path: Path, start_shard: StartShar
             shard, recorder = await start_shard(url)
             assert await shard.run(COUNT, [b"k"], [], writes=True) == number, "all count in database 5"
             shard.subscribe([b"room"])
-            await until(lambda recorder=recorder: recorder.subscribed, "the subscription")
+            await until(recorder.subscribed.copy, "the subscription")
         assert "wants a user and password" in await refusal(f"redis://{host}")
         wrong = await refusal(f"redis://gate:wrong-one@{host}")
         assert "does not accept this user and password" in wrong
@@ -69,7 +72,7 @@ async def test_tls(tmp_path: Path, start_shard: StartShard) -> None:
             shard, recorder = await start_shard(url)
             assert await shard.run(ECHO, [b"k"], [b"x" * 100_000], writes=False) == b"x" * 100_000
             shard.subscribe([b"room"])
-            await until(lambda recorder=recorder: recorder.subscribed, "the subscription")
+            await until(recorder.subscribed.copy, "the subscription")
         assert "certificate is not valid here" in await refusal(f"{there}?ca={other_ca}")
         assert "certificate is not valid here" in await refusal(f"{elsewhere}?ca={ca}")
         assert "certificate is not valid here" in await refusal(there)

@@ -99,9 +99,11 @@ async def test_script_that_the_server_forgot_goes_along_with_its_source(
     fake.answer = lambda command: (
         b"-NOSCRIPT No matching script.\r\n" if command[0] == b"EVALSHA" else fake.agree(command)
     )
-    assert await asyncio.gather(
-        *(shard.run(ECHO, [b"k"], [number], writes=True) for number in range(3))
-    ) == [b"0", b"1", b"2"]
+    assert await asyncio.gather(*(shard.run(ECHO, [b"k"], [number], writes=True) for number in range(3))) == [
+        b"0",
+        b"1",
+        b"2",
+    ]
     assert [command[1] for command in fake.named(b"EVAL")] == [ECHO.source.encode()] * 3
 
 
@@ -111,7 +113,8 @@ async def test_queue_that_is_full_refuses_at_once(fake: FakeRedis, start_shard: 
     runs = [asyncio.ensure_future(shard.run(ECHO, [b"k"], [n], writes=True)) for n in range(40)]
     done, pending = await asyncio.wait(runs, timeout=0.1)
     assert {type(task.exception()) for task in done} == {BrokerUnavailableError}
-    assert len(pending) <= 20 and shard.stats()["in_flight"] == 20
+    assert len(pending) <= 20
+    assert shard.stats()["in_flight"] == 20
     fake.cut()
     results = await asyncio.gather(*pending, return_exceptions=True)
     assert {type(result) for result in results} == {OutcomeUnknownError}

@@ -59,7 +59,7 @@ async def test_sentinels_some_of_which_are_gone_or_stopped(tmp_path: Path, start
         redis.sentinels[1].resume()
         with pytest.raises(BrokerUnavailableError, match="No such master"):
             await shard_of(redis.url.replace("mymaster", "yours")).start(Recorder())
-        with pytest.raises(BrokerUnavailableError, match="as a Sentinel|unknown command"):
+        with pytest.raises(BrokerUnavailableError, match=r"as a Sentinel|unknown command"):
             await shard_of(f"redis+sentinel://{HOST}:{redis.servers[0].port}/m").start(Recorder())
         with pytest.raises(BrokerUnavailableError, match=r"write redis\+sentinel://"):
             await shard_of(f"redis://{HOST}:{redis.sentinels[1].port}").start(Recorder())

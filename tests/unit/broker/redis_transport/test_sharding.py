@@ -17,6 +17,10 @@ from gateway.errors import ConfigError
 CHANNELS = [f"room:{number}" for number in range(3000)]
 
 
+def seeded(seed: int) -> Random:
+    return Random(seed)  # noqa: S311
+
+
 def sharding(*names: str) -> Sharding[str]:
     return Sharding([(name, name) for name in names])
 
@@ -52,7 +56,7 @@ def test_sharding_needs_names_that_differ() -> None:
 
 async def test_sharding_of_urls_goes_by_their_names() -> None:
     urls = ["redis://one#a", "redis+cluster://two#b", "redis+sentinel://three/m#c"]
-    made = make_sharding(urls, RedisOptions(), asyncio.get_running_loop(), Random(1))
+    made = make_sharding(urls, RedisOptions(), asyncio.get_running_loop(), seeded(1))
     expected = sharding("a", "b", "c")
     assert [made.shard_of(each).name for each in CHANNELS[:50]] == [
         expected.shard_of(each) for each in CHANNELS[:50]
@@ -90,7 +94,9 @@ def test_slot_map_is_read() -> None:
     assert found.others == {Address("b", 2), Address("here", 4)}
 
 
-@pytest.mark.parametrize("rows", [b"x", 7, None, [[0]], [[0, 1, b"x"]], [[0, 16384, [b"a", 1]]], [[5, 1, [b"a", 1]]]])
+@pytest.mark.parametrize(
+    "rows", [b"x", 7, None, [[0]], [[0, 1, b"x"]], [[0, 16384, [b"a", 1]]], [[5, 1, [b"a", 1]]]]
+)
 def test_slot_map_nonsense_is_refused(rows: object) -> None:
     with pytest.raises(ValueError, match="no slot map"):
         read_slot_map(rows, b"cluster_current_epoch:7\r\n", Address("here", 1))
@@ -114,9 +120,9 @@ def test_redirect_is_read(error: str, address: Address | None) -> None:
 
 
 def test_backoff_grows_to_its_bound_with_jitter() -> None:
-    backoff = Backoff(0.1, 2.0, Random(1))
+    backoff = Backoff(0.1, 2.0, seeded(1))
     for longest_s in (0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0):
         assert longest_s / 2 <= backoff.next_s() <= longest_s
     backoff.reset()
     assert backoff.next_s() <= 0.1
-    assert Backoff(0.1, 2.0, Random(1)).next_s() != Backoff(0.1, 2.0, Random(2)).next_s()
+    assert Backoff(0.1, 2.0, seeded(1)).next_s() != Backoff(0.1, 2.0, seeded(2)).next_s()

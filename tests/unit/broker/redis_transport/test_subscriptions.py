@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.broker.redis.shard import Shard
 from tests.support.fake_redis import Command, FakeRedis, array, bulk, confirmation
 from tests.support.redis_shards import Recorder, until
 from tests.unit.broker.redis_transport.conftest import StartShard
@@ -19,7 +20,7 @@ def words(fake: FakeRedis) -> list[Command]:
     return [command for command in fake.commands if b"SUBSCRIBE" in command[0].upper()]
 
 
-async def subscribed(start_shard: StartShard, fake: FakeRedis, *channels: bytes) -> tuple[object, Recorder]:
+async def subscribed(start_shard: StartShard, fake: FakeRedis, *channels: bytes) -> tuple[Shard, Recorder]:
     shard, recorder = await start_shard(fake.url)
     shard.subscribe(channels)
     await until(lambda: recorder.subscribed == set(channels), "the subscriptions")
@@ -90,7 +91,7 @@ async def test_messages_of_one_read_come_in_one_batch_and_in_order(
 
 
 async def test_messages_and_confirmations_of_one_read_keep_their_order(
-    fake: FakeRedis, start_shard: StartShard
+    fake: FakeRedis, start_shard: StartShard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, recorder = await subscribed(start_shard, fake, b"a")
     fake.answer = lambda command: (
@@ -99,9 +100,9 @@ async def test_messages_and_confirmations_of_one_read_keep_their_order(
         else fake.agree(command)
     )
     order: list[object] = []
-    recorder.on_messages = order.extend  # type: ignore[method-assign]
-    recorder.on_subscribed = order.extend  # type: ignore[method-assign]
-    shard.subscribe([b"b"])  # type: ignore[attr-defined]
+    monkeypatch.setattr(recorder, "on_messages", order.extend)
+    monkeypatch.setattr(recorder, "on_subscribed", order.extend)
+    shard.subscribe([b"b"])
     await until(lambda: len(order) == 3, "all of it")
     assert order == [(b"a", b"1"), b"b", (b"b", b"2")]
 
@@ -151,8 +152,8 @@ async def test_break_interrupts_what_was_confirmed_and_confirms_it_anew(
     fake: FakeRedis, start_shard: StartShard
 ) -> None:
     shard, recorder = await subscribed(start_shard, fake, b"a", b"b")
-    shard.unsubscribe([b"b"])  # type: ignore[attr-defined]
-    shard.subscribe([b"c"])  # type: ignore[attr-defined]
+    shard.unsubscribe([b"b"])
+    shard.subscribe([b"c"])
     fake.cut()
     await until(lambda: recorder.subscribed >= {b"a", b"c"}, "the subscriptions anew")
     assert ("interrupted", b"a") in recorder.events
