@@ -14,7 +14,6 @@ from tests.support.redis_servers import RedisServer, free_port
 from tests.support.redis_shards import COUNT, ECHO, Recorder, shard_of, until
 from tests.unit.broker.redis_transport.conftest import StartShard
 
-
 AWKWARD = "s3cret/@:"
 
 
