@@ -75,7 +75,7 @@ class MissedReads:
                 await asyncio.shield(done)
                 continue
             self._pages.pop(channel, None)  # the broker has it at hand
-            page = done.result()
+            page: HistoryPage | None = done.result()
             if page is not None:
                 return page
         return await self._read_since(channel, since)  # what others read is never what is asked for here

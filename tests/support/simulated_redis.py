@@ -256,7 +256,7 @@ class SimulatedRedis:
     # -- the rest -----------------------------------------------------------------------------------
 
     def _ask(self, keys: list[bytes], args: list[bytes]) -> int:
-        live = sum(until > self.now_ms for until in self.data.values.get(keys[0], {}).values())
+        live: int = sum(until > self.now_ms for until in self.data.values.get(keys[0], {}).values())
         self._send(keys[1], args[0])
         return live
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,6 +14,8 @@ from gateway.broker.interface import ChannelOptions, PublishResult
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
 from gateway.broker.redis.commands import load_script
 from gateway.broker.redis.names import Names
+from gateway.broker.redis.shard import Shard
+from gateway.broker.redis.sharding import Sharding
 from gateway.errors import BrokerError, OutcomeUnknownError
 from gateway.message.publication import Position, Publication
 from tests.support.redis_broker import fresh_prefix, shared_server
@@ -57,11 +60,14 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
         }
         return kind, [keys.presence, keys.pubsub], more[kind]
     if kind in ("lease", "bury"):
-        return kind, [names.leases, names.claims, names.graves], [owner, 10**7, 1][: 3 if kind == "lease" else 1]
+        lease: list[bytes | int] = [owner, 10**7, 1] if kind == "lease" else [owner]
+        return kind, [names.leases, names.claims, names.graves], lease
     if kind == "call":
         command = random.choice(([b"SET", b"x", b"PX", 10**7], [b"GETDEL"], [b"DEL"]))
         return kind, [names.session("s")], [*command]
-    return kind, [*keys[:2]] if kind == "position" else [*keys[:3]], [*life, b"?"][: 2 if kind == "position" else 3]
+    if kind == "position":
+        return kind, [*keys[:2]], life
+    return kind, [*keys[:3]], [*life, b"?"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -125,6 +131,10 @@ class ListeningNode(RecordingRelay):
         self.position[channel] = Position(epoch, offset)
 
 
+def sharding_of(shard: SimulatedShard) -> Sharding[Shard]:
+    return Sharding([(shard.name, shard)])
+
+
 class Stage:
     """Three brokers on one simulated Redis; a seed decides everything that happens."""
 
@@ -143,7 +153,7 @@ class Stage:
         for _ in range(3):
             shard = SimulatedShard(self.redis, at_once=True)
             broker = RedisBroker(
-                make_shards=lambda shard=shard: [shard],
+                make_shards=partial(sharding_of, shard),
                 options=BrokerOptions(check_interval_s=1.0),
                 loop=self.time.loop,
                 random_id=lambda: f"id{next(self.ids)}",
