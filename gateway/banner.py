@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .config.broker_url import shown_broker
 from .config.endpoints import Endpoint, tcp_addresses
 from .config.kinds import Address
 from .config.schema import Config
@@ -27,7 +28,7 @@ def render_banner(config: Config, *, version: str) -> str:
         *(f"  echo       {place}/echo" for place in clients if server.echo),
         *(f"  services   {place}/api/publish" for place in services),
         *(f"  demo       {place}/demo" for place in with_demo),
-        f"  broker     {server.broker}",
+        f"  broker     {shown_broker(server.broker)}",
         *([f"  workers    {server.workers}"] if server.workers > 1 else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]

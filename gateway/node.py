@@ -21,6 +21,7 @@ from .hub.channel import Channel
 from .hub.hub import Hub
 from .message.names import check_channel_name
 from .message.publication import Member, Position, Publication
+from .missed import MissedReads
 from .options import NodeOptions
 from .session import Session
 
@@ -33,11 +34,11 @@ _STOP_S: Final = 2.0
 
 
 class _Opening:
-    """A channel on its way into the hub: who waits for it, and what was published meanwhile."""
+    """A channel on its way into the hub: who waits for it, and what happened to it meanwhile."""
 
     def __init__(self, done: asyncio.Future[None]) -> None:
         self.done = done
-        self.published: list[tuple[str, list[Publication]]] = []
+        self.happened: list[Callable[[Channel], None]] = []
 
 
 class Node:
@@ -69,6 +70,7 @@ class Node:
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.draining = False
         self._published = 0
+        self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._unwanted: set[str] = set()  # closed here, but the broker could not be told
@@ -118,6 +120,7 @@ class Node:
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         self._sweep_broker()
+        self._missed.forget_old()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
             self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
@@ -164,8 +167,8 @@ class Node:
         self._unwanted.discard(name)
         channel = self.hub.open(name, position, namespace.ring)
         opening.done.set_result(None)
-        for epoch, publications in opening.published:
-            channel.deliver(epoch, publications, self.loop.time())
+        for happen in opening.happened:
+            happen(channel)
 
     async def _close_channel(self, name: str) -> None:
         channel = self.hub.get(name)
@@ -190,11 +193,19 @@ class Node:
 
     def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
         """Give new publications to the channel's subscribers here."""
+        self._happen(channel, lambda here: here.deliver(epoch, publications, self.loop.time()))
+
+    def on_position(self, channel: str, epoch: str, offset: int) -> None:
+        """Tell the channel's subscribers here what was lost on its way to this node."""
+        self._happen(channel, lambda here: here.lose(epoch, offset, self.loop.time()))
+
+    def _happen(self, channel: str, happen: Callable[[Channel], None]) -> None:
+        """Have something done to a channel: now, or once it is open."""
         here = self.hub.get(channel)
         if here is not None:
-            here.deliver(epoch, publications, self.loop.time())
+            happen(here)
         elif channel in self._opening:
-            self._opening[channel].published.append((epoch, publications))
+            self._opening[channel].happened.append(happen)
 
     def on_presence(self, channel: str, change: PresenceChange) -> None:
         """Tell the channel's subscribers here who came or went."""
@@ -276,10 +287,22 @@ class Node:
         limit = min(limit, self.options.max_history_page)
         return await self.broker.history_before(channel, options, before=before, limit=limit)
 
-    async def history_since(self, channel: str, since: Position) -> HistoryPage:
-        """Read everything that follows a position, if it is still kept."""
+    async def history_since(self, channel: str, since: Position, *, reaching: int) -> HistoryPage:
+        """Read everything that follows a position, if it is still kept, at least up to offset `reaching`.
+
+        Many who ask at once for a channel share a read.
+        """
+        return await self._missed.read(channel, since, reaching)
+
+    async def _history_since(self, channel: str, since: Position) -> HistoryPage:
         options = self.options.namespace(channel).broker
         return await self.broker.history(channel, options, since=since, limit=max(1, options.history_size))
+
+    async def _history_whole(self, channel: str) -> HistoryPage:
+        options = self.options.namespace(channel).broker
+        return await self.broker.history_before(
+            channel, options, before=0, limit=max(1, options.history_size)
+        )
 
     async def presence(self, channel: str) -> list[Member]:
         """Return who is in a channel.  Raises CommandError and BrokerError."""

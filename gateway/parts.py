@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from random import SystemRandom
 from typing import Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
 from .broker import Broker, ChannelOptions
+from .broker.memory import MemoryBroker
+from .broker.redis.broker import BrokerOptions, RedisBroker
+from .broker.redis.deployment import make_sharding
+from .broker.redis.metrics import metrics
+from .broker.redis.options import RedisOptions as ConnectionOptions
+from .cluster_view import answer_for
 from .config import Config, NamespaceOptions
+from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection._sockets import Listener
@@ -34,6 +43,7 @@ from .message.json import JsonCodec
 from .message.names import is_channel_name, personal_channel
 from .node import Node
 from .options import Namespace, NodeOptions
+from .service_view import ServiceView
 from .serving import serve_socket
 from .session import Session
 from .tls import EdgeTls
@@ -50,6 +60,39 @@ def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random_id=RandomIds(),
     )
+
+
+def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
+    """Return the broker that a configuration names, not started."""
+    if config.server.broker == MEMORY:
+        return make_memory_broker(loop)
+    urls, options = config.server.broker.split(), config.redis
+    connections = ConnectionOptions(
+        connect_timeout_s=options.connect_timeout, command_timeout_s=options.command_timeout
+    )
+    return RedisBroker(
+        make_shards=lambda: make_sharding(urls, connections, loop, SystemRandom()),
+        options=BrokerOptions(
+            prefix=options.prefix,
+            lease_s=options.lease,
+            check_interval_s=options.check_interval,
+            idle_s=options.channel_idle,
+        ),
+        loop=loop,
+        random_id=RandomIds(),
+    )
+
+
+def make_memory_broker(loop: asyncio.AbstractEventLoop) -> MemoryBroker:
+    """Return the broker of a gateway that is on its own."""
+    return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
+
+
+def connect_view(view: ServiceView, broker: Broker) -> None:
+    """Have a view show what the broker counts, and other nodes see what the view shows."""
+    if isinstance(broker, RedisBroker):
+        view.broker_samples = lambda: metrics(broker.samples())
+        broker.on_question = answer_for(view)
 
 
 def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_connections: int) -> Edge:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -20,7 +19,8 @@ import orjson
 import uvloop
 
 from .banner import render_banner
-from .broker.memory import MemoryBroker
+from .broker.redis.broker import RedisBroker
+from .cluster_view import ClusterView
 from .collector import leave_out_what_is_there
 from .config import Address, Bound, Config
 from .config.endpoints import tcp_addresses
@@ -32,7 +32,16 @@ from .listeners import Listeners
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
-from .parts import Closable, drain, make_edge, make_node, node_options, serve_edge
+from .parts import (
+    Closable,
+    connect_view,
+    drain,
+    make_broker,
+    make_edge,
+    make_node,
+    node_options,
+    serve_edge,
+)
 from .reload import log_reload, plan_reload
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -105,14 +114,19 @@ class Gateway:
             undo.callback(setattr, self, "_started", False)
             self._listeners = listeners = Listeners(self.config)
             undo.callback(listeners.close)
-            node = make_node(self.config, make_broker(loop), loop)
+            broker = make_broker(self.config, loop)
+            node = make_node(self.config, broker, loop)
             await node.start()
             undo.push_async_callback(node.stop)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
             edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
-            view = ServiceView(node, edge.stats)
+            if isinstance(broker, RedisBroker):
+                view: ServiceView = ClusterView(node, edge.stats, broker)
+            else:
+                view = ServiceView(node, edge.stats)
+            connect_view(view, broker)
             http = InternalPort(self.config, view, listeners)
             await http.start()
             undo.push_async_callback(http.stop)
@@ -165,11 +179,6 @@ class Gateway:
             text = check_json(orjson.dumps(data))
             result = await self._node.publish(channel, text, key=key, exclude=exclude)
         return Position(result.epoch, result.offset)
-
-
-def make_broker(loop: asyncio.AbstractEventLoop) -> MemoryBroker:
-    """Return the broker of a gateway that is on its own."""
-    return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
 
 
 def _first_tcp(addresses: tuple[Bound, ...]) -> Address:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from . import closecodes
@@ -30,6 +30,8 @@ class ServiceView:
         self._node = node
         self._edge = edge
         self.publish_times = PublishTimes()
+        self.broker_samples: Callable[[], Iterable[Sample]] = lambda: ()
+        """What else the broker counts."""
         node.observe_publish = self.publish_times.observe
 
     # -- publish and send -----------------------------------------------------------------
@@ -179,6 +181,8 @@ class ServiceView:
                 _NONE,
                 value,
             )
+
+        yield from self.broker_samples()
 
     def _edge_metrics(self) -> Iterable[Sample]:
         e, node, ring = self._edge, self._node, self._node.hub.stats

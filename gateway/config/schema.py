@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from .broker_url import BrokerUrls
 from .endpoints import Endpoint, FileMode, ListenAddresses
 from .kinds import (
     GIB,
@@ -27,6 +28,7 @@ from .kinds import (
     FilePath,
     Integer,
     Kind,
+    Prefix,
     Secret,
     Size,
     WorkerCount,
@@ -89,7 +91,12 @@ class ServerOptions:
     socket_mode: int = option(0o600, FileMode(), "who may connect to Unix sockets: the mode of their files")
     tls_cert: str = option("", FilePath(), "certificate chain of the edge in PEM; with it clients speak TLS")
     tls_key: str = option("", FilePath(), "private key of the certificate in PEM, without a passphrase")
-    broker: str = option("memory", Choice("memory"), "what keeps channels and their history: in this process")
+    broker: str = option(
+        "memory",
+        BrokerUrls(),
+        "what keeps channels and their history: this process, or Redis",
+        secret=True,
+    )
     workers: int = option(1, WorkerCount(), "processes that hold client connections; 1 is no other process")
     echo: bool = option(False, Boolean(), "serve /echo, which returns every message, for tests")
     insecure: bool = option(False, Boolean(), "start although anyone who reaches the ports can use them")
@@ -148,6 +155,24 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """How a gateway uses Redis, where it is the broker.  The same for all gateways that share one."""
+
+    prefix: str = option("ringgate", Prefix(), "what the names of all keys and pub/sub channels begin with")
+    lease: float = option(
+        10.0, Duration(1.0, _HOUR), "take a gateway's clients out of presence so long after its end"
+    )
+    check_interval: float = option(
+        20.0, Duration(1.0, _HOUR), "within this time every channel is compared with Redis"
+    )
+    channel_idle: float = option(
+        600.0, Duration(60.0, 30 * _DAY), "how long a channel that nobody uses keeps its count"
+    )
+    connect_timeout: float = option(3.0, Duration(0.1, _HOUR), "longest time to connect")
+    command_timeout: float = option(2.0, Duration(0.1, _HOUR), "longest time for the reply to a command")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """What one client may ask for, and how long it is remembered."""
 
@@ -187,6 +212,7 @@ class Config:
     server: ServerOptions = field(default_factory=ServerOptions)
     api: ApiOptions = field(default_factory=ApiOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
@@ -202,6 +228,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "server": ServerOptions,
         "api": ApiOptions,
         "websocket": WebSocketOptions,
+        "redis": RedisOptions,
         "session": SessionOptions,
         "namespace": NamespaceOptions,
     }

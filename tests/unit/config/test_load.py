@@ -16,6 +16,7 @@ from gateway.config.kinds import (
     FilePath,
     Integer,
     Kind,
+    Prefix,
     Size,
     WorkerCount,
     quote,
@@ -37,13 +38,14 @@ SPECIAL = {
     "namespace.NAME.ring_bytes": ("65KiB", "66KiB", "67KiB"),
     "namespace.NAME.history_size": ("0", "1", "2"),
     "session.max_publish_bytes": ("1KiB", "2KiB", "3KiB"),
-    "server.broker": ("memory", "memory", "memory"),
+    "server.broker": ("redis://a", "redis://b:6380 redis://c", "rediss://d/1"),
 }
 
 
 TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     WorkerCount: ("2", "auto", "256"),
     Duration: ("301s", "6m", "401"),
+    Prefix: ("a", "b.c", "d-e"),
     FilePath: ("a.pem", "/etc/b.pem", "c.pem"),
     FileMode: ("660", "0666", "700"),
     Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
@@ -206,7 +208,10 @@ def test_all_errors_of_all_places_are_reported_together(tmp_path: Path) -> None:
             'line 1: namespace: found "a b"; allowed: a name of 1 to 199 characters',
         ),
         ("server = 1", "line 1: server: found 1; allowed: a table [server]"),
-        ('[server]\nbroker = "redis://h"', 'line 2: server.broker: found "redis://h"; allowed: "memory"'),
+        (
+            '[server]\nbroker = "http://h"',
+            "line 2: server.broker: found a value that is not shown; the URL of Redis is wrong",
+        ),
         ("[server]\nlisten = \n", "/ringgate.toml, line 2: Invalid value; allowed: a TOML file"),
         ("[server]\nlisten = ", "/ringgate.toml: Invalid value, at the end of the file"),
         ("[server]\necho = true\necho = true\n", "/ringgate.toml, line 3: Cannot overwrite a value"),
