@@ -127,7 +127,7 @@ def table(records: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
     costs = {(row["case"], row["way"]): row["us_per_unit"] for row in condensed(records)}
     machine = about["machine"]
     lines = [
-        f"Measured {about['time']} on {machine['cpu']}, Python {machine['python']}, as `python -m bench.tls`.",
+        f"Measured {about['time']} on {machine['cpu']}, Python {machine['python']}: `python -m bench.tls`.",
         "",
         "| case | plain, µs | TLS, µs | times |",
         "|---|---:|---:|---:|",

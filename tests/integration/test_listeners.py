@@ -156,13 +156,13 @@ async def test_clients_of_every_address_are_of_one_gateway(
     assert f"unix:pid={os.getpid()}" in [connection["remote"] for connection in found["connections"]]
 
 
+@WORKERS
 async def test_ipv4_and_ipv6_may_have_the_same_port(
-    gateway_process: StartGateway, stack: AsyncExitStack
+    gateway_process: StartGateway, stack: AsyncExitStack, workers: tuple[str, ...]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    flags = ("--listen", f"0.0.0.0:{port},[::]:{port}", "--insecure", "--workers", "2")
-    gateway_process(*flags)
+    gateway_process("--listen", f"0.0.0.0:{port},[::]:{port}", "--insecure", *workers)
     for host in ("127.0.0.1", "[::1]"):
         await open_at(f"{host}:{port}", stack)
 
