@@ -45,6 +45,7 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
+	@$(BIN)/python -m bench.tls
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)

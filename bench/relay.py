@@ -1,4 +1,4 @@
-"""Carries bytes between a Unix socket and a TCP port, over TLS or not: how the load tool, which speaks no TLS, measures it.
+"""Carries bytes between a Unix socket and a TCP port, over TLS or not, for the load tool, which speaks none.
 
     python -m bench.relay SOCKET HOST PORT [CA-FILE]
 

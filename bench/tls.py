@@ -3,8 +3,8 @@
     python -m bench.tls                writes build/bench/tls.json and its part of docs/benchmarks.md
     python -m bench.tls --rounds 5
 
-Both ways go through the same relay (`bench.relay`) on the load's core, since the load tool speaks no TLS; what
-counts is the CPU time of the gateway, and the ratio of the two in the same round.
+Both ways go through the same relay (`bench.relay`) on the load's core, since the load tool speaks no TLS;
+what counts is the CPU time of the gateway, and the ratio of the two in the same round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import trustme
 from bench import compare, page
 from bench.cases import ECHO, FANOUT, FANOUT_16, Case
 from bench.rivals.ringgate import RIVAL
-from gateway.bench import report, runs
+from gateway.bench import report
 from gateway.bench.target import BenchError
 from gateway.cli.version import ringgate_version
 
@@ -102,7 +102,8 @@ def relayed(address: str, ca_file: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/relay.sock"
         command = [sys.executable, "-m", "bench.relay", path, host, port, *([ca_file] if ca_file else [])]
-        with subprocess.Popen(command, cwd=compare.ROOT, stdout=subprocess.PIPE) as process:  # noqa: S603 - ours
+        root, pipe = compare.ROOT, subprocess.PIPE
+        with subprocess.Popen(command, cwd=root, stdout=pipe) as process:  # noqa: S603 - ours
             try:
                 if process.stdout is None or not process.stdout.readline():
                     raise BenchError("the relay does not listen")
@@ -126,7 +127,7 @@ def table(records: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
     costs = {(row["case"], row["way"]): row["us_per_unit"] for row in condensed(records)}
     machine = about["machine"]
     lines = [
-        f"Measured {about['time']} on {machine['cpu']}, Python {machine['python']}, as `python -m bench.tls`.",
+        f"Measured {about['time']} on {machine['cpu']}, Python {machine['python']}: `python -m bench.tls`.",
         "",
         "| case | plain, µs | TLS, µs | times |",
         "|---|---:|---:|---:|",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
 import json
 import os
 import signal
@@ -16,15 +14,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, unix_connect
 
 from gateway import Gateway
 from gateway.errors import UsageError
-from tests.support.api import request
+from tests.support.addresses import ask, close_code, http_at, next_message, open_at
 from tests.support.handing import listening, start_handed
 from tests.support.process import GatewayProcess, GatewayProcessError, StartGateway, start_gateway
 from tests.support.tls import Authority
@@ -45,70 +41,6 @@ def folder() -> Iterator[Path]:
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as opened:
         yield opened
-
-
-async def open_at(address: str, stack: AsyncExitStack, **options: Any) -> ClientConnection:
-    """Connect to HOST:PORT or unix:/PATH, and take the hello."""
-    if address.startswith("unix:"):
-        path = address.removeprefix("unix:")
-        client = await stack.enter_async_context(unix_connect(path, "ws://localhost/ws", **options))
-    else:
-        scheme = "wss" if "ssl" in options else "ws"
-        client = await stack.enter_async_context(
-            websockets.connect(f"{scheme}://{address}/ws", proxy=None, **options)
-        )
-    assert json.loads(await client.recv())["type"] == "hello"
-    return client
-
-
-async def ask(client: ClientConnection, kind: str, **fields: object) -> dict[str, Any]:
-    await client.send(json.dumps({"type": kind, "id": 1, **fields}))
-    while (event := dict(json.loads(await client.recv()))).get("id") != 1:
-        pass
-    return event
-
-
-async def next_message(client: ClientConnection) -> Any:
-    while (event := json.loads(await client.recv()))["type"] != "message":
-        pass
-    return event["data"]
-
-
-async def close_code(client: ClientConnection) -> int | None:
-    """Read to the end; return the code that the connection was closed with."""
-    with contextlib.suppress(websockets.ConnectionClosed):
-        async for _ in client:
-            pass
-    return client.close_code
-
-
-class UnixHttp(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=10)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(self._path)
-
-
-def http_at(address: str, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-    """Send a request to HOST:PORT or unix:/PATH; return status and JSON."""
-    data = json.dumps(body).encode() if body is not None else None
-    sent = {"Content-Type": "application/json"} | headers
-    if not address.startswith("unix:"):
-        status, answer = request(address, method, path, data, sent)
-        return status, json.loads(answer)
-    connection = UnixHttp(address.removeprefix("unix:"))
-    try:
-        connection.request(method, path, data, sent)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
 
 
 def serve(*flags: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -156,13 +88,13 @@ async def test_clients_of_every_address_are_of_one_gateway(
     assert f"unix:pid={os.getpid()}" in [connection["remote"] for connection in found["connections"]]
 
 
+@WORKERS
 async def test_ipv4_and_ipv6_may_have_the_same_port(
-    gateway_process: StartGateway, stack: AsyncExitStack
+    gateway_process: StartGateway, stack: AsyncExitStack, workers: tuple[str, ...]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    flags = ("--listen", f"0.0.0.0:{port},[::]:{port}", "--insecure", "--workers", "2")
-    gateway_process(*flags)
+    gateway_process("--listen", f"0.0.0.0:{port},[::]:{port}", "--insecure", *workers)
     for host in ("127.0.0.1", "[::1]"):
         await open_at(f"{host}:{port}", stack)
 

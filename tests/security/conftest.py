@@ -6,7 +6,8 @@
     bystander   `bystander(target)`: a context in which a bystander must notice nothing
 
 With GATEWAY_TEST_FLAGS="--workers 2" all of it runs against worker processes; memory and descriptors
-are then those of all processes.  Tests marked `soak` are the same attacks at full size; they are left out unless `-m soak` asks for them.
+are then those of all processes.  Tests marked `soak` are the same attacks at full size; they are left out
+unless `-m soak` asks for them.
 """
 
 from __future__ import annotations

@@ -77,15 +77,16 @@ def _nothing_is_left_behind(
     whatever the allocator could not give back, which is up to all of it, and different each time.
     """
     start, peaks, samples = target.memory(), [], 0
+    names = ROUND if len(target.pids()) == 1 else ROUND // 4  # to another process each takes longer
     for number in range(rounds):
-        flood(range(number * ROUND, (number + 1) * ROUND))
-        assert target.metric("ringgate_broker_channels") >= ROUND, "too slow: some are forgotten already"
+        flood(range(number * names, (number + 1) * names))
+        assert target.metric("ringgate_broker_channels") >= names, "too slow: some are forgotten already"
         peaks.append(target.memory())
         _wait_until_forgotten(target)
         samples = samples or len(target.metrics())
     print([f"{bytes_ / MIB:.1f}" for bytes_ in [start, *peaks]])
-    assert peaks[0] - start < ROUND * memory_each
-    assert peaks[-1] - peaks[0] < MIB + (rounds - 1) * ROUND * LEAK
+    assert peaks[0] - start < names * memory_each
+    assert peaks[-1] - peaks[0] < MIB + (rounds - 1) * names * LEAK
     assert len(target.metrics()) == samples
     assert b"flood" not in target.http("GET", "/metrics")[1]
 
