@@ -1,7 +1,7 @@
 """Python's garbage collector, in a process that is the gateway's own.
 
-What was made at the start (modules, classes, functions: some ten thousand objects) lives as long as the process.
-Looking through it again and again costs more than the collector's work on connections.
+What was made at the start (modules, classes, functions: some ten thousand objects) lives as long as the
+process. Looking through it again and again costs more than the collector's work on connections.
 Not for a program that embeds the gateway: there the collector is its own affair.
 """
 

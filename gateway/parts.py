@@ -130,7 +130,6 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
 
     Messages that are smaller than `threshold_bytes` are not compressed.
     """
-
     encodings: dict[tuple[str, Deflater | None], Encoding] = {}  # as few as there are compressors
 
     def make(connection: Connection, accepted: Accepted) -> Handler:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-NONE_UNDER_WAY: Final[dict[str, object]] = {}  # of all sessions that subscribe to nothing just now; never changed
+NONE_UNDER_WAY: Final[
+    dict[str, object]
+] = {}  # of all sessions that subscribe to nothing just now; never changed
 
 
 class _Ready(NamedTuple):
