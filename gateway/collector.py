@@ -11,6 +11,8 @@ import gc
 
 
 def leave_out_what_is_there() -> None:
-    """Have the collector look, from now on, only at what is made from now on."""
-    gc.collect()
+    """Have the collector look, from now on, only at what is made from now on.
+
+    Nothing is collected before, because that would keep the first clients waiting.
+    """
     gc.freeze()

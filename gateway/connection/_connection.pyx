@@ -226,7 +226,9 @@ cdef class Connection(Endpoint, BufferedProtocol):
     @property
     def queued_bytes(self):
         """Bytes that wait behind the socket."""
-        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+        if self.transport is None or (self.direct and not self.blocked):
+            return 0                                # a plain socket is blocked by the first byte that waits
+        return self.transport.get_write_buffer_size()
 
     # -- handshake ----------------------------------------------------------------------
 

@@ -166,7 +166,7 @@ cdef class Listener(Watched):
         self.sock = sock
         self.fd = sock.fileno()
         self.poller = Poller(edge, loop)
-        self.poller.listener = self                 # an event of it may still be in a batch when it was closed
+        self.poller.listener = self                 # its event may still be in a batch when it is closed
         self.poller.watch(EPOLL_CTL_ADD, self.fd, self, EPOLLIN)
         self.poller.open += 1
 
@@ -184,11 +184,11 @@ cdef class Listener(Watched):
         self.poller.close()
 
     cdef int on_event(self, uint32_t events) except -1:
-        cdef int i, fd
+        cdef int _i, fd
         if self.sock is None:
             return 0
         try:
-            for i in range(ACCEPTS):
+            for _i in range(ACCEPTS):
                 fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
                 if fd >= 0:
                     self.take(fd)

@@ -123,10 +123,10 @@ cdef object scan(const char* data, Py_ssize_t n, object routes, object limits):
 
 cdef Py_ssize_t read_fields(Field* fields, const char* data, Py_ssize_t at, Py_ssize_t n,
                             int most_headers) noexcept nogil:
-    """Find the headers of the handshake; return the bytes of the head, or 0 where it is not whole, or unusual."""
+    """Find the headers of the handshake; return the bytes of the head, or 0: not whole, or unusual."""
     cdef Py_ssize_t start, value, end
-    cdef int count, field
-    for count in range(most_headers + 1):
+    cdef int _count, field
+    for _count in range(most_headers + 1):
         start = at
         while at < n and KINDS[<unsigned char>data[at]] & TOKEN:
             at += 1
@@ -312,5 +312,3 @@ cdef void accept_key(char* to, const char* key) noexcept nogil:
         for j in range(4):
             to[4 * i + j] = DIGITS[three >> (18 - 6 * j) & 63]
     to[27] = 61
-
-
