@@ -49,7 +49,8 @@ cdef class FanoutLoad(Load):
     cdef uint64_t _base                 # number of the first message of this run
     cdef uint64_t _undelivered          # messages on their way
 
-    def __init__(self, bytes mark, list templates, *, bint raw=False, bint binary=False, uint32_t groups=0, **options):
+    def __init__(self, bytes mark, list templates, *, bint raw=False, bint binary=False, uint32_t groups=0,
+                 **options):
         Load.__init__(self, **options)
         self._templates = templates
         self._finder = Finder(mark)
