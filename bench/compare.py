@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,8 +204,8 @@ def measure(case: Case, rival: Rival, seconds: float, server_core: int) -> dict[
             if case.scenario == "http":
                 return record | {"result": run_http(address, rival.path, _plan(case, seconds, pid))}
             result = _run(case, rival, f"ws://{address}", _plan(case, seconds, pid))
-    except BenchError as error:
-        return record | {"result": {"faults": [str(error).splitlines()[0]]}}
+    except (BenchError, OSError, HTTPException) as error:
+        return record | {"result": {"faults": [str(error).partition("\n")[0] or repr(error)]}}
     return record | {"result": report.as_json(result, url=address, version=ringgate_version())}
 
 

@@ -2,8 +2,9 @@
 """The fan-out scenario: one publisher, many subscribers, and an account of every single delivery.
 
 Message i goes to channel i modulo the number of channels, so a subscriber knows which number it sees next.
-Where a subscriber has several channels, those of a group, the groups take the place of channels in the account:
-message i goes to group i modulo their number.  Closed loop: `in_flight` messages are published and not yet with all their subscribers.
+Where a subscriber has several channels, those of a group, groups take the place of channels in the account:
+message i goes to group i modulo their number.
+Closed loop: `in_flight` messages are published and not yet with all their subscribers.
 
 What always holds: expected = delivered + lost, where `expected` is the sum of subscribers over all messages;
 `doubled` were delivered once more than that; `reordered` are delivered ones that came after a later one.
@@ -31,8 +32,8 @@ cdef class FanoutLoad(Load):
     """Fan-out to all connections that were added, but the publisher.
 
     `templates` are the messages that publish to each of the channels.  With `raw` (the bare connection of
-    an HTTP publisher) they are sent as they are, without a frame.  With `groups`, which divides the number of
-    templates, a connection's `channel` is its group: channel i is of group i modulo `groups`.
+    an HTTP publisher) they are sent as they are, without a frame.  With `groups`, which divides the number
+    of templates, a connection's `channel` is its group: channel i is of group i modulo `groups`.
     """
 
     cdef readonly uint64_t expected, delivered, doubled, reordered
@@ -48,7 +49,8 @@ cdef class FanoutLoad(Load):
     cdef uint64_t _base                 # number of the first message of this run
     cdef uint64_t _undelivered          # messages on their way
 
-    def __init__(self, bytes mark, list templates, *, bint raw=False, bint binary=False, uint32_t groups=0, **options):
+    def __init__(self, bytes mark, list templates, *, bint raw=False, bint binary=False, uint32_t groups=0,
+                 **options):
         Load.__init__(self, **options)
         self._templates = templates
         self._finder = Finder(mark)

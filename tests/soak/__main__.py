@@ -45,10 +45,12 @@ def _tell(report: Report) -> int:
     wrong = report.judge()
     did = ", ".join(f"{count:,} {what}" for what, count in sorted(report.did.items()))
     print(f"\nworkers {report.workers}: {did}")
-    print(
-        f"memory with the same crowd: late peaks {report.grown_bytes() / MIB:+.2f} MiB against early ones "
-        f"(allowed {report.allowed_bytes() / MIB:.0f})"
-    )
+    grown = ", ".join(f"{each / MIB:+.1f}" for each in report.grown_bytes())
+    print(f"memory with the same crowd, late peaks against early ones: {grown} MiB for each process")
+    if report.heaps:
+        first, last = report.heaps[min(1, len(report.heaps) - 1)], report.heaps[-1]
+        print(f"allocated in the quiet: {first.blocks:,} blocks and {first.malloc:,} B of malloc at first, "
+              f"{last.blocks:,} and {last.malloc:,} in the end")  # fmt: skip
     for problem in wrong:
         print(f"FAULT: {problem}")
     print("everything is as before" if not wrong else f"{len(wrong)} faults")

@@ -42,7 +42,7 @@ class Load:
         self._tell = tell
         self.did: Counter[str] = Counter()
         self.problems: list[str] = []
-        limits = httpx.Limits(keepalive_expiry=1.0)
+        limits = httpx.Limits(keepalive_expiry=5.0)
         self.http = httpx.AsyncClient(base_url=api_url, timeout=PATIENCE_S, limits=limits)
         self.numbers = itertools.count()
         self._random = random.Random(7)  # noqa: S311 - the same churn each time

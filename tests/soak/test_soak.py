@@ -37,11 +37,20 @@ def peaks(*memory_mib: float, processes: int = 1) -> Report:
 
 
 def test_memory_that_grows_from_cycle_to_cycle_is_a_fault() -> None:
-    assert peaks(30, 50, *[51, 50.5] * 6).judge() == []
-    (fault,) = peaks(30, *[50 + 0.3 * i for i in range(15)]).judge()
-    assert fault.startswith("memory with the same crowd grows: 30.0, 50.0, 50.3")
-    assert peaks(50, 57).judge() == []
-    assert len(peaks(50, 59).judge()) == 1
+    assert peaks(30, 50, *[51, 59.5] * 6).judge() == []
+    (fault,) = peaks(30, *[50 + 1.5 * i for i in range(15)]).judge()
+    assert fault.startswith("memory with the same crowd grows: 30.0, 50.0, 51.5")
+    assert peaks(50, 59).judge() == []
+    assert len(peaks(50, 61).judge()) == 1
+
+
+def test_memory_that_one_process_gives_and_another_takes_is_still_a_fault() -> None:
+    report = peaks(*[50] * 12)
+    report.peaks = [
+        Sample(float(i), report.peaks[0].held, ((60 - 2 * i) * MIB, (40 + 2 * i) * MIB), 80)
+        for i in range(12)
+    ]
+    assert len(report.judge()) == 1
 
 
 def test_an_allocation_that_stays_from_cycle_to_cycle_is_a_fault() -> None:
