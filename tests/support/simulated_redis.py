@@ -1,20 +1,20 @@
-"""A Redis without a process: does what the Lua scripts do, and brings messages and replies when a test says so.
+"""A Redis without a process: does what the Lua scripts do, and brings messages and replies when a test says
+so.
 
-Held to the real scripts on a real server by tests/unit/broker/test_redis_simulated.py.  `SimulatedRedis` is the
-server: its data, a clock that only the test moves, and faults of whole servers (lost data, a count that goes
-back, a promotion).  A `SimulatedShard` is one node's two connections to it: what they carry waits in queues
-until the test moves it on, and can be cut at any place.
+Held to the real scripts on a real server by tests/unit/broker/test_redis_simulated.py.  `SimulatedRedis` is
+the server: its data, a clock that only the test moves, and faults of whole servers (lost data, a count that
+goes back, a promotion).  A `SimulatedShard` is one node's two connections to it: what they carry waits in
+queues until the test moves it on, and can be cut at any place.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
-
-import asyncio
 
 import msgspec
 
@@ -146,7 +146,13 @@ class SimulatedRedis:
             self._expire(keys[1], ttl_ms)
             self.data.values[keys[0]] = life
             self._expire(keys[0], int(args[1]))
-            head = b"\x94\x01" + pack(life["e"].decode()) + pack(first) + b"\xdc" + len(packed).to_bytes(2, "big")
+            head = (
+                b"\x94\x01"
+                + pack(life["e"].decode())
+                + pack(first)
+                + b"\xdc"
+                + len(packed).to_bytes(2, "big")
+            )
             self._send(keys[2], head + b"".join(packed))
         return results
 
@@ -240,7 +246,9 @@ class SimulatedRedis:
         result: list[Any] = [int(args[0] in leases)]
         leases[args[0]] = self.now_ms + int(args[1])
         if args[2] == b"1":
-            for other in [o for _, o in sorted((until, o) for o, until in leases.items()) if leases[o] <= self.now_ms]:
+            for other in [
+                o for _, o in sorted((until, o) for o, until in leases.items()) if leases[o] <= self.now_ms
+            ]:
                 if claims.get(other, 0) <= self.now_ms:
                     claims[other] = self.now_ms + int(args[1])
                     result.append(other)
@@ -291,7 +299,9 @@ class _Command(NamedTuple):
 
 
 class SimulatedShard:
-    """One node's connections to a `SimulatedRedis`: a `Shard`.  With `at_once` nothing waits to be moved on."""
+    """One node's connections to a `SimulatedRedis`: a `Shard`.  With `at_once` nothing waits to be
+    moved on.
+    """
 
     name = "simulated"
 
@@ -365,7 +375,9 @@ class SimulatedShard:
         """Have the server carry out one command that was sent."""
         if self.sent:
             command = self.sent.popleft()
-            self.replies.append((command, self.redis.execute(command.script.name, command.keys, command.args)))
+            self.replies.append(
+                (command, self.redis.execute(command.script.name, command.keys, command.args))
+            )
 
     def reply(self) -> None:
         """Bring one reply."""

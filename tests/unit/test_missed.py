@@ -33,7 +33,9 @@ class Source:
         run_eagerly(work, asyncio.get_running_loop())
 
     def page(self, after: int) -> HistoryPage:
-        found = [Publication(id=f"m{n}", data=b"1", time_ms=0, offset=n) for n in range(after + 1, self.top + 1)]
+        found = [
+            Publication(id=f"m{n}", data=b"1", time_ms=0, offset=n) for n in range(after + 1, self.top + 1)
+        ]
         return HistoryPage(found, Position(EPOCH, self.top), complete=True)
 
     async def call(self, name: str) -> None:

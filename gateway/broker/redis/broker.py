@@ -1,9 +1,9 @@
 """The Redis broker: a `Broker` for gateways on several machines, over one Redis deployment or several.
 
-Puts the parts together, and knows of connections only `Shard`.  How it works: everything of a channel is on one
-shard, chosen by its name, where Lua scripts change it atomically and publish what nodes must hear
-(`publish.lua` and its neighbours); a node hears the channels in which it is interested (`feeds`), holds
-its members under a lease (`presence`), and asks other nodes (`questions`) by way of the first shard.
+Puts the parts together, and knows of connections only `Shard`.  How it works: everything of a channel is on
+one shard, chosen by its name, where Lua scripts change it atomically and publish what nodes must hear
+(`publish.lua` and its neighbours); a node hears the channels in which it is interested (`feeds`), holds its
+members under a lease (`presence`), and asks other nodes (`questions`) by way of the first shard.
 
 What always holds: what this node publishes comes back to it through Redis like everything else, so all nodes
 see one order.
@@ -146,8 +146,9 @@ class Side:
 class RedisBroker:
     """A `Broker` over one or more shards.
 
-    `make_shards` returns shards that are not started, anew for each start.  `random_id` returns a text that no node ever returned before.
-    `on_question` answers what `gather` asks of this node; an empty answer is left out.
+    `make_shards` returns shards that are not started, anew for each start.  `random_id` returns a text that
+    no node ever returned before. `on_question` answers what `gather` asks of this node; an empty answer is
+    left out.
     """
 
     def __init__(

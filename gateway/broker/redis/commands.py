@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from ...errors import BrokerUnavailableError
-from ...message.publication import Member, Position, Publication
+from ...message.publication import Member, Position
 from ..interface import ChannelOptions, HistoryPage, PublishResult
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
@@ -39,7 +39,9 @@ class Entry(NamedTuple):
 
 
 class Leased(NamedTuple):
-    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the caller."""
+    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the
+    caller.
+    """
 
     state: int
     claimed: list[str]

@@ -90,14 +90,16 @@ async def test_publications_of_one_turn_are_one_call_and_one_message(cluster: Cl
     assert cluster.relays[1].offsets("c") == list(range(1, 101))
 
 
-async def test_publish_that_was_sent_and_lost_is_of_unknown_outcome_and_safe_to_repeat(cluster: Cluster) -> None:
+async def test_publish_that_was_sent_and_lost_is_of_unknown_outcome_and_safe_to_repeat(
+    cluster: Cluster,
+) -> None:
     first, shard = cluster.brokers[0], cluster.shards[0]
     await first.subscribe("c", KEPT)
     shard.at_once = False
     waits = asyncio.ensure_future(first.publish("c", message("m"), KEPT, key="k"))
     await settle()
     shard.execute()
-    shard.cut_commands(Random(1))
+    shard.cut_commands(Random(1))  # noqa: S311
     with pytest.raises(OutcomeUnknownError):
         await waits
     with pytest.raises(BrokerUnavailableError):
@@ -151,7 +153,9 @@ async def test_outage_of_redis_longer_than_leases_takes_nobody_out(cluster: Clus
     assert cluster.relays[0].changes == []
 
 
-async def test_redis_that_lost_its_data_has_all_members_again_and_nobody_hears_of_it(cluster: Cluster) -> None:
+async def test_redis_that_lost_its_data_has_all_members_again_and_nobody_hears_of_it(
+    cluster: Cluster,
+) -> None:
     await cluster.brokers[0].subscribe("c", KEPT)
     for n, broker in enumerate(cluster.brokers):
         await broker.join("c", Member(client=f"x{n}"), KEPT)

@@ -30,10 +30,26 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
     """Return a script with arguments that are likely to meet what earlier ones did."""
     keys = names.channel(random.choice("ab"))
     epoch = f"e{random.randint(1, 10**9)}".encode()
-    bounds: list[bytes | int] = [random.choice((0, 3, 5, 40)), random.choice((0, 50, 200)), random.choice((0, 10**7))]
+    bounds: list[bytes | int] = [
+        random.choice((0, 3, 5, 40)),
+        random.choice((0, 50, 200)),
+        random.choice((0, 10**7)),
+    ]
     owner, client = random.choice((b"n1", b"n2")), random.choice((b"c1", b"c2", b"c3"))
     kind = random.choices(
-        ("publish", "position", "history", "renew", "join", "leave", "reap", "members", "lease", "bury", "call"),
+        (
+            "publish",
+            "position",
+            "history",
+            "renew",
+            "join",
+            "leave",
+            "reap",
+            "members",
+            "lease",
+            "bury",
+            "call",
+        ),
         (30, 5, 25, 2, 10, 5, 2, 5, 4, 1, 5),
     )[0]
     life: list[bytes | int] = [epoch, 10**7]
@@ -72,7 +88,7 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_simulated_redis_does_what_the_scripts_do(seed: int) -> None:
-    random, server, simulated = Random(seed), shared_server(), SimulatedRedis()
+    random, server, simulated = Random(seed), shared_server(), SimulatedRedis()  # noqa: S311
     names = Names(fresh_prefix())
     epochs: dict[bytes, bytes] = {}
     for n in range(OPERATIONS):
@@ -139,7 +155,7 @@ class Stage:
     """Three brokers on one simulated Redis; a seed decides everything that happens."""
 
     def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311
         self.time = SimulatedTime()
         self.redis = SimulatedRedis()
         self.ids = iter(range(1, 10**9))
@@ -190,7 +206,9 @@ class Stage:
             self.restart_server(kind)
 
     def restart_server(self, kind: str) -> None:
-        """Kill the server: every connection breaks; it comes back without data, promoted, or with older data."""
+        """Kill the server: every connection breaks; it comes back without data, promoted, or with older
+        data.
+        """
         for shard in self.shards:
             if shard.commands_up:
                 shard.cut_commands(self.random)
@@ -292,7 +310,9 @@ def check(stage: Stage, faults: str, what: str) -> None:
         for channel, seen in relay.seen.items():
             for position, name in seen.items():
                 names_of[channel, position].add(name)
-    if "b" not in faults:  # a server that goes back and does not say so uses offsets twice before anybody knows
+    if (
+        "b" not in faults
+    ):  # a server that goes back and does not say so uses offsets twice before anybody knows
         assert all(len(names) == 1 for names in names_of.values()), what
     for name, (channel, task) in stage.published.items():
         assert task.done(), f"{what}: {name} was never answered"
@@ -302,7 +322,9 @@ def check(stage: Stage, faults: str, what: str) -> None:
         at = Position(task.result().epoch, task.result().offset)
         if not set("wfb") & set(faults):
             assert names_of.get((channel, at), {name}) == {name}, what
-            assert [(c, p) for (c, p), names in names_of.items() if name in names] in ([], [(channel, at)]), what
+            assert [(c, p) for (c, p), names in names_of.items() if name in names] in ([], [(channel, at)]), (
+                what
+            )
     if not faults:
         assert all(relay.told == [] for relay in stage.relays), what
         assert all(len(relay.seen["kept"]) == len(stage.relays[0].seen["kept"]) for relay in stage.relays)
