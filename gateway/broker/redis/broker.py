@@ -142,6 +142,7 @@ class Side:
         yield from self.presence.counts.items()
         yield "members_here", self.presence.members
         yield "publish_calls", self.gathering.calls
+        yield "history_reads", self.commands.history_reads
         yield "round_trip_seconds", self.probe_s
         yield "probe_age_seconds", self._loop.time() - self.probed_at
 

@@ -1,4 +1,4 @@
-"""The Redis broker where Redis is more than one server: a Cluster, and several that know nothing of each other."""
+"""The Redis broker where Redis is more than one server: a Cluster, and several independent ones."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ async def until_heard(relay: RecordingRelay, count: int) -> None:
 async def test_channels_work_wherever_they_are(pair: Pair) -> None:
     epochs = {name: (await pair.second.subscribe(name, KEPT)).epoch for name in CHANNELS}
     for name in CHANNELS:
-        await asyncio.gather(*(pair.first.publish(name, message(f"m{n}"), KEPT, key=f"k{n}") for n in range(3)))
+        publishes = (pair.first.publish(name, message(f"m{n}"), KEPT, key=f"k{n}") for n in range(3))
+        await asyncio.gather(*publishes)
         assert (await pair.first.publish(name, message("m1"), KEPT, key="k1")).duplicate
     await until_heard(pair.relay, 3 * len(CHANNELS))
     for name in CHANNELS:
