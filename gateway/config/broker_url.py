@@ -16,7 +16,7 @@ MEMORY: Final = "memory"
 
 
 class BrokerUrls(Kind):
-    """ "memory", or URLs of Redis separated by spaces; the value is the text."""
+    """The word memory, or URLs of Redis separated by spaces; the value is the text."""
 
     name = "broker"
     metavar = "memory|URL"

@@ -1,4 +1,6 @@
-"""Redis brokers on one real redis-server that all tests of a run share, each test under a prefix of its own."""
+"""Redis brokers on one real redis-server that all tests of a run share, each test under a prefix of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def make_broker(
     loop = asyncio.get_running_loop()
     where, connections = url or shared_server().url, redis or RedisOptions()
     return kind(
-        make_shards=lambda: make_sharding(where.split(), connections, loop, Random(1)),
+        make_shards=lambda: make_sharding(where.split(), connections, loop, Random(1)),  # noqa: S311
         options=options,
         loop=loop,
         random_id=RandomIds(),

@@ -1,9 +1,10 @@
-"""A Redis without a process: does what the Lua scripts do, and brings messages and replies when a test says so.
+"""A Redis without a process: does what the Lua scripts do, and brings messages and replies when a test says
+so.
 
-Held to the real scripts on a real server by tests/unit/broker/test_redis_simulated.py.  `SimulatedRedis` is the
-server: its data, a clock that only the test moves, and faults of whole servers (lost data, a count that goes
-back, a promotion).  A `SimulatedShard` is one node's two connections to it: what they carry waits in queues
-until the test moves it on, and can be cut at any place.
+Held to the real scripts on a real server by tests/unit/broker/test_redis_simulated.py.  `SimulatedRedis` is
+the server: its data, a clock that only the test moves, and faults of whole servers (lost data, a count that
+goes back, a promotion).  A `SimulatedShard` is one node's two connections to it: what they carry waits in
+queues until the test moves it on, and can be cut at any place.
 """
 
 from __future__ import annotations
@@ -298,7 +299,9 @@ class _Command(NamedTuple):
 
 
 class SimulatedShard:
-    """One node's connections to a `SimulatedRedis`: a `Shard`.  With `at_once` nothing waits to be moved on."""
+    """One node's connections to a `SimulatedRedis`: a `Shard`.  With `at_once` nothing waits to be
+    moved on.
+    """
 
     name = "simulated"
 

@@ -1,10 +1,10 @@
 """All channels that a node hears through one shard: drives their state machines, and tells the relay.
 
 Knows the shard and its scripts, and nothing of publishing, presence or other shards.  How it works: the shard
-brings messages and says when subscriptions are confirmed; `interest.Interest` says what follows from it; reads
-go out a bounded number at a time, so that a reconnect of very many channels is no flood.  All channels
-are compared with Redis every `check_interval_s`, a part each second, whatever happened or not: pub/sub tells of
-no loss.
+brings messages and says when subscriptions are confirmed; `interest.Interest` says what follows from it;
+reads go out a bounded number at a time, so that a reconnect of very many channels is no flood.  All
+channels are compared with Redis every `check_interval_s`, a part each second, whatever happened or not:
+pub/sub tells of no loss.
 
 What always holds: a message for a channel without interest costs a look into a dictionary.
 """
@@ -50,8 +50,8 @@ class Feed:
 class Feeds:
     """The `ShardListener` of one shard.
 
-    `spawn` runs a coroutine that nobody waits for.  `others` are pub/sub channels of the broker's own and what
-    takes their messages.  `used` gives more channels that must not be forgotten, with their options.
+    `spawn` runs a coroutine that nobody waits for.  `others` are pub/sub channels of the broker's own and
+    what takes their messages.  `used` gives more channels that must not be forgotten, with their options.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ async def test_publish_that_was_sent_and_lost_is_of_unknown_outcome_and_safe_to_
     waits = asyncio.ensure_future(first.publish("c", message("m"), KEPT, key="k"))
     await settle()
     shard.execute()
-    shard.cut_commands(Random(1))
+    shard.cut_commands(Random(1))  # noqa: S311
     with pytest.raises(OutcomeUnknownError):
         await waits
     with pytest.raises(BrokerUnavailableError):

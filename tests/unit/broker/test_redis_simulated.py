@@ -88,7 +88,7 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_simulated_redis_does_what_the_scripts_do(seed: int) -> None:
-    random, server, simulated = Random(seed), shared_server(), SimulatedRedis()
+    random, server, simulated = Random(seed), shared_server(), SimulatedRedis()  # noqa: S311
     names = Names(fresh_prefix())
     epochs: dict[bytes, bytes] = {}
     for n in range(OPERATIONS):
@@ -155,7 +155,7 @@ class Stage:
     """Three brokers on one simulated Redis; a seed decides everything that happens."""
 
     def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311
         self.time = SimulatedTime()
         self.redis = SimulatedRedis()
         self.ids = iter(range(1, 10**9))
@@ -206,7 +206,9 @@ class Stage:
             self.restart_server(kind)
 
     def restart_server(self, kind: str) -> None:
-        """Kill the server: every connection breaks; it comes back without data, promoted, or with older data."""
+        """Kill the server: every connection breaks; it comes back without data, promoted, or with older
+        data.
+        """
         for shard in self.shards:
             if shard.commands_up:
                 shard.cut_commands(self.random)
