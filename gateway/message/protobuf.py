@@ -2,20 +2,18 @@
 
 It knows records, not sessions.  What is sent is in ringgate.proto, from which `make proto` generates
 ringgate_pb2: messages and fields there have the names of the records, but for payloads, which are
-`json` (text, byte for byte) or `binary`.  Records go out, and come in, by those names, and what comes in is
-checked against the types of the records as in every encoding.  What always holds: commands are counted
-before one of them is looked at.
+`json` (text, byte for byte) or `binary`.  So events go out by the names of their fields; commands are
+read field by field, and checked against the types of the records as in every encoding.  What always
+holds: commands are counted before one of them is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
-from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from . import ringgate_pb2 as pb
@@ -31,23 +29,14 @@ from .commands import (
     Subscribe,
     Unsubscribe,
 )
-from .events import Event
+from .events import Event, From, MemberView, PublicationView, Resumed
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
-from .views import join_of, leave_of, message_of
+from .views import join_of, leave_of
 
 _BINARY: Final = 2
 _VARINT, _LENGTH_DELIMITED = 0, 2  # wire types
 
-_COMMANDS: Final[Mapping[str, type[Command]]] = {
-    "connect": Connect,
-    "subscribe": Subscribe,
-    "unsubscribe": Unsubscribe,
-    "publish": Publish,
-    "presence": Presence,
-    "history": History,
-    "ping": Ping,
-}
 _NAMES: Final = {"data": "json", "data64": "binary"}
 """Fields of records that have another name in Protobuf."""
 
@@ -73,7 +62,22 @@ class ProtobufCodec:
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
         """Return the `message` event of a publication, its payload byte for byte."""
-        return self.encode(message_of(channel, publication))
+        p = publication
+        event = pb.Event()
+        message = event.message
+        message.channel = channel
+        message.offset = p.offset
+        message.id = p.id
+        message.time = p.time_ms
+        if p.binary:
+            message.binary = p.data
+        else:
+            message.json = p.data
+        if p.client or p.user:
+            publisher = getattr(message, "from")
+            publisher.client = p.client
+            publisher.user = p.user
+        return event.SerializeToString()
 
     def encode_join(self, channel: str, member: Member) -> bytes:
         """Return the `join` event of a member."""
@@ -95,30 +99,70 @@ def _from_client(message: pb.Command) -> Command:
             id=number if number <= MAX_NUMBER else 0,
             message="the command is not understood: none that is known here is set",
         )
-    fields = dict(_fields_from(getattr(message, kind)))
+    record, read = _READERS[kind]
+    fields = read(getattr(message, kind))
+    fields["id"] = number
     try:
-        return msgspec.convert({"id": number, **fields}, _COMMANDS[kind])
+        return msgspec.convert(fields, record)
     except msgspec.ValidationError as problem:
         return not_understood(number if number <= MAX_NUMBER else 0, problem)
 
 
-def _fields_from(message: ProtobufMessage) -> Iterator[tuple[str, object]]:
-    """Yield name and value, as msgspec converts it, of each field of a command that is set."""
-    for field, value in message.ListFields():
-        if field.name == "json":
-            yield "data", msgspec.Raw(value)
-        elif field.name == "binary":
-            yield "data64", value
-        elif isinstance(value, pb.Position):
-            yield field.name, _since(value)
-        elif field.name == "since":
-            yield field.name, {channel: _since(position) for channel, position in value.items()}
-        else:
-            yield field.name, value
+_Fields = dict[str, object]
 
 
-def _since(position: pb.Position) -> dict[str, str | int]:
+def _channel(
+    message: pb.Subscribe | pb.Unsubscribe | pb.Publish | pb.Presence | pb.History,
+) -> _Fields:
+    """Return the channel; one that is empty is one that is not there."""
+    return {"channel": message.channel} if message.channel else {}
+
+
+def _since(position: pb.Position) -> _Fields:
     return {"epoch": position.epoch, "offset": position.offset}
+
+
+def _read_connect(message: pb.Connect) -> _Fields:
+    since = {channel: _since(position) for channel, position in message.since.items()}
+    return {"token": message.token, "session": message.session, "since": since}
+
+
+def _read_subscribe(message: pb.Subscribe) -> _Fields:
+    fields = _channel(message)
+    if message.HasField("since"):
+        fields["since"] = _since(message.since)
+    return fields
+
+
+def _read_publish(message: pb.Publish) -> _Fields:
+    fields = _channel(message)
+    fields["key"] = message.key
+    payload = message.WhichOneof("payload")
+    if payload == "json":
+        fields["data"] = msgspec.Raw(message.json)
+    elif payload == "binary":
+        fields["data64"] = message.binary
+    return fields
+
+
+def _read_history(message: pb.History) -> _Fields:
+    fields = _channel(message)
+    fields["before"] = message.before
+    if message.HasField("limit"):
+        fields["limit"] = message.limit
+    return fields
+
+
+_READERS: Final[Mapping[str, tuple[type[Command], Callable[[Any], _Fields]]]] = {
+    "connect": (Connect, _read_connect),
+    "subscribe": (Subscribe, _read_subscribe),
+    "unsubscribe": (Unsubscribe, _channel),
+    "publish": (Publish, _read_publish),
+    "presence": (Presence, _channel),
+    "history": (History, _read_history),
+    "ping": (Ping, lambda message: {}),
+}
+"""For each command its record, and what reads the fields of the record, for msgspec to check."""
 
 
 def _decode_one_by_one(payload: bytes, most: int) -> Sequence[Command]:
@@ -160,22 +204,32 @@ def _unknown_fields(payload: bytes, wire_type: int) -> list[tuple[int, Any]]:
 # -- what goes out --------------------------------------------------------------------------
 
 
-@cache
-def _names(record: type[msgspec.Struct]) -> Sequence[tuple[str, str]]:
+def _names_of(record: type[msgspec.Struct]) -> Sequence[tuple[str, str]]:
     """Return what a record's fields are called here and in Protobuf."""
     return [
         (field.name, _NAMES.get(field.name, field.encode_name)) for field in msgspec.structs.fields(record)
     ]
 
 
-def _fields_of(record: msgspec.Struct) -> dict[str, object]:
-    """Return the fields of a record by their names in Protobuf; None is a field that is not set."""
-    return {name: _plain(getattr(record, here)) for here, name in _names(type(record))}
+_RECORDS: Final[Sequence[type[msgspec.Struct]]] = (
+    *Event.__subclasses__(),
+    *(From, MemberView, PublicationView, Resumed),
+)
+_FIELDS: Final[Mapping[type[msgspec.Struct], Sequence[tuple[str, str]]]] = {
+    record: _names_of(record) for record in _RECORDS
+}
+_AS_THEY_ARE: Final = frozenset({str, int, bool, float, bytes, tuple})
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, msgspec.Struct):
-        return _fields_of(value)
-    if isinstance(value, msgspec.Raw):
-        return bytes(value)
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+def _fields_of(record: msgspec.Struct) -> _Fields:
+    """Return the fields of a record that are set, by their names in Protobuf."""
+    fields: _Fields = {}
+    for here, name in _FIELDS[type(record)]:
+        value = getattr(record, here)
+        if type(value) in _AS_THEY_ARE:
+            fields[name] = value
+        elif isinstance(value, list):
+            fields[name] = [_fields_of(item) for item in value]
+        elif value is not None:
+            fields[name] = bytes(value) if isinstance(value, msgspec.Raw) else _fields_of(value)
+    return fields
