@@ -97,7 +97,8 @@ def pick(provider: atheris.FuzzedDataProvider, values: tuple[bytes, ...]) -> byt
     """Return one of the values, or one time in eight fuzzed bytes."""
     if provider.ConsumeIntInRange(0, 7) == 7:
         return bytes(provider.ConsumeBytes(provider.ConsumeIntInRange(0, 12)))
-    return values[provider.ConsumeIntInRange(0, len(values) - 1)]
+    number: int = provider.ConsumeIntInRange(0, len(values) - 1)
+    return values[number]
 
 
 def build_msgpack(provider: atheris.FuzzedDataProvider) -> bytes:

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from . import ringgate_pb2 as pb
 from .commands import (
@@ -35,7 +34,6 @@ from .publication import Member, Publication
 from .views import join_of, leave_of
 
 _BINARY: Final = 2
-_VARINT, _LENGTH_DELIMITED = 0, 2  # wire types
 
 _NAMES: Final = {"data": "json", "data64": "binary"}
 """Fields of records that have another name in Protobuf."""
@@ -168,7 +166,7 @@ _READERS: Final[Mapping[str, tuple[type[Command], Callable[[Any], _Fields]]]] = 
 def _decode_one_by_one(payload: bytes, most: int) -> Sequence[Command]:
     """Decode commands of which at least one is wrong; the others are as good as before."""
     try:
-        parts = [part for number, part in _unknown_fields(payload, _LENGTH_DELIMITED) if number == 1]
+        parts = pb.LooseCommands.FromString(payload).commands
     except DecodeError:
         return (not_readable("Protobuf"),)
     return refuse_number(len(parts), most) or [_decode_one(part) for part in parts]
@@ -185,20 +183,10 @@ def _decode_one(payload: bytes) -> Command:
 def _id_of(payload: bytes) -> int:
     """Return the id of a command that is wrong elsewhere; 0 when it cannot be read, or is what is wrong."""
     try:
-        numbers = [value for number, value in _unknown_fields(payload, _VARINT) if number == 1]
+        number = pb.LooseCommand.FromString(payload).id
     except DecodeError:
         return 0
-    return numbers[-1] if numbers and numbers[-1] <= MAX_NUMBER else 0
-
-
-def _unknown_fields(payload: bytes, wire_type: int) -> list[tuple[int, Any]]:
-    """Return number and value of the fields of one wire type: to a message without fields all are unknown.
-
-    What is inside of them is not looked at.  Raises DecodeError.
-    """
-    unknown = UnknownFieldSet(pb.Ping.FromString(payload))
-    fields = (unknown[index] for index in range(len(unknown)))
-    return [(field.field_number, field.data) for field in fields if field.wire_type == wire_type]
+    return number if number <= MAX_NUMBER else 0
 
 
 # -- what goes out --------------------------------------------------------------------------

@@ -375,6 +375,7 @@ def test_publication_of_a_service_and_of_a_client(case: Case) -> None:
     }
     assert case.read(encode("c", publication(client="x", user="u")))["from"] == {"client": "x", "user": "u"}
     assert case.read(encode("c", publication(client="x")))["from"] == {"client": "x"}
+    assert case.read(encode("c", publication(user="u")))["from"] == {"user": "u"}
     assert "offset" not in case.read(encode("c", publication(offset=0)))
 
 
