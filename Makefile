@@ -17,7 +17,7 @@ SECONDS ?= 3600
 COMPARE ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench soak conformance fuzz sanitize wheels hooks clean
+.PHONY: help run build test lint format bench soak conformance fuzz proto sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -56,6 +56,9 @@ soak: $(DONE)/build $(DONE)/test ## churn for SECONDS (3600), then everything mu
 fuzz: $(DONE)/build $(DONE)/fuzz ## fuzz with atheris for FUZZ_SECONDS (60) in all
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
 
+proto: $(DONE)/proto ## generate the Protobuf module from gateway/message/ringgate.proto
+	@$(BIN)/python scripts/generate_proto.py
+
 sanitize: $(DONE)/build $(DONE)/test ## the tests of the C-like parts under AddressSanitizer and UBSan
 	@scripts/sanitize $(BIN)/python $(ARGS)
 
@@ -92,7 +95,7 @@ $(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json 
 	@scripts/test-tools
 	@touch $@
 
-$(DONE)/bench $(DONE)/lint $(DONE)/fuzz: $(DONE)/%: pyproject.toml $(DONE)/install
+$(DONE)/bench $(DONE)/lint $(DONE)/fuzz $(DONE)/proto: $(DONE)/%: pyproject.toml $(DONE)/install
 	@echo "==> installing the tools of: make $*"
 	@$(PIP) --group $*
 	@touch $@

@@ -7,8 +7,6 @@ sessions and the node, but no sockets.
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,11 +25,11 @@ from .message.commands import (
     Subscribe,
     Unsubscribe,
 )
-from .message.events import Event, MemberView, Pong, Reply, Resumed
-from .message.json import check_json, raw_info
+from .message.events import Event, Pong, Reply, Resumed
+from .message.json import check_json
 from .message.names import check_channel_name, personal_channel
 from .message.publication import Position
-from .message.views import view_publication
+from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
 
 if TYPE_CHECKING:
@@ -146,17 +144,12 @@ async def _connect(session: Session, command: Connect) -> None:
 # -- publications -------------------------------------------------------------------------
 
 
-def _payload_of(data: msgspec.Raw, data64: str | None) -> tuple[bytes, bool]:
+def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
     """Return a payload and whether it is binary.  Raises CommandError unless one is there, and valid."""
     json = bytes(data)
     if bool(json) == (data64 is not None):
-        raise CommandError("bad_request", "exactly one of data and data64 is needed")
-    if data64 is None:
-        return check_json(json), False
-    try:
-        return b64decode(data64, validate=True), True
-    except (Base64Error, ValueError):
-        raise CommandError("bad_request", "data64 is not valid base64") from None
+        raise CommandError("bad_request", "exactly one payload is needed, JSON or bytes")
+    return (check_json(json), False) if data64 is None else (data64, True)
 
 
 async def _publish(session: Session, command: Publish) -> Event | None:
@@ -198,7 +191,7 @@ async def _history(session: Session, command: History) -> None:
 async def _presence(session: Session, command: Presence) -> None:
     _check_may_hear(session, command.channel)
     members = await session.node.presence(command.channel)
-    views = [MemberView(m.client, m.user, raw_info(m)) for m in members]
+    views = [view_member(member) for member in members]
     _reply(session, Reply(id=command.id, channel=command.channel, members=views))
 
 

@@ -40,7 +40,9 @@ from .identifiers import RandomIds
 from .message.codec import Codec
 from .message.events import Reconnect
 from .message.json import JsonCodec
+from .message.msgpack import MsgpackCodec
 from .message.names import is_channel_name, personal_channel
+from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
 from .service_view import ServiceView
@@ -95,15 +97,22 @@ def connect_view(view: ServiceView, broker: Broker) -> None:
         broker.on_question = answer_for(view)
 
 
+def make_codecs() -> tuple[Codec, ...]:
+    """Return every encoding that clients can choose by subprotocol; the first is for those that do not."""
+    return JsonCodec(), MsgpackCodec(), ProtobufCodec()
+
+
 def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_connections: int) -> Edge:
     """Return the edge of a node, for at most so many connections.  `api_ports` are those for services."""
-    codec = JsonCodec()
+    codecs = make_codecs()
     factories: dict[str, HandlerFactory | None] = {
         "/ws": session_factory(
-            node, {"": codec, codec.subprotocol: codec}, config.websocket.compression_threshold
+            node,
+            {"": codecs[0], **{c.subprotocol: c for c in codecs}},
+            config.websocket.compression_threshold,
         )
     }
-    routes = {"/ws": _route(config, api_ports, subprotocols=(codec.subprotocol,))}
+    routes = {"/ws": _route(config, api_ports, subprotocols=tuple(c.subprotocol for c in codecs))}
     if config.server.echo:
         factories["/echo"] = None
         routes["/echo"] = _route(config, api_ports)

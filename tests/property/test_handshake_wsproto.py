@@ -163,7 +163,7 @@ def test_ours_accepts_only_what_wsproto_accepts_and_answers_the_same(data: bytes
     connection, request = read
     assert request.target == outcome.request.target
     assert request.host == outcome.request.fields[b"host"].decode("idna")
-    offered = [name for name in SUBPROTOCOLS if name in request.subprotocols]
+    offered = [name for name in request.subprotocols if name in SUBPROTOCOLS]
     assert outcome.subprotocol == (offered[0] if offered else "")
     answer = connection.send(AcceptConnection(subprotocol=outcome.subprotocol or None))
     assert outcome.response.startswith(b"HTTP/1.1 101 ")

@@ -46,7 +46,7 @@ def test_browser_upgrade_is_answered_as_the_rfc_says() -> None:
     [
         (b"b", "b"),
         (b"a, b", "a"),
-        (b"b, a", "a"),  # the server's preference counts
+        (b"b, a", "b"),  # the client's preference counts
         (b"x,\tb ,a2", "b"),
         (b"x", ""),
         (b"A", ""),
