@@ -106,7 +106,7 @@ cdef class FanoutLoad(Load):
     cdef void on_message(self, Peer peer, const char* data, size_t n) noexcept:
         cdef long long number = self._finder.find(data, n) - <long long>self._base
         if peer.channel == PUBLISHER or number + <long long>self._base < 0:
-            if not self._raw or _is_refusal(data, n):
+            if not self._raw or peer.channel != PUBLISHER or _is_refusal(data, n):
                 self._other(peer, data, n)
             return
         if number < 0 or number >= <long long>self.sent or number % self._channels != peer.channel:
