@@ -10,18 +10,21 @@ local first = top + 1
 local keeps = size > 0 and ttl_ms > 0
 local arrival = keeps and whole(now_ms())
 local results, blobs = { epoch }, {}
+local added = 0
 
 local function keep(blob, bytes)
     if bound > 0 and bytes > bound then
         redis.call('DEL', stream)
         return
     end
-    local entry = { 'XADD', stream, 'MAXLEN', '=', size, whole(top) .. '-' .. arrival, 'd', blob, 'c', whole(total) }
-    if type(redis.pcall(unpack(entry))) == 'table' then -- an older stream was left behind
+    local id = whole(top) .. '-' .. arrival
+    local done = redis.pcall('XADD', stream, id, 'd', blob, 'c', total)
+    if type(done) == 'table' then -- an older stream was left behind
         redis.call('DEL', stream)
-        redis.call(unpack(entry))
+        redis.call('XADD', stream, id, 'd', blob, 'c', total)
     end
     total = total + bytes
+    added = added + 1
 end
 
 for at = 9, #ARGV, 3 do
@@ -48,6 +51,9 @@ if #blobs > 0 then
         total, floor = 0, 0
     end
     if keeps then
+        if added > 0 then -- once for all of them, which costs less than a bound with each
+            redis.call('XTRIM', stream, 'MAXLEN', '=', size)
+        end
         if bound > 0 and total - floor > bound then
             floor = trim_bytes(stream, total, bound)
         end
