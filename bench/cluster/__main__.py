@@ -134,7 +134,7 @@ def reference_title(pipeline: tuple[int, int]) -> str:
 def _wanted(case: Case, cluster: Cluster) -> bool:
     if case.publish not in cluster.publishing or (case.publishers > 1 and cluster.name not in _OURS):
         return False
-    return cluster.nodes > 1 or case.kind != RELAY
+    return cluster.nodes > 1 or case.publish == WS
 
 
 def measure(
