@@ -13,12 +13,13 @@ ARGS ?=
 T ?= tests bench
 FUZZ_SECONDS ?= 60
 COMPARE ?=
+CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench conformance fuzz sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster conformance fuzz sanitize wheels hooks clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 run: $(DONE)/build ## start the gateway (ARGS='--listen 127.0.0.1:9000 ...')
 	@exec $(BIN)/ringgate serve $(ARGS)
@@ -43,6 +44,12 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
+
+bench-cluster: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure two nodes around one Redis, and others in their place (CLUSTER='--only relay')
+	@command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null || \
+		scripts/apt-install "the benchmark of a cluster needs Redis" redis-server redis-tools
+	@$(BIN)/python -m bench.cluster $(CLUSTER)
+	@$(BIN)/python -m bench.cluster.page
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
 	@$(PYTEST) -m full tests/conformance -s $(ARGS)
