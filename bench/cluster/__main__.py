@@ -27,7 +27,7 @@ from gateway.bench.target import BenchError
 from gateway.cli.version import ringgate_version
 from tests.support.redis_servers import RedisServer
 
-from .cases import ALL, LATENCY, RELAY, RELAYS, SPREAD, Case
+from .cases import ALL, RELAYS, SPREAD, Case
 from .machinery import Node, lacking, redis_benchmark, redis_server, running, settle
 from .rivals import django_channels, node_socketio, ringgate, socketio_redis
 from .rivals.cluster import BATCH, HTTP, WS, Cluster
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [cluster for cluster in CLUSTERS if re.search(options.clusters, cluster.name)]
     missing = lacking(chosen)
     records: list[Record] = []
-    result = {
+    result: dict[str, Any] = {
         "machine": report.machine(),
         "version": ringgate_version(),
         "arguments": list(argv if argv is not None else sys.argv[1:]),
@@ -181,9 +181,9 @@ def _how(case: Case, cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, runs
 
 def _batch(case: Case) -> str:
     """Return a batch, of which the last publication is the one that is counted."""
-    command = '{"method":"publish","channel":"{channel}","data":"%s"}'
-    others = [command % ("." * case.size)] * (case.batch - 1)
-    return '{"commands":[%s]}' % ",".join([*others, command % _MARK])
+    command = '{"method":"publish","channel":"{channel}","data":"' + _MARK + '"}'
+    others = [command.replace(_MARK, "." * case.size)] * (case.batch - 1)
+    return '{"commands":[' + ",".join([*others, command]) + "]}"
 
 
 def _told(case: Case, cluster: Cluster, result: runs.Result, url: str) -> Record:

@@ -17,8 +17,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import hiredis
-
 from bench.compare import ROOT
 from gateway.bench.processes import cpu_s
 from gateway.bench.target import BenchError
@@ -129,7 +127,7 @@ def _publish(redis: RedisServer, connections: int, pipeline: int, size: int, cou
 def _subscriber(redis: RedisServer) -> Iterator[None]:
     """Subscribe, and read whatever comes, as fast as one can without looking at it."""
     with socket.create_connection(redis.address) as connection:
-        connection.sendall(hiredis.pack_command((b"SUBSCRIBE", _CHANNEL)))
+        connection.sendall(b"SUBSCRIBE " + _CHANNEL + b"\r\n")
         connection.recv(1 << 16)
         reader = threading.Thread(target=_drain, args=(connection,), daemon=True)
         reader.start()

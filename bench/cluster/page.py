@@ -1,4 +1,4 @@
-"""Writes the section on clusters of docs/benchmarks.md, and the figures behind it: docs/benchmarks/cluster.json.
+"""Writes the section on clusters of docs/benchmarks.md, and its figures: docs/benchmarks/cluster.json.
 
     python -m bench.cluster.page
 
@@ -20,7 +20,7 @@ from bench.targets import NOT_MEASURED, Row, at_least, at_most
 from gateway.bench.histogram import duration
 
 from .__main__ import CLUSTERS, REFERENCE, REFERENCE_HEARD, reference_title
-from .cases import LATENCIES, LATENCY_1000, RELAYS, SPREADS, Case
+from .cases import LATENCIES, LATENCY_1000, RELAYS, SPREADS
 from .rivals.cluster import WS
 from .rivals.ringgate import ALONE, NAME, NO_HISTORY
 
@@ -92,8 +92,8 @@ def about(run: dict[str, Any]) -> str:
     """Return the description of the machine and of the run."""
     machine = run["machine"]
     lines = [
-        f"- Processor: {machine['cpu']}, {machine['cores']} cores; {machine['system']} {machine['kernel']}. "
-        f"Python {machine['python']}, Redis {run['redis']}, without persistence.",
+        f"- Processor: {machine['cpu']}, {machine['cores']} cores; {machine['system']} {machine['kernel']}.",
+        f"- Python {machine['python']}, Redis {run['redis']}, without persistence.",
         f"- Measured {run['time']} with `{' '.join(['python -m bench.cluster', *run['arguments']])}`.",
     ]
     lines += [f"- Left out: {name}, for want of {what}." for name, what in run["missing"].items()]
@@ -114,7 +114,7 @@ def target_rows(figures: Figures) -> list[Row]:
         rows.append(Row(what, _SAME, checks, f"{median(busy):.2f} x by the busiest process" if busy else ""))
     title = LATENCY_1000.title
     both = figures.pairs(title, NAME, title, ALONE)
-    added = [_ms(ours, "50") - _ms(alone, "50") for ours, alone in both]
+    added = [(_p50_ns(ours) - _p50_ns(alone)) / 1e6 for ours, alone in both]
     checks = [at_most(added, LATENCY_TARGET_MS, "ms")]
     rows.append(Row("added p50 latency against local delivery, 1,000 messages/s", "at most 1 ms", checks))
     return rows
@@ -127,11 +127,7 @@ def _busiest(result: Record) -> float:
     """Return the CPU time for a publication of the process that used most, our own load left out."""
     each = result["cpu_us_each"]
     servers = [us for name, us in each.items() if name != "load"]
-    return max(servers if len(servers) > 1 else each.values())
-
-
-def _ms(result: Record, percentile: str) -> float:
-    return float(result["latency_ns"][percentile]) / 1e6
+    return float(max(servers if len(servers) > 1 else each.values()))
 
 
 def relay_table(figures: Figures) -> str:
@@ -186,8 +182,8 @@ def latency_table(figures: Figures) -> str:
     for cluster in CLUSTERS:
         cells = []
         for case in LATENCIES:
-            for percentile in ("50", "99"):
-                ns = figures.median(case.title, cluster.name, lambda r, p=percentile: r["latency_ns"][p])
+            for figure in (_p50_ns, _p99_ns):
+                ns = figures.median(case.title, cluster.name, figure)
                 cells.append(NOT_MEASURED if ns is None else duration(ns))
         rows.append([cluster.name, *cells])
     return _table(head, rows)
@@ -202,23 +198,40 @@ def spread_table(figures: Figures) -> str:
     for cluster in CLUSTERS:
         cells = []
         for case in SPREADS:
-            n = case.subscribers
-            each = figures.median(case.title, cluster.name, lambda r, n=n: _all_servers(r) / n)
-            redis = figures.median(case.title, cluster.name, lambda r, n=n: r["cpu_us_each"].get("redis", 0.0) / n)
-            rate = figures.median(case.title, cluster.name, lambda r, n=n: r["per_second"] * n)
-            cells += [_digits(each), _digits(redis), NOT_MEASURED if rate is None else f"{rate:,.0f}"]
+            each, redis, rate = (
+                figures.median(case.title, cluster.name, figure)
+                for figure in (_servers_us, _redis_us, _rate_of)
+            )
+            cells += [_digits(None if us is None else us / case.subscribers) for us in (each, redis)]
+            cells.append(NOT_MEASURED if rate is None else f"{rate * case.subscribers:,.0f}")
         rows.append([cluster.name, *cells])
     return _table(head, rows)
 
 
-def _all_servers(result: Record) -> float:
+def _p50_ns(result: Record) -> float:
+    return float(result["latency_ns"]["50"])
+
+
+def _p99_ns(result: Record) -> float:
+    return float(result["latency_ns"]["99"])
+
+
+def _rate_of(result: Record) -> float:
+    return float(result["per_second"])
+
+
+def _servers_us(result: Record) -> float:
     return float(sum(us for name, us in result["cpu_us_each"].items() if name != "load"))
+
+
+def _redis_us(result: Record) -> float:
+    return float(result["cpu_us_each"].get("redis", 0.0))
 
 
 def failures(run: dict[str, Any]) -> str:
     """Return what did not go as it should, each once."""
     told = dict.fromkeys(
-        f"- {record['server']}, {record['case']}: {record['result']['faults'][0]}"
+        f"- {record['server']}, {record['case']}: {'; '.join(record['result']['faults'])}"
         for record in run["records"]
         if record["result"]["faults"]
     )
@@ -226,7 +239,7 @@ def failures(run: dict[str, Any]) -> str:
 
 
 def _rate(figures: Figures, case: str, server: str) -> str:
-    value = figures.median(case, server, lambda result: result["per_second"])
+    value = figures.median(case, server, _rate_of)
     return NOT_MEASURED if value is None else f"{value:,.0f}"
 
 

@@ -1,7 +1,7 @@
 """Django Channels on uvicorn (uvloop, websockets, no compression) with channels_redis: both of its layers.
 
-A consumer joins a group and sends what its client publishes to it with `group_send`.  The pub/sub layer is the
-newer one and made for groups; the core layer, the documented default, keeps a list in Redis for every channel
+A consumer joins a group and sends what its client publishes to it with `group_send`.  The pub/sub layer is
+newer and made for groups; the core layer, the documented default, keeps a list in Redis for every channel
 and drops messages above its capacity, which is raised here from 100 to 10,000.
 """
 
