@@ -296,7 +296,9 @@ class Node:
 
     async def _history_whole(self, channel: str) -> HistoryPage:
         options = self.options.namespace(channel).broker
-        return await self.broker.history_before(channel, options, before=0, limit=max(1, options.history_size))
+        return await self.broker.history_before(
+            channel, options, before=0, limit=max(1, options.history_size)
+        )
 
     async def presence(self, channel: str) -> list[Member]:
         """Return who is in a channel.  Raises CommandError and BrokerError."""

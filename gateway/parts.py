@@ -20,7 +20,7 @@ from . import closecodes
 from .broker import Broker, ChannelOptions
 from .broker.memory import MemoryBroker
 from .broker.redis.broker import BrokerOptions, RedisBroker
-from .broker.redis.deployment import make_shard
+from .broker.redis.deployment import make_sharding
 from .broker.redis.metrics import metrics
 from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
@@ -69,7 +69,7 @@ def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker
         connect_timeout_s=options.connect_timeout, command_timeout_s=options.command_timeout
     )
     return RedisBroker(
-        make_shards=lambda: [make_shard(url, connections, loop, SystemRandom()) for url in urls],
+        make_shards=lambda: make_sharding(urls, connections, loop, SystemRandom()),
         options=BrokerOptions(
             prefix=options.prefix,
             lease_s=options.lease,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from .broker_url import BrokerUrls
 from .kinds import (
     GIB,
     KIB,
@@ -32,7 +33,6 @@ from .kinds import (
     Size,
     WorkerCount,
 )
-from .broker_url import BrokerUrls
 from .lists import Origins, Secrets
 
 T = TypeVar("T")

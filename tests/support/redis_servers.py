@@ -1,4 +1,4 @@
-"""Real Redis servers for tests: one, one with replicas and Sentinels, a Cluster.
+"""Real redis-server processes for tests (`redis_sets` has Sentinels and a Cluster).
 
 Everything listens on 127.0.0.1 on free ports and keeps its files under the folder that is given.  What always
 holds: whatever was started is ended when the `with` block ends, by its process id, also when it is stopped.
@@ -15,7 +15,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -110,6 +109,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         settings = [("port", str(self.port)), ("bind", HOST), ("dir", str(self.folder)), ("save", '""')]
         settings += [("daemonize", "no"), ("loglevel", "notice"), ("repl-diskless-sync-delay", "0")]
+        settings += [("repl-ping-replica-period", "1")]
         if mode != "--sentinel":
             settings += [("appendonly", "yes" if aof else "no")]
         else:
@@ -121,7 +121,11 @@ class RedisServer:
         if tls:
             ca, cert, key = tls
             settings += [("tls-port", str(self.tls_port)), ("tls-ca-cert-file", str(ca))]
-            settings += [("tls-cert-file", str(cert)), ("tls-key-file", str(key)), ("tls-auth-clients", "optional")]
+            settings += [
+                ("tls-cert-file", str(cert)),
+                ("tls-key-file", str(key)),
+                ("tls-auth-clients", "optional"),
+            ]
         settings += options
         self._config = self.folder / "redis.conf"
         self._config.write_text("".join(f"{name} {value}\n" for name, value in settings))
@@ -152,6 +156,10 @@ class RedisServer:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def config(self) -> str:
+        return self._config.read_text()
 
     @property
     def log(self) -> str:
@@ -214,7 +222,7 @@ class RedisServer:
         found = []
         for line in self.ask("CLIENT", "LIST").decode().splitlines():
             fields = dict(field.split("=", 1) for field in line.split(" ") if "=" in field)
-            if ("P" in fields["flags"]) == pubsub and fields.get("cmd") != "client|list":
-                if not name or fields.get("name") == name:
-                    found.append(fields["id"])
+            alike = ("P" in fields["flags"]) == pubsub and fields.get("name", "") == (name or fields["name"])
+            if alike and fields.get("cmd") != "client|list":
+                found.append(fields["id"])
         return found

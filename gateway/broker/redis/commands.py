@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from ...errors import BrokerUnavailableError
-from ...message.publication import Member, Position, Publication
+from ...message.publication import Member, Position
 from ..interface import ChannelOptions, HistoryPage, PublishResult
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
@@ -39,7 +39,9 @@ class Entry(NamedTuple):
 
 
 class Leased(NamedTuple):
-    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the caller."""
+    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the
+    caller.
+    """
 
     state: int
     claimed: list[str]
@@ -74,6 +76,10 @@ class Commands:
         if script is None:
             script = self._scripts[name] = load_script(name)
         return await self.shard.run(script, keys, [*args], writes=writes)
+
+    def fresh_id(self) -> str:
+        """Return a text that no node returned before."""
+        return self._random_id()
 
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)

@@ -25,9 +25,9 @@ import hiredis
 from ...errors import BrokerUnavailableError
 from .options import RedisOptions
 from .replies import LostReplyError
+from .resp import NOTHING, make_reader
 
 _logger = logging.getLogger(__name__)
-_NOTHING: Final = object()
 _PIECE_BYTES: Final = 256 * 1024
 _CHECKS: Final = 4
 
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self._loop = loop
         self._options = options
-        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._reader = make_reader()
         self._transport: asyncio.Transport | None = None
         self._waiters: deque[asyncio.Future[Any] | None] = deque()
         self._queued: deque[bytes] = deque()
@@ -155,8 +155,12 @@ class Connection(asyncio.Protocol):
     # -- the end ------------------------------------------------------------------------
 
     def release(self) -> asyncio.Transport:
-        """Hand over the transport of a connection that waits for nothing.  It is of no use afterwards."""
-        assert self._transport is not None and not self.in_flight
+        """Hand over the transport of a connection that waits for nothing; this is of no use afterwards.
+
+        Raises BrokerUnavailableError.
+        """
+        if self._transport is None or self.in_flight or self.lost:
+            raise BrokerUnavailableError(f"{self.name}: not connected")
         self._end("handed over")
         return self._transport
 
@@ -215,7 +219,7 @@ class Connection(asyncio.Protocol):
     def _take_replies(self) -> None:
         gets = self._reader.gets
         waiters = self._waiters
-        while (reply := gets()) is not _NOTHING:
+        while (reply := gets()) is not NOTHING:
             if self._answered >= self._handed_over:
                 self.abort("a reply came that nobody asked for")
                 return

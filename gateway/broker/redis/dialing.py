@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
-from hiredis import ReplyError, pack_command
+from hiredis import ReplyError
 
 from ...errors import BrokerUnavailableError, ConfigError
 from .connection import Connection
 from .options import Address, Login, RedisOptions, Tls
 from .replies import code_of, shorten
+from .resp import pack
 
 _HINTS: Final = {
     "NOAUTH": "it wants a user and password: put them into the URL",
@@ -34,6 +37,8 @@ class ServerState(NamedTuple):
     version: str
     master: bool
     loading: bool
+    mode: str
+    """`standalone`, `cluster` or `sentinel`."""
     durable: bool
     """It keeps an append-only file, so that its data outlives its process."""
     promoted: bool
@@ -41,16 +46,22 @@ class ServerState(NamedTuple):
 
 
 class Dialer:
-    """Opens connections that are logged in.
+    """Opens connections that are logged in.  `clock` measures round trips, which are short: in seconds.
 
     Raises ConfigError when the files of `tls` cannot be used.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, options: RedisOptions, login: Login, tls: Tls | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: RedisOptions,
+        login: Login,
+        tls: Tls | None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.loop = loop
         self.options = options
+        self.clock = clock
         self._login = login
         self._context = None if tls is None else tls_context(tls)
 
@@ -63,7 +74,8 @@ class Dialer:
                 await self._log_in(connection)
         except TimeoutError:
             connection.close()
-            _refuse(connection, f"no connection within {self.options.connect_timeout_s:g} s")
+            hint = "; does this port speak TLS?" if self._context is not None and address.port else ""
+            _refuse(connection, f"no connection within {self.options.connect_timeout_s:g} s{hint}")
         except OSError as problem:
             connection.close()
             _refuse(connection, _why(problem))
@@ -80,7 +92,11 @@ class Dialer:
             await loop.create_connection(lambda: connection, address.host, address.port)
         else:
             await loop.create_connection(
-                lambda: connection, address.host, address.port, ssl=self._context, server_hostname=address.host
+                lambda: connection,
+                address.host,
+                address.port,
+                ssl=self._context,
+                server_hostname=address.host,
             )
 
     async def _log_in(self, connection: Connection) -> None:
@@ -91,7 +107,7 @@ class Dialer:
         if login.database:
             commands.append(("SELECT", login.database))
         commands.append(("CLIENT", "SETNAME", self.options.client_name))
-        replies = [connection.call(pack_command(command)) for command in commands]  # type: ignore[arg-type]
+        replies = [connection.call(pack(command)) for command in commands]
         for command, reply in zip(commands, await asyncio.gather(*replies), strict=True):
             if isinstance(reply, ReplyError) and command[0] != "CLIENT":
                 refuse_reply(connection, reply)
@@ -99,7 +115,7 @@ class Dialer:
 
 async def ask(connection: Connection, *command: str | int) -> Any:
     """Give a command of set-up; return its reply.  Raises BrokerUnavailableError for an error reply, too."""
-    reply = await connection.call(pack_command(command))  # type: ignore[arg-type]
+    reply = await connection.call(pack(command))
     if isinstance(reply, ReplyError):
         refuse_reply(connection, reply)
     return reply
@@ -119,20 +135,32 @@ async def ask_state(connection: Connection) -> ServerState:
             key, colon, value = line.partition(":")
             if colon:
                 fields[key] = value
-    if not fields.get("run_id") or "role" not in fields:
+    mode = fields.get("redis_mode", fields.get("server_mode", ""))
+    if not fields.get("run_id") or ("role" not in fields and mode != "sentinel"):
         _refuse(connection, "it does not answer INFO as Redis does")
     return ServerState(
         run_id=fields["run_id"],
         version=fields.get("redis_version", ""),
-        master=fields["role"] == "master",
+        master=fields.get("role") == "master",
         loading=fields.get("loading") == "1",
+        mode=mode,
         durable=fields.get("aof_enabled") == "1",
         promoted=fields.get("master_replid2", "").encode() not in (b"", _NO_SUCH_REPLICATION),
     )
 
 
-def require_master(connection: Connection, state: ServerState) -> None:
-    """Raise BrokerUnavailableError unless the server is a master that has its data."""
+def require_master(connection: Connection, state: ServerState, *, cluster: bool) -> None:
+    """Raise BrokerUnavailableError unless the server is a master that has its data, and of this kind."""
+    if state.mode == "sentinel":
+        _refuse(connection, "it is a Sentinel; write redis+sentinel://")
+    if (state.mode == "cluster") != cluster:
+        _refuse(
+            connection,
+            "it is no member of a Cluster" if cluster else "it is a Cluster; write redis+cluster://",
+        )
+    major = state.version.partition(".")[0]
+    if cluster and not (major.isdecimal() and int(major) >= 7):
+        _refuse(connection, f"a Cluster needs Redis 7 or newer; this is {state.version}")
     if not state.master:
         _refuse(connection, "it is a replica; the gateway needs the master")
     if state.loading:
@@ -181,7 +209,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _explained(tls: Tls) -> Any:
+def _explained(tls: Tls) -> Iterator[None]:
     try:
         yield
     except (ssl.SSLError, ValueError):

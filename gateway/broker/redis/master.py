@@ -21,22 +21,23 @@ from hashlib import sha1
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
-from hiredis import ReplyError, pack_command
+from hiredis import ReplyError
 
 from ...errors import BrokerUnavailableError, OutcomeUnknownError
 from .backoff import Backoff
 from .connection import Connection
 from .dialing import Dialer, ServerState, ask_state, require_master
 from .options import Address
-from .pubsub import Mode, PubSubStream
+from .pubsub import SHARDED, Mode, PubSubStream
 from .replies import FATAL, LostReplyError, code_of, to_exception
+from .resp import pack
 from .shard import Script, ShardListener
 from .subscriber import Subscriber
 
 _logger = logging.getLogger(__name__)
 _STOP_S: Final = 1.0
-_ASKING: Final = pack_command(("ASKING",))
-_PING: Final = pack_command(("PING",))
+_ASKING: Final = pack(("ASKING",))
+_PING: Final = pack(("PING",))
 
 
 class Guide(Protocol):
@@ -117,6 +118,15 @@ class Master:
         self._tasks = [self._loop.create_task(self._keep(lost, connect)) for lost, connect in steps]
         self._tasks.append(self._loop.create_task(self._look_after()))
 
+    async def wait_connected(self) -> None:
+        """Wait, but not for long, until commands can be given.  Raises BrokerUnavailableError."""
+        if self._connection is None:
+            try:
+                async with asyncio.timeout(self._options.connect_timeout_s):
+                    await self._commands_up.wait()
+            except TimeoutError:
+                raise BrokerUnavailableError(f"{self.name}: not connected") from None
+
     async def stop(self) -> None:
         """Let what was sent be answered, for a moment, and hang up.  Idempotent."""
         tasks, self._tasks = self._tasks, []
@@ -131,7 +141,7 @@ class Master:
             except (BrokerUnavailableError, TimeoutError):
                 pass
             connection.close()
-        self.subscriber.detach()
+        self.subscriber.close()
 
     # -- scripts ------------------------------------------------------------------------
 
@@ -179,7 +189,7 @@ class Master:
     def _send(connection: Connection, command: tuple[Any, ...], asking: bool) -> asyncio.Future[Any]:
         if asking:
             connection.tell(_ASKING)
-        return connection.call(pack_command(command))  # type: ignore[arg-type]
+        return connection.call(pack(command))
 
     # -- connecting ---------------------------------------------------------------------
 
@@ -187,10 +197,12 @@ class Master:
         options = self._options
         backoff = Backoff(options.backoff_first_s, options.backoff_most_s, self._random)
         connected_s = self._loop.time()
+        lasted = False
         while True:
             await lost.wait()
-            if self._loop.time() - connected_s > options.backoff_most_s:
+            if lasted and self._loop.time() - connected_s > options.backoff_most_s:
                 backoff.reset()
+            lasted = False
             await asyncio.sleep(backoff.next_s())
             try:
                 await connect()
@@ -202,6 +214,7 @@ class Master:
                 continue
             self.reconnects += 1
             connected_s = self._loop.time()
+            lasted = True
             _logger.info("redis: connected", extra={"server": self.name})
 
     async def _connect_commands(self) -> None:
@@ -212,7 +225,8 @@ class Master:
                 await self._learn(connection)
         except TimeoutError:
             connection.close()
-            raise BrokerUnavailableError(f"{self.name}: it does not say what it is") from None
+            within = f"within {self._options.connect_timeout_s:g} s"
+            raise BrokerUnavailableError(f"{self.name}: it does not say what it is {within}") from None
         except BaseException:
             connection.close()
             raise
@@ -227,7 +241,7 @@ class Master:
     async def _learn(self, connection: Connection) -> None:
         """Ask the server what it is, and take that in; a pub/sub connection to another one is dropped."""
         state = await ask_state(connection)
-        require_master(connection, state)
+        require_master(connection, state, cluster=self._mode is SHARDED)
         self._take_incarnation(state, await self._guide.lineage(connection))
         if state.run_id != self._run_id:
             self._run_id = state.run_id
@@ -236,8 +250,8 @@ class Master:
 
     async def _connect_pubsub(self) -> None:
         await self._commands_up.wait()
-        assert self.address is not None
-        connection = await self._dialer.connect(self.address, self.name)
+        address = self.address or await self._guide.locate()
+        connection = await self._dialer.connect(address, self.name)
         try:
             state = await ask_state(connection)
             if connection.lost or state.run_id != self._run_id:
@@ -256,16 +270,18 @@ class Master:
             connection = self._connection
             if connection is None:
                 continue
-            asked_s = self._loop.time()
+            asked_s = self._dialer.clock()
             try:
                 state = await ask_state(connection)
-                self.round_trip_s = self._loop.time() - asked_s
+                self.round_trip_s = self._dialer.clock() - asked_s
                 if state.run_id != self._run_id or not state.master or state.loading:
                     connection.abort("it is not the master any more")
                     continue
                 self._take_incarnation(state, await self._guide.lineage(connection))
             except BrokerUnavailableError as problem:  # lost, or an error such as BUSY: it lives
                 _logger.debug("redis: no heartbeat", extra={"server": self.name, "reason": str(problem)})
+            except Exception:
+                _logger.exception("redis: a heartbeat failed", extra={"server": self.name})
 
     def _take_incarnation(self, state: ServerState, lineage: str | None) -> None:
         incarnation = _incarnation(state, lineage)
@@ -287,7 +303,7 @@ class Master:
 def _load(connection: Connection, script: Script) -> str:
     """Send a script ahead of its first use on a connection, so that it is there when it is called."""
     sha = sha1(script.source.encode(), usedforsecurity=False).hexdigest()
-    connection.tell(pack_command(("SCRIPT", "LOAD", script.source)))
+    connection.tell(pack(("SCRIPT", "LOAD", script.source)))
     connection.scripts[script.source] = sha
     return sha
 

@@ -65,4 +65,4 @@ class RedisOptions:
     client_name: str = "ringgate"
     """What CLIENT LIST shows."""
     topology_s: float = 1.0
-    """Between two looks at what the Sentinels say; a Cluster is asked every ten of them, and when it moves."""
+    """Between two looks at what the Sentinels say; a Cluster is asked every tenth time, and when it moves."""

@@ -1,9 +1,10 @@
 """Who of this node's clients is present where, and the lease under which they are.
 
-Knows its own members, so that it can enter them anew.  How it works: every member belongs to an owner, which is a
-node under one lease.  The lease is renewed all the time; where one has run out, some other node claims the
-owner and takes its members out, channel by channel, each atomically.  A node whose lease has run out (it was
-stopped for a minute, or could not reach Redis) goes on as another owner and enters its members anew.
+Knows its own members, so that it can enter them anew.  How it works: every member belongs to an owner,
+which is a node under one lease.  The lease is renewed all the time; where one has run out, some other node
+claims the owner and takes its members out, channel by channel, each atomically.  A node whose lease has run
+out (it was stopped for a minute, or could not reach Redis) goes on as another owner and enters its members
+anew.
 
 What always holds: a member of an owner without a lease is taken out, and interested nodes hear of it, once;
 what a client was told to leave while Redis could not be reached, it leaves when Redis is back.

@@ -17,15 +17,16 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import hiredis
-from hiredis import ReplyError, pack_command
+from hiredis import ReplyError
 
 from .connection import Connection
 from .options import RedisOptions
 from .replies import code_of, shorten
+from .resp import NOTHING, make_reader, pack
 
 _logger = logging.getLogger(__name__)
-_NOTHING: Final = object()
-_PING: Final = pack_command(("PING",))
+_PING: Final = (b"ping", b"")
+_PACKED_PING: Final = pack(("PING",))
 _PONGS: Final = (b"PONG", [b"pong", b""])
 
 
@@ -41,7 +42,7 @@ class Mode(NamedTuple):
 
 PLAIN: Final = Mode(b"subscribe", b"unsubscribe", b"message", b"PUBLISH", 1000)
 SHARDED: Final = Mode(b"ssubscribe", b"sunsubscribe", b"smessage", b"SPUBLISH", 1)
-"""One channel to a command: those of a command must be of one slot, and an error does not say which failed."""
+"""One channel to a command: those of a command must share a slot, and an error names none."""
 
 
 class StreamListener(Protocol):
@@ -81,14 +82,14 @@ class PubSubStream(asyncio.Protocol):
         self._mode = mode
         self._listener = listener
         self._heartbeat_s = options.heartbeat_s
-        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._reader = make_reader()
         self._expected: deque[tuple[bytes, bytes]] = deque()
         self._heard = True
         self._transport = connection.release()
         self._transport.set_protocol(self)
         self._beat_due_s = loop.time() + self._heartbeat_s
         self._timer = loop.call_later(self._heartbeat_s, self._beat)
-        self._transport.write(_PING)
+        self._ping()
 
     def send(self, subscribe: Sequence[bytes], unsubscribe: Sequence[bytes]) -> None:
         """Subscribe and unsubscribe; each channel is answered, or refused, on its own."""
@@ -97,7 +98,7 @@ class PubSubStream(asyncio.Protocol):
         for word, channels in ((mode.unsubscribe, unsubscribe), (mode.subscribe, subscribe)):
             for start in range(0, len(channels), mode.channels_per_command):
                 some = channels[start : start + mode.channels_per_command]
-                packed.append(pack_command((word, *some)))  # type: ignore[arg-type]
+                packed.append(pack((word, *some)))
                 self._expected.extend((word, channel) for channel in some)
         if packed and not self.lost:
             self._transport.write(b"".join(packed))
@@ -123,7 +124,11 @@ class PubSubStream(asyncio.Protocol):
         self._heard = False
         self._beat_due_s = now_s + self._heartbeat_s
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
-        self._transport.write(_PING)
+        self._ping()
+
+    def _ping(self) -> None:
+        self._expected.append(_PING)
+        self._transport.write(_PACKED_PING)
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -150,7 +155,7 @@ class PubSubStream(asyncio.Protocol):
         message = self._mode.message
         messages: list[tuple[bytes, bytes]] = []
         answered: list[bytes] = []
-        while not self.lost and (push := gets()) is not _NOTHING:
+        while not self.lost and (push := gets()) is not NOTHING:
             if type(push) is list and len(push) == 3 and push[0] == message:
                 if answered:
                     self._listener.on_answered(answered)
@@ -175,7 +180,8 @@ class PubSubStream(asyncio.Protocol):
     def _take_other(self, push: Any) -> bytes | None:
         """Take what is no message; return the channel when it answers a command for one."""
         expected = self._expected
-        if push in _PONGS:
+        if push in _PONGS and expected and expected[0] is _PING:
+            expected.popleft()
             return None
         if isinstance(push, ReplyError):
             self._take_error(push)
@@ -190,7 +196,10 @@ class PubSubStream(asyncio.Protocol):
         return None
 
     def _take_error(self, error: ReplyError) -> None:
-        if self._expected and self._mode.channels_per_command == 1 and code_of(error) != "NOAUTH":
-            self._listener.on_refused(self._expected.popleft()[1], error)
-        else:
+        expected = self._expected.popleft() if self._expected else None
+        if expected is _PING and code_of(error) == "BUSY":
+            return  # it runs somebody's script, and lives
+        if expected is None or expected is _PING or self._mode.channels_per_command > 1:
             self.abort(shorten(error))
+        else:
+            self._listener.on_refused(expected[1], error)

@@ -73,6 +73,13 @@ class Subscriber:
             self._wanted.pop(channel, None)
         self._touch(channels)
 
+    def give_up(self, channels: Iterable[bytes]) -> None:
+        """Want these no more because they will be subscribed elsewhere; those confirmed are interrupted."""
+        broken = [channel for channel in channels if channel in self._wanted and self._confirmed(channel)]
+        self.forget(channels)
+        if broken:
+            self._listener.on_interrupted(broken)
+
     def attach(self, stream: PubSubStream) -> None:
         """Take a new stream, and subscribe to everything on it."""
         self._stream = stream
@@ -87,6 +94,11 @@ class Subscriber:
         if stream is not None:
             stream.close()
             self._interrupt()
+
+    def close(self) -> None:
+        """Hang up, and want nothing any more; nobody is told.  Idempotent."""
+        self._wanted.clear()
+        self.detach()
 
     def _interrupt(self) -> None:
         broken = [channel for channel in self._wanted if self._confirmed(channel)]

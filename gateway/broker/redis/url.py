@@ -7,19 +7,22 @@
 
 Options after `?`: `db`; with TLS `ca`, `cert`, `key` (paths of PEM files) and `verify` (full, ca or none);
 with Sentinel `sentinel_user` and `sentinel_password`.  User, password and paths may be percent-encoded.
+`#name` at the end gives a deployment a name of its own.
 
 It knows nothing of connections.  What always holds: no message of an error holds a password.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn
 from urllib.parse import parse_qsl, unquote
 
 from ...errors import ConfigError
 from .options import Address, Login, Tls
 
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 _SCHEMES: Final = {
@@ -37,17 +40,23 @@ _SENTINEL_OPTIONS: Final = ("sentinel_user", "sentinel_password")
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """One deployment.  `topology` is `single`, `sentinel` or `cluster`; `addresses` are where to ask first."""
+    """One deployment.  `topology` is `single`, `sentinel` or `cluster`; `addresses` are asked first."""
 
     topology: str
     addresses: tuple[Address, ...]
     login: Login
     tls: Tls | None = None
     master_name: str = ""
-    sentinel_login: Login = Login()
+    sentinel_login: Login = field(default_factory=Login)
+    given_name: str = ""
 
-    def __str__(self) -> str:
-        """Return what logs and metrics may show."""
+    @property
+    def name(self) -> str:
+        """What logs and metrics show, and what decides which channels are here: the name that was given
+        after `#`, or else master and addresses.
+        """
+        if self.given_name:
+            return self.given_name
         addresses = ",".join(map(str, self.addresses))
         return f"{self.master_name}@{addresses}" if self.master_name else addresses
 
@@ -57,14 +66,17 @@ def parse_url(url: str) -> RedisUrl:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _SCHEMES:
         _fail("it has to begin with one of " + ", ".join(f"{known}://" for known in _SCHEMES))
-    if "#" in rest:
-        _fail("there is a '#'; write it as %23")
     topology, tls = _SCHEMES[scheme]
+    rest, hash_sign, given_name = rest.partition("#")
+    if hash_sign and not _NAME.fullmatch(given_name):
+        _fail("the name after '#' may have letters, digits, '.', '_' and '-'; a '#' before it is %23")
     rest, _, query = rest.partition("?")
+    if "@" in query:
+        _fail("there is a '?' in user or password; write it as %3F (and an '@' in an option as %40)")
     options = _options(query, topology, tls=tls)
     credentials, hosts = _split_credentials(rest)
     if topology == "unix":
-        return _unix(credentials, hosts, options)
+        return replace(_unix(credentials, hosts, options), given_name=given_name)
     hosts, _, path = hosts.partition("/")
     path = unquote(path)
     port = SENTINEL_PORT if topology == "sentinel" else REDIS_PORT
@@ -79,6 +91,7 @@ def parse_url(url: str) -> RedisUrl:
         Tls(**{name: options[name] for name in _TLS_OPTIONS if name in options}) if tls else None,
         path if topology == "sentinel" else "",
         Login(options.get("sentinel_user", ""), options.get("sentinel_password", "")),
+        given_name,
     )
 
 

@@ -205,7 +205,10 @@ def test_all_errors_of_all_places_are_reported_together(tmp_path: Path) -> None:
             'line 1: namespace: found "a b"; allowed: a name of 1 to 199 characters',
         ),
         ("server = 1", "line 1: server: found 1; allowed: a table [server]"),
-        ('[server]\nbroker = "http://h"', "line 2: server.broker: found a value that is not shown; the URL of Redis is wrong"),
+        (
+            '[server]\nbroker = "http://h"',
+            "line 2: server.broker: found a value that is not shown; the URL of Redis is wrong",
+        ),
         ("[server]\nlisten = \n", "/ringgate.toml, line 2: Invalid value; allowed: a TOML file"),
         ("[server]\nlisten = ", "/ringgate.toml: Invalid value, at the end of the file"),
         ("[server]\necho = true\necho = true\n", "/ringgate.toml, line 3: Cannot overwrite a value"),
