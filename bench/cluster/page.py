@@ -231,7 +231,7 @@ def _redis_us(result: Record) -> float:
 def failures(run: dict[str, Any]) -> str:
     """Return what did not go as it should, each once."""
     told = dict.fromkeys(
-        f"- {record['server']}, {record['case']}: {'; '.join(record['result']['faults'])}"
+        f"- {record['server']}, {record['case']}: {record['result']['faults'][0]}"
         for record in run["records"]
         if record["result"]["faults"]
     )
