@@ -67,7 +67,7 @@ hooks: $(DONE)/lint ## check what is committed with pre-commit
 	@$(BIN)/pre-commit install
 
 clean: ## remove what was built, and .venv
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules bench/cluster/rivals/node_modules
 	find gateway -name '*.so' -delete
 
 # --- what the targets stand on -------------------------------------------------------------------
