@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -70,7 +71,9 @@ class Side:
         loop: asyncio.AbstractEventLoop,
         random_id: Callable[[], str],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
         self.gathering = Gathering(self.commands, loop=loop, spawn=spawn)
@@ -108,7 +111,7 @@ class Side:
         Raises BrokerUnavailableError.
         """
         self._probed += 1
-        number, begun = self._probed, self._loop.time()
+        number, begun = self._probed, self._clock()
         back = self._probes[number] = self._loop.create_future()
         try:
             async with asyncio.timeout(self._probe_timeout_s):
@@ -119,7 +122,7 @@ class Side:
         finally:
             del self._probes[number]
         self.probed_at = self._loop.time()
-        self.probe_s = self.probed_at - begun
+        self.probe_s = self._clock() - begun
         return self.probe_s
 
     def _take_probe(self, payload: bytes) -> None:
@@ -139,6 +142,7 @@ class Side:
         yield from self.presence.counts.items()
         yield "members_here", self.presence.members
         yield "publish_calls", self.gathering.calls
+        yield "history_reads", self.commands.history_reads
         yield "round_trip_seconds", self.probe_s
         yield "probe_age_seconds", self._loop.time() - self.probed_at
 
@@ -147,7 +151,8 @@ class RedisBroker:
     """A `Broker` over one or more shards.
 
     `make_shards` returns shards that are not started, anew for each start.  `random_id` returns a text that
-    no node ever returned before. `on_question` answers what `gather` asks of this node; an empty answer is
+    no node ever returned before. `clock` measures round trips, which are shorter than a loop's
+    clock may tell.  `on_question` answers what `gather` asks of this node; an empty answer is
     left out.
     """
 
@@ -158,12 +163,14 @@ class RedisBroker:
         options: BrokerOptions,
         loop: asyncio.AbstractEventLoop,
         random_id: Callable[[], str],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.on_question: Callable[[str], bytes] = lambda what: b""
         self._make_shards = make_shards
         self._options = options
         self._loop = loop
         self._random_id = random_id
+        self._clock = clock
         self._relay: Relay | None = None
         self._sides: Sequence[Side] = ()
         self._sharding: Sharding[Side] | None = None
@@ -183,7 +190,7 @@ class RedisBroker:
         sides = [
             Side(
                 shard, relay, self._options, node=node, loop=self._loop, random_id=self._random_id,
-                spawn=self._spawn,
+                spawn=self._spawn, clock=self._clock,
             )
             for shard in self._make_shards().shards
         ]  # fmt: skip

@@ -68,6 +68,7 @@ class Commands:
         self._random_id = random_id
         self._idle_s = idle_s
         self._scripts: dict[str, Script] = {}
+        self.history_reads = 0
 
     async def _run(
         self, name: str, keys: Sequence[bytes], args: Iterable[Argument] = (), *, writes: bool
@@ -113,6 +114,7 @@ class Commands:
         self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
     ) -> HistoryPage:
         """Read history; `mode` is "since", "next" or "before" (see history.lua)."""
+        self.history_reads += 1
         args = (
             *self._life(options),
             *_bounds(options),

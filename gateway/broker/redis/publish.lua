@@ -19,9 +19,11 @@ local function keep(blob, bytes)
     end
     local id = whole(top) .. '-' .. arrival
     local done = redis.pcall('XADD', stream, id, 'd', blob, 'c', total)
-    if type(done) == 'table' then -- an older stream was left behind
-        redis.call('DEL', stream)
-        redis.call('XADD', stream, id, 'd', blob, 'c', total)
+    if type(done) == 'table' then
+        if string.find(done.err, 'equal or smaller', 1, true) then -- an older stream was left behind
+            redis.call('DEL', stream)
+        end
+        redis.call('XADD', stream, id, 'd', blob, 'c', total) -- raises the error that it was, such as OOM
     end
     total = total + bytes
     added = added + 1

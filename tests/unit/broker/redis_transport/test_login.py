@@ -74,6 +74,7 @@ async def test_tls(tmp_path: Path, start_shard: StartShard) -> None:
             await until(recorder.subscribed.copy, "the subscription")
         assert "certificate is not valid here" in await refusal(f"{there}?ca={other_ca}")
         assert "certificate is not valid here" in await refusal(f"{elsewhere}?ca={ca}")
+        assert "certificate is not valid here" in await refusal(f"{elsewhere}?ca={other_ca}&verify=ca")
         assert "certificate is not valid here" in await refusal(there)
         server.ask("CONFIG", "SET", "tls-auth-clients", "yes")
         await refusal(f"{there}?ca={ca}")
