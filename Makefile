@@ -15,12 +15,13 @@ T ?= tests bench
 FUZZ_SECONDS ?= 60
 SECONDS ?= 3600
 COMPARE ?=
+CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench soak conformance fuzz proto sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster soak conformance fuzz proto sanitize wheels hooks clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 run: $(DONE)/build ## start the gateway (ARGS='--listen 127.0.0.1:9000 ...')
 	@exec $(BIN)/ringgate serve $(ARGS)
@@ -47,6 +48,12 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(BIN)/python -m bench.page
 	@$(BIN)/python -m bench.tls
 
+bench-cluster: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure two nodes around one Redis, and others in their place (CLUSTER='--only relay')
+	@command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null || \
+		scripts/apt-install "the benchmark of a cluster needs Redis" redis-server redis-tools
+	@$(BIN)/python -m bench.cluster $(CLUSTER)
+	@$(BIN)/python -m bench.cluster.page
+
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)
 
@@ -69,7 +76,7 @@ hooks: $(DONE)/lint ## check what is committed with pre-commit
 	@$(BIN)/pre-commit install
 
 clean: ## remove what was built, and .venv
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules bench/cluster/rivals/node_modules
 	find gateway -name '*.so' -delete
 
 # --- what the targets stand on -------------------------------------------------------------------

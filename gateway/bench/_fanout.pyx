@@ -1,7 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The fan-out scenario: one publisher, many subscribers, and an account of every single delivery.
+"""The fan-out scenario: publishers, many subscribers, and an account of every single delivery.
 
-Message i goes to channel i modulo the number of channels, so a subscriber knows which number it sees next.
+Message i goes to channel i modulo the number of channels, so a subscriber knows which number it sees next;
+it goes over publisher i modulo their number.  With several publishers order is only that of a connection:
+as many channels as publishers (or a multiple) leave each channel to one of them.
 Where a subscriber has several channels, those of a group, groups take the place of channels in the account:
 message i goes to group i modulo their number.
 Closed loop: `in_flight` messages are published and not yet with all their subscribers.
@@ -21,6 +23,7 @@ from gateway.bench._payload cimport Finder, Template
 cdef enum:
     MAX_UNDELIVERED = 1 << 16   # messages on their way at any time
     REMEMBERED = 64             # messages back for which a repetition is told from a late arrival
+    PUBLISHER = 0xFFFFFFFF      # in place of the channel of a connection
 
 
 cdef bint _is_refusal(const char* data, size_t n) noexcept nogil:
@@ -29,7 +32,7 @@ cdef bint _is_refusal(const char* data, size_t n) noexcept nogil:
 
 
 cdef class FanoutLoad(Load):
-    """Fan-out to all connections that were added, but the publisher.
+    """Fan-out to all connections that were added, but the publishers.
 
     `templates` are the messages that publish to each of the channels.  With `raw` (the bare connection of
     an HTTP publisher) they are sent as they are, without a frame.  With `groups`, which divides the number
@@ -39,7 +42,7 @@ cdef class FanoutLoad(Load):
     cdef readonly uint64_t expected, delivered, doubled, reordered
     cdef list _templates
     cdef Finder _finder
-    cdef Peer _publisher
+    cdef list _publishers
     cdef bint _raw
     cdef int _opcode
     cdef uint32_t _channels             # those of the account: groups, where there are some
@@ -56,6 +59,7 @@ cdef class FanoutLoad(Load):
         self._finder = Finder(mark)
         self._raw = raw
         self._opcode = BINARY if binary else TEXT
+        self._publishers = []
         self._channels = groups or len(templates)
         self._subscribers = <uint64_t*>calloc(self._channels, sizeof(uint64_t))
         self._sent_ns = <uint64_t*>calloc(MAX_UNDELIVERED, sizeof(uint64_t))
@@ -69,8 +73,10 @@ cdef class FanoutLoad(Load):
         free(self._remaining)
 
     def publish_over(self, int index):
-        """Make a connection that was added the publisher; no messages are expected on it."""
-        self._publisher = self.peers[index]
+        """Make a connection that was added a publisher; no messages are expected on it."""
+        cdef Peer peer = self.peers[index]
+        peer.channel = PUBLISHER
+        self._publishers.append(peer)
 
     @property
     def outstanding(self):
@@ -94,7 +100,7 @@ cdef class FanoutLoad(Load):
         for i in range(MAX_UNDELIVERED):
             self._remaining[i] = 0
         for peer in self.peers:
-            if peer is not self._publisher and peer.state == READY:
+            if peer.channel != PUBLISHER and peer.state == READY:
                 self._subscribers[peer.channel] += 1
                 peer.taken = 0
                 peer.received_mask = 0
@@ -103,8 +109,8 @@ cdef class FanoutLoad(Load):
 
     cdef void on_message(self, Peer peer, const char* data, size_t n) noexcept:
         cdef long long number = self._finder.find(data, n) - <long long>self._base
-        if peer is self._publisher or number + <long long>self._base < 0:
-            if not self._raw or _is_refusal(data, n):
+        if peer.channel == PUBLISHER or number + <long long>self._base < 0:
+            if not self._raw or peer.channel != PUBLISHER or _is_refusal(data, n):
                 self._other(peer, data, n)
             return
         if number < 0 or number >= <long long>self.sent or number % self._channels != peer.channel:
@@ -141,6 +147,7 @@ cdef class FanoutLoad(Load):
 
     cdef void on_batch(self) noexcept:
         cdef uint64_t meant_ns = self._now_ns
+        cdef Peer publisher
         cdef bint some = False
         while self._undelivered < self._in_flight and self.may_send():
             if self._interval_ns:
@@ -151,17 +158,19 @@ cdef class FanoutLoad(Load):
             self._publish(meant_ns)
             some = True
         if some:
-            self.flush(self._publisher)
+            for publisher in self._publishers:
+                self.flush(publisher)
 
     cdef void _publish(self, uint64_t meant_ns) noexcept:
         cdef uint64_t slot = self.sent % MAX_UNDELIVERED
         cdef uint32_t channel = self.sent % self._channels
         cdef Template template = <Template>self._templates[self.sent % <uint64_t>len(self._templates)]
+        cdef Peer publisher = <Peer>self._publishers[self.sent % len(self._publishers)]
         template.set_number(self._base + self.sent)
         if self._raw:
-            self._publisher.add_raw(template.data, template.data_bytes)
+            publisher.add_raw(template.data, template.data_bytes)
         else:
-            self._publisher.add_frame(self._opcode, template.data, template.data_bytes)
+            publisher.add_frame(self._opcode, template.data, template.data_bytes)
         if self._remaining[slot]:
             self._undelivered -= 1      # so long ago that it is lost
         self._sent_ns[slot] = meant_ns
@@ -174,9 +183,9 @@ cdef class FanoutLoad(Load):
             self.completed += 1
 
     cdef void on_lost(self, Peer peer) noexcept:
-        """Without the publisher nothing is sent any more; what a subscriber did not get is not waited for."""
+        """Without a publisher nothing is sent any more; what a subscriber did not get is not waited for."""
         cdef uint64_t number = peer.taken * self._channels + peer.channel
-        if peer is self._publisher:
+        if peer.channel == PUBLISHER:
             self._sending = False
         elif self._subscribers[peer.channel]:
             self._subscribers[peer.channel] -= 1

@@ -19,12 +19,16 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Usage(NamedTuple):
-    """What was used between two moments; `own_waited_s`: we wanted a processor and got none."""
+    """What was used between two moments; `own_waited_s`: we wanted a processor and got none.
+
+    `server_cpu_each_s`: the part of each of the server's processes, in the order of their ids.
+    """
 
     wall_s: float
     server_cpu_s: float
     own_cpu_s: float
     own_waited_s: float
+    server_cpu_each_s: tuple[float, ...] = ()
 
     @property
     def own_share(self) -> float:
@@ -50,23 +54,25 @@ class Meter:
     def restart(self) -> None:
         """Begin anew."""
         self._began_s = time.monotonic()
-        self._server_cpu_s = self._cpu_s()
+        self._server_cpu_each_s = self._cpu_each_s()
         self._own_cpu_s = time.process_time()
         self._waited_s = _waited_s()
 
     def read(self) -> Usage:
         """Return what was used since the beginning."""
-        server_cpu_s = self._cpu_s() - self._server_cpu_s
+        each_s = tuple(
+            now - then for now, then in zip(self._cpu_each_s(), self._server_cpu_each_s, strict=True)
+        )
         own_cpu_s = time.process_time() - self._own_cpu_s
         own_waited_s = _waited_s() - self._waited_s
-        return Usage(time.monotonic() - self._began_s, server_cpu_s, own_cpu_s, own_waited_s)
+        return Usage(time.monotonic() - self._began_s, sum(each_s), own_cpu_s, own_waited_s, each_s)
 
     def memory_bytes(self) -> int:
         """Return the memory of the server's processes."""
         return sum(memory_bytes(pid) for pid in self._pids)
 
-    def _cpu_s(self) -> float:
-        return sum(cpu_s(pid) for pid in self._pids)
+    def _cpu_each_s(self) -> tuple[float, ...]:
+        return tuple(cpu_s(pid) for pid in self._pids)
 
 
 def cpu_s(pid: int) -> float:

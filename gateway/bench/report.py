@@ -72,6 +72,7 @@ def as_json(result: Result, *, url: str, version: str) -> dict[str, Any]:
         "unit": result.unit,
         "units_per_second": result.units / usage.wall_s,
         "server_cpu_s": usage.server_cpu_s,
+        "server_cpu_each_s": list(usage.server_cpu_each_s),
         "server_cpu_us_per_unit": cpu_us(result),
         "server_share": usage.server_share,
         "server_memory_bytes": result.memory_bytes,

@@ -54,7 +54,8 @@ class Subscribing:
 
     In the messages {channel} and {payload} are replaced.  `confirmation` is part of the answer to a subscribe
     message; empty: there is none.  `publish_url` is where messages are published, ws:// or http://; empty:
-    the same.
+    the same.  `join` is what a connection that publishes says first, confirmed alike.  `more_urls` are other
+    servers of one cluster: each channel's subscribers are spread over all of them.
     """
 
     subscribe: str = SUBSCRIBE
@@ -62,6 +63,9 @@ class Subscribing:
     publish: str = ""
     publish_url: str = ""
     channels: int = 1
+    join: str = ""
+    publishers: int = 1
+    more_urls: Sequence[str] = ()
     channel_prefix: str = field(default_factory=lambda: f"bench-{secrets.token_hex(4)}")
 
     def channel(self, index: int) -> str:
@@ -119,11 +123,13 @@ def run_fanout(
     raw = publishing.scheme == "http"
     templates = [publication(tag, size, how, i, publishing, plan.headers) for i in range(how.channels)]
     load = FanoutLoad(tag, templates, raw=raw, confirmation=how.confirmation.encode())
-    target = upgrade_target(split(url), plan.headers)
+    targets = [upgrade_target(split(each), plan.headers) for each in (url, *how.more_urls)]
     for i in range(subscribers):
-        load.add(target, subscribe=how.subscribe_to(i % how.channels), channel=i % how.channels)
+        target, channel = targets[i // how.channels % len(targets)], i % how.channels
+        load.add(target, subscribe=how.subscribe_to(channel), channel=channel)
     publisher = bare_target(publishing) if raw else upgrade_target(publishing, plan.headers)
-    load.publish_over(load.add(publisher))
+    for _ in range(how.publishers):
+        load.publish_over(load.add(publisher, subscribe=how.join.encode()))
     with opened(load, plan, progress):
         _serve(load, _SETTLE_S)
         meter = measure(load, plan, progress)

@@ -8,7 +8,7 @@ never fail half-told: every command or channel has its own result or error, in o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,9 +19,7 @@ from ..message.names import check_channel_name
 from . import bodies, results
 from .answers import as_command_error
 from .gateway_view import GatewayView
-
-_YIELD_EVERY: Final = 64
-"""After so many publications in one request the event loop gets a turn."""
+from .together import YIELD_EVERY, together
 
 
 class Operation(NamedTuple):
@@ -88,7 +86,7 @@ class Api:
 
     def __init__(self, node: GatewayView) -> None:
         self._node = node
-        self._commands: dict[str, Callable[[Any], Awaitable[Struct]]] = {
+        self._commands: dict[str, Callable[[Any], Coroutine[Any, Any, Struct]]] = {
             "publish": self.publish,
             "broadcast": self.broadcast,
             "send": self.send,
@@ -103,16 +101,13 @@ class Api:
 
     async def broadcast(self, body: bodies.BroadcastBody) -> results.Broadcasted:
         """Publish to each channel; an error of one does not stop the others."""
-        answers: list[results.ChannelResult] = []
-        for number, channel in enumerate(body.channels, 1):
-            try:
-                done = await self._publish(channel, body)
-                answers.append(results.ChannelResult(channel, done.epoch, done.offset, done.duplicate))
-            except Exception as error:  # noqa: BLE001 - each has its own result
-                refusal = results.refused(as_command_error(error))
-                answers.append(results.ChannelResult(channel, error=refusal))
-            if number % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+        outcomes = await together(self._publish(channel, body) for channel in body.channels)
+        answers = [
+            results.ChannelResult(channel, error=results.refused(as_command_error(done)))
+            if isinstance(done, Exception)
+            else results.ChannelResult(channel, done.epoch, done.offset, done.duplicate)
+            for channel, done in zip(body.channels, outcomes, strict=True)
+        ]
         return results.Broadcasted(answers)
 
     async def send(self, body: bodies.SendBody) -> results.Sent:
@@ -123,14 +118,20 @@ class Api:
         return msgspec.convert(answer, results.Sent)
 
     async def batch(self, body: bodies.BatchBody) -> results.BatchAnswer:
-        """Carry out each command; an error of one does not stop the others."""
+        """Carry out each command; an error of one does not stop the others.
+
+        Publishes that follow each other are under way together.
+        """
         answers: list[Any] = []
-        for number, command in enumerate(body.commands, 1):
-            try:
-                answers.append(await self._commands[str(command.__struct_config__.tag)](command))
-            except Exception as error:  # noqa: BLE001 - each has its own result
-                answers.append(results.ErrorAnswer(results.refused(as_command_error(error))))
-            if number % _YIELD_EVERY == 0:
+        for number, run in enumerate(_runs(body.commands), 1):
+            outcomes = await together(self._commands[tag](command) for tag, command in run)
+            answers += [
+                results.ErrorAnswer(results.refused(as_command_error(done)))
+                if isinstance(done, Exception)
+                else done
+                for done in outcomes
+            ]
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return results.BatchAnswer(answers)
 
@@ -185,3 +186,16 @@ class Api:
         return await self._node.publish(
             channel, body.payload(), binary=body.binary, key=body.key, exclude=body.exclude
         )
+
+
+def _runs(commands: Sequence[Struct]) -> Iterator[list[tuple[str, Struct]]]:
+    """Divide a batch into what may be under way together, each command with its tag, in order."""
+    run: list[tuple[str, Struct]] = []
+    for command in commands:
+        tag = str(command.__struct_config__.tag)
+        if run and not tag == run[-1][0] == "publish":
+            yield run
+            run = []
+        run.append((tag, command))
+    if run:
+        yield run

@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 from bench.cases import Case
 from bench.compare import measure
 from bench.rivals import floor, ringgate
+from gateway.bench import runs
 from tests.support.process import StartGateway
 
 
@@ -154,3 +155,21 @@ def test_the_comparison_measures_the_floor_and_the_gateway(rival: Any, scenario:
     record = measure(Case(scenario, 20), rival, 0.2, 0)
     assert record["result"]["faults"] == []
     assert record["result"]["units"] >= 20
+
+
+def test_fanout_over_several_servers_and_publishers(gateway_process: StartGateway) -> None:
+    gateway, other = gateway_process(), gateway_process()
+    how = runs.Subscribing(channels=3, publishers=3, more_urls=[other.ws_url])
+    plan = runs.Plan(
+        seconds=0.2, in_flight=6, warm_up_s=0.0, drain_s=0.2, server_pids=[gateway.pid, other.pid]
+    )
+    result = runs.run_fanout(
+        gateway.ws_url, plan, how, subscribers=6, size=16, progress=lambda what, part: None
+    )
+    # Nothing leads from one gateway to the other here: of each channel's two subscribers one hears nothing.
+    counts = result.counts
+    assert counts["delivered"] * 2 == counts["expected"] == counts["sent"] * 2
+    assert counts["sent"] == 6  # as many as may be on their way
+    assert counts["doubled"] == counts["reordered"] == 0
+    assert len(result.usage.server_cpu_each_s) == 2
+    assert sum(result.usage.server_cpu_each_s) == pytest.approx(result.usage.server_cpu_s)

@@ -29,9 +29,9 @@ end
 
 -- Drop the oldest entries of a stream up to the first for which `stays` is true; return that entry.
 local function drop_until(stream, stays)
-    local from = '-'
+    local from, count = '-', 1 -- mostly the oldest stays, and a look at one costs little
     while true do
-        local page = redis.call('XRANGE', stream, from, '+', 'COUNT', 16)
+        local page = redis.call('XRANGE', stream, from, '+', 'COUNT', count)
         for n, entry in ipairs(page) do
             if stays(entry) then
                 if n > 1 or from ~= '-' then
@@ -44,7 +44,7 @@ local function drop_until(stream, stays)
             redis.call('DEL', stream)
             return nil
         end
-        from = '(' .. page[#page][1]
+        from, count = '(' .. page[#page][1], 16
     end
 end
 

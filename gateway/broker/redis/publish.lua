@@ -10,21 +10,23 @@ local first = top + 1
 local keeps = size > 0 and ttl_ms > 0
 local arrival = keeps and whole(now_ms())
 local results, blobs = { epoch }, {}
+local added = 0
 
 local function keep(blob, bytes)
     if bound > 0 and bytes > bound then
         redis.call('DEL', stream)
         return
     end
-    local entry = { 'XADD', stream, 'MAXLEN', '=', size, whole(top) .. '-' .. arrival, 'd', blob, 'c', whole(total) }
-    local added = redis.pcall(unpack(entry))
-    if type(added) == 'table' then
-        if string.find(added.err, 'equal or smaller', 1, true) then -- an older stream was left behind
+    local id = whole(top) .. '-' .. arrival
+    local done = redis.pcall('XADD', stream, id, 'd', blob, 'c', total)
+    if type(done) == 'table' then
+        if string.find(done.err, 'equal or smaller', 1, true) then -- an older stream was left behind
             redis.call('DEL', stream)
         end
-        redis.call(unpack(entry)) -- raises the error that it was, such as OOM
+        redis.call('XADD', stream, id, 'd', blob, 'c', total) -- raises the error that it was, such as OOM
     end
     total = total + bytes
+    added = added + 1
 end
 
 for at = 9, #ARGV, 3 do
@@ -51,6 +53,9 @@ if #blobs > 0 then
         total, floor = 0, 0
     end
     if keeps then
+        if added > 0 then -- once for all of them, which costs less than a bound with each
+            redis.call('XTRIM', stream, 'MAXLEN', '=', size)
+        end
         if bound > 0 and total - floor > bound then
             floor = trim_bytes(stream, total, bound)
         end

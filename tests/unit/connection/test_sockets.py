@@ -102,7 +102,7 @@ async def test_unix_sockets_are_listened_at_too(tmp_path: Path) -> None:
         peer.sock.setblocking(False)
         rig.peers.append(peer)
         await peer.upgrade()
-        assert rig.handlers[0].connection.remote == ""
+        assert rig.handlers[0].connection.remote == f"unix:pid={os.getpid()}"
         listener.close()
 
 

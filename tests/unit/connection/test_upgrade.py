@@ -103,10 +103,10 @@ def test_answer_holds_what_was_agreed_on() -> None:
     data = bare("/ws", "Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Extensions: permessage-deflate")
     accepted = scan_upgrade(data, WITH_DEFLATE, DEFAULT_LIMITS)
     assert accepted is not None
-    assert (accepted.subprotocol, accepted.deflate is not None) == ("b", True)
+    assert (accepted.subprotocol, accepted.deflate is not None) == ("a", True)
     assert accepted.response == (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: b\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: a\r\n"
         b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
 import httpx
 import pytest
 
-from gateway.broker.interface import HistoryPage
+from gateway.broker.interface import HistoryPage, PublishResult
 from gateway.errors import BrokerUnavailableError, CommandError, OutcomeUnknownError
 from gateway.message.publication import Position
 
@@ -130,6 +131,34 @@ async def test_batch_carries_on_after_an_error_and_answers_in_order() -> None:
         {"connections": 3},
     ]
     assert node.calls[0][1]["data"] == b'{"x": 1.0}'
+
+
+class FarNode(FakeNode):
+    """A node whose broker is somewhere else: a publish ends when it was answered, which is noted, too."""
+
+    async def publish(self, channel: str, data: bytes, **options: Any) -> PublishResult:
+        done = await super().publish(channel, data, **options)
+        await asyncio.sleep(0.01)
+        self.calls.append(("published", {"data": data}))
+        return done
+
+
+async def test_publishes_in_a_row_are_under_way_together_and_nothing_overtakes_them() -> None:
+    node = FarNode()
+    body = b"""{"commands":[
+        {"method":"subscribe","user":"ann","channel":"a"},
+        {"method":"publish","channel":"a","data":1},
+        {"method":"publish","channel":"a","data":2},
+        {"method":"broadcast","channels":["a","b"],"data":3},
+        {"method":"disconnect","client":"c1"}]}"""
+    response = await post(node, "/api/batch", body)
+    assert [answer.get("offset") for answer in response.json()["results"]] == [None, 1, 2, None, None]
+    assert [(name, arguments.get("data")) for name, arguments in node.calls] == [
+        ("subscribe", None),
+        ("publish", b"1"), ("publish", b"2"), ("published", b"1"), ("published", b"2"),
+        ("publish", b"3"), ("publish", b"3"), ("published", b"3"), ("published", b"3"),
+        ("disconnect", None),
+    ]  # fmt: skip
 
 
 async def test_batch_with_one_malformed_command_does_nothing_at_all() -> None:
