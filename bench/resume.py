@@ -39,10 +39,10 @@ def run_resume(
     texts = [_TEXT] * (missed - 1) + [_LAST] if missed else []
     publish(api, [(f"resume-{number}", text) for number in range(channels) for text in texts])
     meter, others = Meter(plan.server_pids), 0
-    usage = Usage(0.0, 0.0, 0.0, 0.0)
+    usage = Usage(0.0, 0.0, 0.0, 0.0, (0.0,) * len(plan.server_pids))
     for _ in range(TIMES):
         load, used = _come_back(f"ws://{address}/ws", plan, meter, commands, missed)
-        usage = Usage(*(a + b for a, b in zip(usage, used, strict=True)))
+        usage = usage.plus(used)
         others += load.others
         until(api, "ringgate_sessions", 0)
     counts = {"opened": TIMES * clients, "failed": 0, "others": others}

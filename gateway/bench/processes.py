@@ -30,6 +30,17 @@ class Usage(NamedTuple):
     own_waited_s: float
     server_cpu_each_s: tuple[float, ...] = ()
 
+    def plus(self, other: Usage) -> Usage:
+        """Return what was used in both spans of time, by the same processes."""
+        each = zip(self.server_cpu_each_s, other.server_cpu_each_s, strict=True)
+        return Usage(
+            self.wall_s + other.wall_s,
+            self.server_cpu_s + other.server_cpu_s,
+            self.own_cpu_s + other.own_cpu_s,
+            self.own_waited_s + other.own_waited_s,
+            tuple(ours + theirs for ours, theirs in each),
+        )
+
     @property
     def own_share(self) -> float:
         """Part of the time, 0 to 1, in which the load tool had or wanted a processor."""

@@ -423,7 +423,8 @@ NAMES = {
     "ring_frames_total", "ring_sends_total", "ring_blocks_total", "frames_dropped_total",
     "slow_disconnects_total", "gaps_total", "broker_channels", "broker_publications",
     "broker_history_bytes", "broker_keys", "broker_members", "broker_sessions", "build_info",
-    "rings", "tasks", "publish_seconds_bucket", "publish_seconds_sum", "publish_seconds_count", "api_requests_total",
+    "rings", "tasks", "publish_seconds_bucket", "publish_seconds_sum", "publish_seconds_count",
+    "api_requests_total",
 }  # fmt: skip
 
 
