@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import yaml
 
 from gateway.config import load
 from tests.support.api import metrics, request
-from tests.support.peers import Peer, hang_up
+from tests.support.peers import Peer, hang_up, since, until
 from tests.support.process import GatewayProcess, StartGateway
 from tests.support.proxies import DEPLOY, KINDS, Proxy, proxy
+from tests.support.redis_servers import RedisServer
 
 
 @pytest.fixture(params=KINDS)
@@ -134,6 +137,113 @@ async def test_draining_gateways_clients_come_back_to_the_other(
         await Peer.connect(front)
     assert await stopping == 0
     assert connections(gateways[1]) == 4
+
+
+class Chatter:
+    """A client behind the proxy that comes back whenever it is cut, from where it was."""
+
+    def __init__(self, front: Proxy) -> None:
+        self._front = front
+        self._position: dict[str, object] | None = None
+        self.heard: list[Any] = []
+        self.came_back = 0
+        self.unrecovered = 0
+
+    @property
+    def is_there(self) -> bool:
+        """It hears the channel, or did."""
+        return self._position is not None
+
+    async def chat(self) -> None:
+        while True:
+            with contextlib.suppress(websockets.ConnectionClosed, websockets.InvalidStatus, OSError):
+                await self._listen(await Peer.connect(self._front))
+            self.came_back += 1
+            await asyncio.sleep(0.1)
+
+    async def _listen(self, peer: Peer) -> None:
+        asked = {} if self._position is None else {"since": self._position}
+        reply = await peer.ask("subscribe", channel="chat", **asked)
+        if reply["type"] == "error":
+            return peer.cut()
+        if self._position is None:
+            self._position = since(reply["epoch"], reply["offset"])
+        self.unrecovered += reply.get("recovered") is False
+        while True:
+            event = await peer.event()
+            if event["type"] == "reconnect":
+                return peer.cut()
+            assert event["type"] == "message", event
+            self.heard.append(event["data"])
+            self._position["offset"] = event["offset"]
+
+
+async def test_chat_goes_on_while_gateways_and_redis_come_and_go(
+    kind: str, gateway_process: StartGateway, tmp_path: Path
+) -> None:
+    """One gateway is killed, the other drained, Redis restarted: everybody has everything, once, in order."""
+    with RedisServer(tmp_path, aof=True) as redis:
+        flags = (
+            "--broker",
+            redis.url,
+            "--namespace",
+            "default.presence=false",
+            "--redis-command-timeout",
+            "1s",
+        )
+        first, second = (gateway_process(*flags, unclean=True) for _ in range(2))
+        with proxy(kind, [first, second], tmp_path) as front:
+            chatters = [Chatter(front) for _ in range(6)]
+            chatting = [asyncio.ensure_future(chatter.chat()) for chatter in chatters]
+            said = Said(chatters)
+            await said.say([first, second], 20)
+            assert 2 <= connections(first) <= 4
+            first.popen.kill()
+            await said.say([second], 20)
+            await asyncio.to_thread(redis.kill)
+            await asyncio.to_thread(redis.start)
+            await said.say([second], 20)
+            third = gateway_process(*flags, "--listen", first.edge, "--api-listen", first.api)
+            stopping = asyncio.get_running_loop().run_in_executor(None, second.stop)
+            await said.say([third], 20)
+            assert await stopping == 0
+            for task in chatting:
+                task.cancel()
+            await asyncio.gather(*chatting, return_exceptions=True)
+        assert [chatter.unrecovered for chatter in chatters] == [0] * 6
+        assert sum(chatter.came_back for chatter in chatters) >= 6
+
+
+class Said:
+    """What was published, and that everybody heard it."""
+
+    def __init__(self, chatters: Sequence[Chatter]) -> None:
+        self._chatters = chatters
+        self._count = 0
+
+    async def say(self, gateways: Sequence[GatewayProcess], times: int) -> None:
+        """Publish through the gateways in turn, again where it is refused; wait until all of it was heard."""
+        await until(self._all_there, within_s=20)
+        for number in range(self._count, self._count + times):
+            body = {"channel": "chat", "data": number, "key": f"said-{number}"}
+            gateway = gateways[number % len(gateways)]
+            await until(lambda: asyncio.to_thread(accepted, gateway, body), within_s=20)  # noqa: B023
+        self._count += times
+        await until(self._all_heard, within_s=20)
+
+    async def _all_there(self) -> bool:
+        return all(chatter.is_there for chatter in self._chatters)
+
+    async def _all_heard(self) -> bool:
+        return all(chatter.heard == list(range(self._count)) for chatter in self._chatters)
+
+
+def accepted(gateway: GatewayProcess, body: dict[str, Any]) -> bool:
+    """Publish; false when it should be tried again."""
+    headers = {"Content-Type": "application/json"}
+    status, _ = request(gateway.api, "POST", "/api/publish", json.dumps(body).encode(), headers)
+    assert status in (200, 503, 504), status
+    return status == 200
 
 
 def test_quiet_clients_are_not_cut_between_two_pings(kind: str) -> None:
