@@ -1,13 +1,9 @@
 # One client's socket.  See _connection.pyx.
 from gateway._frames cimport Decoder
-from gateway._sink cimport ssize
-from gateway.connection._edge cimport Edge
-from gateway.connection._sockets cimport Endpoint
+from gateway.connection._outgoing cimport Outgoing
 
 
-cdef class Connection(Endpoint):
-    cdef Edge edge
-    cdef object transport
+cdef class Connection(Outgoing):
     cdef object handler             # None until the handshake is done
     cdef Decoder decoder
     cdef object deflater
@@ -17,7 +13,6 @@ cdef class Connection(Endpoint):
     cdef readonly double opened_at
     cdef int state
     cdef bint echo
-    cdef bint gathering             # a read is being handled: answers go to edge.out
     cdef bint reading_paused
     cdef bint turned_away           # there is no room for it: 503
     # timers: the loop's time
@@ -34,9 +29,6 @@ cdef class Connection(Endpoint):
     cdef int read_frames(self, char* data, size_t n) except -1
     cdef int take_message(self, int opcode) except -1
     cdef int answer_close(self, int code, bytes reason) except -1
-    cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1
-    cdef int push(self, const char* data, size_t n) except -1
-    cdef int send_out(self) except -1
     cdef int start_closing(self, int code, bytes reason, int state) except -1
     cdef int linger(self) except -1
     cdef int tell_closed(self, int code, str reason) except -1

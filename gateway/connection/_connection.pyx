@@ -19,15 +19,14 @@ from asyncio import BufferedProtocol
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from gateway import closecodes
-from gateway._encode cimport encode_close, write_header
+from gateway._encode cimport encode_close
 from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
-from gateway._sink cimport ssize, unacknowledged
+from gateway._sink cimport unacknowledged
 from gateway.connection._edge cimport Edge
-from gateway.connection._sockets cimport Endpoint
+from gateway.connection._outgoing cimport Outgoing
 
 from gateway.connection.answers import Plain
 from gateway.connection.accepted import Accepted
@@ -41,17 +40,14 @@ cdef enum:
     LINGERING = 3       # said everything, waits for the peer to hang up; what it sends is dropped
     CLOSED = 4
 
-    OUT_BYTES = 65536           # gathered answers leave at this size at the latest
-    OUT_KEPT_BYTES = 1 << 20    # memory for them is given back above this
     REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
-    HEADER_BYTES = 10           # of a frame without a mask, at most
 
 cdef double TURN_AWAY_S = 1.0    # a connection without room that asks for nothing is told after this
 cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
-cdef class Connection(Endpoint, BufferedProtocol):
+cdef class Connection(Outgoing, BufferedProtocol):
     """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
 
     def __init__(self, Edge edge not None):
@@ -198,12 +194,6 @@ cdef class Connection(Endpoint, BufferedProtocol):
         elif self.state == OPENING:
             self.abort()
 
-    def abort(self):
-        """Drop the connection at once."""
-        self.closed = True
-        if self.transport is not None:
-            self.transport.abort()
-
     @property
     def shared_deflater(self):
         """What compresses for all connections that keep no context; None with a context, or uncompressed.
@@ -222,13 +212,6 @@ cdef class Connection(Endpoint, BufferedProtocol):
         if not isinstance(peer, tuple):
             return peer or ""
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
-
-    @property
-    def queued_bytes(self):
-        """Bytes that wait behind the socket."""
-        if self.transport is None or (self.direct and not self.blocked):
-            return 0                                # a plain socket is blocked by the first byte that waits
-        return self.transport.get_write_buffer_size()
 
     # -- handshake ----------------------------------------------------------------------
 
@@ -376,70 +359,12 @@ cdef class Connection(Endpoint, BufferedProtocol):
             self.write(opcode, decoder.payload, n, False)
         return 0
 
-    # -- frames out ---------------------------------------------------------------------
-
-    cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1:
-        """Send one frame, or gather it when a read is being handled."""
-        cdef Edge edge = self.edge
-        cdef char* at = edge.reserve(n + HEADER_BYTES)
-        cdef size_t header_bytes = write_header(at, opcode, n, True, rsv1)
-        memcpy(at + header_bytes, payload, n)
-        if self.gathering:
-            edge.out_bytes += header_bytes + n
-            self.corked = True
-            if edge.out_bytes >= OUT_BYTES:
-                self.send_out()
-            return 0
-        # Another connection's answers may stand in front of ours in the shared memory.
-        self.push(at, header_bytes + n)
-        return 0
-
-    cdef int push(self, const char* data, size_t n) except -1:
-        """Send bytes now: through the socket, or behind what already waits for it."""
-        cdef ssize taken = 0
-        if self.closed or self.transport is None:
-            return 0
-        if not self.blocked and self.fd >= 0:
-            taken = self.offer(data, n)
-            if taken < 0:
-                return self.broken()
-        if <size_t>taken < n:
-            self.hand_over(data + taken, n - taken)
-        return 0
-
-    cdef int send_out(self) except -1:
-        """Send what this connection has gathered."""
-        cdef Edge edge = self.edge
-        cdef size_t n = edge.out_bytes
-        self.corked = False
-        edge.out_bytes = 0
-        if n:
-            self.push(edge.out, n)
-        if edge.out_capacity > OUT_KEPT_BYTES:
-            free(edge.out)
-            edge.out = NULL
-            edge.out_capacity = 0
-        return 0
-
     # -- as a sink ----------------------------------------------------------------------
-
-    cdef int hand_over(self, const char* data, size_t n) except -1:
-        if self.transport is not None:
-            self.transport.write(PyBytes_FromStringAndSize(data, n))
-        return 0
-
-    cdef int uncork(self) except -1:
-        return self.send_out()
 
     cdef int too_slow(self, object cursor) except -1:
         # The hub may be in the midst of a flush: it is told in a later turn of the loop.
         self.closed = True
         self.edge.loop.call_soon(self.close_slow)
-        return 0
-
-    cdef int broken(self) except -1:
-        self.closed = True
-        self.edge.loop.call_soon(self.abort)
         return 0
 
     def close_slow(self):

@@ -112,7 +112,7 @@ class RedisServer:
         settings += [("repl-ping-replica-period", "1")]
         if mode != "--sentinel":
             settings += [("appendonly", "yes" if aof else "no")]
-            # With `everysec` Redis may answer up to two seconds before it writes, and lose that when it is killed.
+            # With `everysec` Redis may answer two seconds before it writes, and lose that when it is killed.
             settings += [("appendfsync", "always")] if aof else []
         else:
             settings = settings[:3]

@@ -1,0 +1,17 @@
+# What a connection sends.  See _outgoing.pyx.
+from gateway._sink cimport ssize
+from gateway.connection._edge cimport Edge
+from gateway.connection._sockets cimport Endpoint
+
+
+cdef class Outgoing(Endpoint):
+    cdef Edge edge
+    cdef object transport           # None before its life and after
+    cdef bint gathering             # a read is being handled: answers go to edge.out
+
+    # Send one frame, or gather it when a read is being handled.
+    cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1
+    # Send bytes now: through the socket, or behind what already waits for it.
+    cdef int push(self, const char* data, size_t n) except -1
+    # Send what this connection has gathered.
+    cdef int send_out(self) except -1
