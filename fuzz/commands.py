@@ -144,6 +144,12 @@ class NoConnection(ScriptedSink):
             self.code = code
             expect(len(reason.encode()) <= 123, "a long reason")
 
+    def hold(self) -> None:
+        """Commands come one message at a time."""
+
+    def release(self) -> None:
+        """Nothing was held."""
+
     def abort(self) -> None:
         """Nobody drops a connection for a command."""
         raise FindingError("dropped")

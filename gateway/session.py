@@ -134,15 +134,14 @@ class Session:
             self._pending.extend(commands)
         else:
             self._pending = list(commands)
+        self._advance()
         if len(self._pending) > self.node.options.max_pending_commands:
-            self.connection.close(closecodes.POLICY_VIOLATION, "too many commands wait for their answers")
-        else:
-            self._advance()
+            self.connection.hold()  # until half of them are done
 
     def on_writable(self) -> None:
         """Send what the client's channels have for it; then go on with its commands."""
         self.node.hub.catch_up(self.sink)
-        self._advance()
+        self._go_on()
 
     def on_close(self, code: int, reason: str) -> None:
         """End the client's subscriptions; keep its session for a while if it may come back."""
@@ -200,7 +199,13 @@ class Session:
             _logger.error("a command failed", exc_info=task.exception())
             self.connection.close(closecodes.INTERNAL_ERROR, "internal error")
             return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Carry out what waits; take more commands once there is room for them."""
         self._advance()
+        if len(self._pending) <= self.node.options.max_pending_commands // 2:
+            self.connection.release()
 
     async def _answer(self, command: Command, earlier: asyncio.Task[None] | None) -> None:
         """Carry out one command; answer it after `earlier`, what it raises by its `error` event."""

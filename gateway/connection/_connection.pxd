@@ -14,6 +14,7 @@ cdef class Connection(Outgoing):
     cdef int state
     cdef bint echo
     cdef bint reading_paused
+    cdef bint held                  # the handler takes no messages now
     cdef bint turned_away           # there is no room for it: 503
     # timers: the loop's time
     cdef public int wheel_slot
@@ -23,6 +24,7 @@ cdef class Connection(Outgoing):
     cdef size_t queued_before       # bytes behind the socket at the last visit
 
     cdef int go_on(self, object accepted, char* data, size_t n) except -1
+    cdef int read_on(self) except -1
     cdef int read_head(self, char* data, size_t n) except -1
     cdef int open(self, object accepted) except -1
     cdef int refuse(self, object refusal) except -1

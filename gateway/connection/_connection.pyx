@@ -124,7 +124,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
 
     def resume_writing(self):
         """The peer reads again: first what is owed, then the rings, then its own commands."""
-        cdef bytes stalled
         self.blocked = False
         self.heard = True                           # who reads is alive
         try:
@@ -133,13 +132,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
                 self.write(PONG, PyBytes_AS_STRING(pong), len(pong), False)
             if self.state == OPEN and self.handler is not None and not self.blocked:
                 self.handler.on_writable()
-            if self.state == OPEN and self.stalled is not None and not self.blocked:
-                stalled, self.stalled = self.stalled, None
-                data = bytearray(stalled)
-                self.read_frames(PyByteArray_AS_STRING(data), len(data))
-            if self.reading_paused and not self.blocked:
-                self.reading_paused = False
-                self.transport.resume_reading()
+            self.read_on()
         except Exception:
             self.fail("resume_writing")
 
@@ -172,7 +165,45 @@ cdef class Connection(Outgoing, BufferedProtocol):
         except Exception:
             self.abort()
 
+    cdef int read_on(self) except -1:
+        """Go on where reading was left, unless the peer must read first or the handler is not ready."""
+        cdef bytes stalled
+        if self.state == OPEN and self.stalled is not None and not self.blocked and not self.held:
+            stalled, self.stalled = self.stalled, None
+            data = bytearray(stalled)
+            self.read_frames(PyByteArray_AS_STRING(data), len(data))
+        if self.reading_paused and not self.blocked and not self.held and self.transport is not None:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        return 0
+
     # -- what the handler calls ---------------------------------------------------------
+
+    def hold(self):
+        """Read no more messages until `release`.  Idempotent."""
+        if self.state == OPEN and not self.held:
+            self.held = True
+            if not self.reading_paused:
+                self.reading_paused = True
+                self.transport.pause_reading()
+
+    def release(self):
+        """Go on, in a later turn of the loop.  Idempotent."""
+        if self.held:
+            self.held = False
+            self.heard = True                       # it was not the peer who was silent
+            self.edge.loop.call_soon(self.released)
+
+    def released(self):
+        """Read again what comes."""
+        if self.held or self.state != OPEN:
+            return
+        try:
+            if self.deadline:
+                self.deadline = self.edge.loop.time() + self.edge.message_timeout
+            self.read_on()
+        except Exception:
+            self.fail("released")
 
     def send(self, int opcode, bytes payload not None):
         """Send one message; see `interface.Connection`."""
@@ -202,16 +233,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
         """
         deflater = self.deflater
         return deflater if deflater is not None and deflater in self.edge.deflaters.values() else None
-
-    @property
-    def remote(self):
-        """The peer's address; asked for when it is wanted, since most connections are never asked."""
-        if self.transport is None:
-            return ""
-        peer = self.transport.get_extra_info("peername")
-        if not isinstance(peer, tuple):
-            return peer or ""
-        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     # -- handshake ----------------------------------------------------------------------
 
@@ -302,7 +323,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
         try:
             decoder.feed(data, n)
             while True:
-                if self.blocked and self.state == OPEN:
+                if (self.blocked or self.held) and self.state == OPEN:
                     if decoder._at != decoder._end:
                         self.stalled = PyBytes_FromStringAndSize(decoder._at, decoder._end - decoder._at)
                         decoder.feed(NULL, 0)
@@ -387,6 +408,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
         cdef bytes frame = encode_close(code, reason) if code != NO_STATUS else b"\x88\x00"
         edge.stats.count(edge.stats.closes, code)
         self.state = state
+        self.held = False
         self.stalled = self.pong = None
         if self.corked:
             self.send_out()
@@ -449,17 +471,17 @@ cdef class Connection(Outgoing, BufferedProtocol):
 
     cdef int visit_open(self, double now) except -1:
         cdef Edge edge = self.edge
-        if self.heard or self.is_reading():
+        if self.heard or self.held or self.is_reading():
             self.heard = False
             self.last_heard = now
         if (now - self.last_heard >= edge.idle_timeout
                 or now >= self.next_ping and self.pings_unanswered >= edge.max_missed_pings):
             return self.start_closing(closecodes.NO_PONG, b"nothing heard", CLOSING)
-        if self.deadline and now >= self.deadline:
+        if self.deadline and now >= self.deadline and not self.held:
             return self.start_closing(closecodes.POLICY_VIOLATION, b"a message took too long", CLOSING)
         if now >= self.next_ping:
             self.next_ping = now + edge.ping_interval
-            if not self.blocked:
+            if not self.blocked and not self.held:
                 self.pings_unanswered += 1
                 edge.stats.pings_out += 1
                 self.write(PING, "", 0, False)

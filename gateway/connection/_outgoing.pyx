@@ -1,7 +1,7 @@
 """What a connection sends: frames gathered while a read is handled, and bytes through its socket.
 
-It knows the edge's memory for answers and a transport; nothing of handshakes, of what comes in, or of when
-a connection ends.
+It knows the edge's memory for answers and a transport, and by it the peer's address; nothing of handshakes,
+of what comes in, or of when a connection ends.
 
 What always holds: bytes leave in order.  What is gathered (`corked`) leaves before anything a ring sends, and
 once the transport holds bytes (`blocked`) everything goes behind them.
@@ -29,6 +29,16 @@ cdef class Outgoing(Endpoint):
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
+
+    @property
+    def remote(self):
+        """The peer's address; asked for when it is wanted, since most connections are never asked."""
+        if self.transport is None:
+            return ""
+        peer = self.transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):
+            return peer or ""
+        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property
     def queued_bytes(self):

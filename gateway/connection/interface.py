@@ -46,6 +46,12 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Drop the connection at once."""
 
+    def hold(self) -> None:
+        """Read no more messages until `release`.  Idempotent."""
+
+    def release(self) -> None:
+        """Read again, in a later turn of the loop.  Idempotent."""
+
 
 class Handler(Protocol):
     """The layer above one connection.  Exceptions that leave it close the connection with 1011."""

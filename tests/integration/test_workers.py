@@ -41,6 +41,22 @@ def children(pid: int) -> str:
 # -- one gateway ---------------------------------------------------------------------------
 
 
+async def test_client_that_says_thousands_of_things_at_once_is_heard_out(gateway: GatewayProcess) -> None:
+    """Many more than may wait at a time: they are read as the earlier ones are done."""
+    peer, count = await Peer.connect(gateway), 6_000
+    await peer.ask("subscribe", channel="flood")
+    for number in range(1, count + 1):
+        await peer.connection.send(json.dumps({"type": "publish", "channel": "flood", "data": number}))
+    heard: list[object] = []
+    while len(heard) < count:
+        event = await peer.event()
+        if event["type"] == "message":
+            heard.append(event["data"])
+        else:
+            assert event["type"] == "join", event
+    assert heard == list(range(1, count + 1))
+
+
 async def test_two_workers_listen_on_one_port_and_both_get_clients(gateway: GatewayProcess) -> None:
     peers = [await Peer.connect(gateway) for _ in range(30)]
     told = await nodes(gateway)

@@ -53,6 +53,13 @@ class FakeConnection(ScriptedSink):
         self.remote = "192.0.2.1:1234"
         self.opened_at = 1000.0
         self.queued_bytes = 0
+        self.held = False
+
+    def hold(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        self.held = False
 
     def send(self, opcode: int, payload: bytes) -> None:
         if not self.closed:

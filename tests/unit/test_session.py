@@ -288,16 +288,20 @@ async def test_client_that_goes_while_publishes_wait_leaves_nothing_behind() -> 
         await w.check_nothing_is_left()
 
 
-async def test_commands_that_wait_are_bounded() -> None:
+async def test_no_more_commands_are_read_while_too_many_wait() -> None:
     async with world(max_pending_commands=5) as w:
         client = w.connect()
         w.broker.slow = True
         client.say({"type": "publish", "id": 1, "channel": "news", "data": 1})
         for number in range(2, 7):
             client.say({**PING, "id": number})
-        assert client.connection.closes == []
+        held = [client.connection.held]
         client.say({**PING, "id": 7})
-        assert client.connection.closes == [closecodes.POLICY_VIOLATION]
+        held.append(client.connection.held)
+        await w.broker.flow()
+        assert answers(client.heard()) == [(number, "reply") for number in range(1, 8)]
+        assert [*held, client.connection.held] == [False, True, False]
+        client.lose()
         await w.check_nothing_is_left()
 
 

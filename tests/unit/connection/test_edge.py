@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -379,6 +380,72 @@ async def test_abort_inside_on_message_ends_everything_at_once() -> None:
 
 
 # -- the whole edge -----------------------------------------------------------------------------
+
+
+def _hold_at(word: bytes) -> Callable[[Handler, bytes], None]:
+    def on(handler: Handler, payload: bytes) -> None:
+        if payload == word:
+            handler.connection.hold()
+
+    return on
+
+
+async def test_handler_that_holds_gets_no_more_messages_until_it_releases_and_then_all_in_order() -> None:
+    async with edge(_hold_at(b"b")) as rig:
+        peer = await rig.open()
+        await peer.send(text("a"), text("b"), text("c"), frame(PING, b"p"), frame(TEXT, b"d", fin=False))
+        await eventually(lambda: rig.handlers[0].messages == [b"a", b"b"])
+        await peer.send(frame(0, b"e"), text("f"))
+        await asyncio.sleep(0.02)
+        assert rig.handlers[0].messages == [b"a", b"b"]
+        rig.handlers[0].connection.send(BINARY, b"meanwhile")
+        assert (await peer.payloads(1)) == [b"meanwhile"]
+        rig.handlers[0].connection.release()
+        await eventually(lambda: rig.handlers[0].messages == [b"a", b"b", b"c", b"de", b"f"])
+        (pong,) = await peer.receive(1)
+        assert (pong.kind, pong.payload) == (PONG, b"p")
+
+
+async def test_peer_of_a_handler_that_holds_is_not_taken_for_silent_or_slow() -> None:
+    async with edge(_hold_at(b"b"), ping_interval=10.0, idle_timeout=25.0, message_timeout=5.0) as rig:
+        peer = await rig.open()
+        await peer.send(
+            frame(TEXT, b"a", fin=False) + frame(0, b"") + text("b") + frame(TEXT, b"c", fin=False)
+        )
+        await eventually(lambda: rig.handlers[0].messages == [b"a", b"b"])
+        for _ in range(60):
+            await rig.pass_time(1.0)
+        rig.handlers[0].connection.release()
+        await asyncio.sleep(0)
+        await rig.pass_time(1.0)
+        await peer.send(frame(0, b"d"))
+        await eventually(lambda: rig.handlers[0].messages == [b"a", b"b", b"cd"])
+        assert rig.handlers[0].closes == []
+
+
+@pytest.mark.parametrize("how", ["close", "abort", "reset"])
+async def test_connection_that_ends_while_it_is_held_ends_well(how: str) -> None:
+    async with edge(_hold_at(b"b")) as rig:
+        peer = await rig.open()
+        await peer.send(text("b"), text("c"))
+        await eventually(lambda: rig.handlers[0].messages == [b"b"])
+        connection = rig.handlers[0].connection
+        if how == "close":
+            connection.close(closecodes.DRAIN, "moving")
+            assert (await peer.receive(1))[0].close_code == closecodes.DRAIN
+            await peer.send(frame(CLOSE, b"\x10\x6a"))
+            assert await peer.everything() == b""
+            peer.close()
+        elif how == "abort":
+            connection.abort()
+        else:
+            connection.release()
+            connection.hold()
+            peer.close()
+            connection.release()
+        await rig.gone()
+        connection.release()
+        assert len(rig.handlers[0].closes) == 1
 
 
 async def test_drain_closes_everybody_and_lets_nobody_in() -> None:
