@@ -196,10 +196,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
 
     def released(self):
         """Read again what comes."""
-        if self.held or self.state != OPEN:
-            return
         try:
-            if self.deadline:
+            if self.deadline and not self.held:
                 self.deadline = self.edge.loop.time() + self.edge.message_timeout
             self.read_on()
         except Exception:
