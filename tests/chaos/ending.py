@@ -7,6 +7,7 @@ what nobody looked at was not shown.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -110,7 +111,7 @@ def rule_7(logs: Logs, _: Ledger) -> Iterator[Violation]:
     A connection that broke may have been told more than it wrote down; a process that was killed may have
     told more than it had counted.
     """
-    heard = [r for records in logs.clients.values() for r in records]
+    heard = [r for records in logs.clients.values() for r in _until_it_left(records)]
     slow = [r for r in heard if isinstance(r, Gap) and r.reason == "slow"]
     codes = [r.code for r in heard if isinstance(r, Lost)]
     told = {
@@ -126,6 +127,10 @@ def rule_7(logs: Logs, _: Ledger) -> Iterator[Violation]:
             yield Violation(7, f"{name} grew by {counted:g}, and clients were told of {count}")
         elif counted > count and ABRUPT not in codes:
             yield Violation(7, f"{name} grew by {counted:g}, and clients were told of {count} only")
+
+
+def _until_it_left(records: list[AnyRecord]) -> Iterator[AnyRecord]:
+    return itertools.takewhile(lambda r: not isinstance(r, Left), records)
 
 
 def _names(name: str) -> list[str]:

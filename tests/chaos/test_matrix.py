@@ -1,0 +1,87 @@
+"""The matrix of faults: after each of them, what was promised holds; and a short form of some rows.
+
+The long form (`make chaos`) has every row while idle, at a steady rate and in a burst.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.judge import judge
+from tests.chaos.records import Setting
+from tests.chaos.rows import CLIENT_ROWS, Row
+from tests.chaos.scenario import Run, Size, run
+from tests.chaos.site import Site, WorkersSite
+from tests.chaos.violations import report
+
+SHORT = ("worker-killed", "client-torn-frame", "racing", "slow-readers")
+ROWS = {row.name: row for row in CLIENT_ROWS}
+
+
+def seed_of(config: pytest.Config) -> int:
+    """The seed of the command line, or another one each time."""
+    chosen = config.getoption("--seed", default=None)
+    return int(chosen) if chosen is not None else random.SystemRandom().randrange(10**6)
+
+
+def site_of(row: Row, folder: Path, seed: int) -> Site:
+    return WorkersSite(folder, seed)
+
+
+async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> Run:
+    """Run a row, and let the judge find nothing."""
+    seed = seed_of(config)
+    print(f"\n{row.name}: seed {seed}")
+    setting = Setting(
+        at=time.monotonic(), row=row.name, seed=seed, epochs_change=row.epochs_change, killed=row.killed
+    )
+    logs, done = await run(
+        site_of(row, folder, seed), row.fault, setting=setting, size=size, keeps=row.keeps
+    )
+    violations = judge(logs)
+    kept = config.getoption("--chaos-logs", default="")
+    if violations or kept:
+        target = (Path(kept) if kept else folder) / f"{row.name}-{seed}"
+        logs.write(target)
+        print(f"logs: {target}")
+    published = sum(len(p.log) for p in done.publishers) // 2
+    print(f"{published} messages, {len(logs.clients)} clients, codes {sorted(_codes(done))}")
+    assert not violations, f"{row.name}, seed {seed}:\n{report(violations)}"
+    slowest_s = max(p.slowest_s for p in done.publishers)
+    assert slowest_s < row.answer_s, f"a publish waited {slowest_s:.1f} s for its answer (seed {seed})"
+    return done
+
+
+def _codes(done: Run) -> set[str]:
+    return {code for p in done.publishers for code in p.codes}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", SHORT)
+async def test_promises_hold_in_the_short_form(
+    name: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    size = Size(clients=18, rate=80.0, phase_s=0.6, hold=0.5)
+    await judged(ROWS[name], tmp_path, pytestconfig, size)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ROWS)
+async def test_promises_hold_while_idle_steady_and_in_a_burst(
+    name: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    row = ROWS[name]
+    size = Size(
+        clients=pytestconfig.getoption("--chaos-clients", default=150),
+        crowd=pytestconfig.getoption("--chaos-crowd", default=2000),
+        rate=pytestconfig.getoption("--chaos-rate", default=200.0),
+        hold=pytestconfig.getoption("--chaos-hold", default=1.0),
+        phase_s=2.0,
+        phases=row.phases or ("idle", "steady", "burst"),
+    )
+    await judged(row, tmp_path, pytestconfig, size)
