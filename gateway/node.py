@@ -33,11 +33,11 @@ _STOP_S: Final = 2.0
 
 
 class _Opening:
-    """A channel on its way into the hub: who waits for it, and what was published meanwhile."""
+    """A channel on its way into the hub: who waits for it, and what happened to it meanwhile."""
 
     def __init__(self, done: asyncio.Future[None]) -> None:
         self.done = done
-        self.published: list[tuple[str, list[Publication]]] = []
+        self.happened: list[Callable[[Channel], None]] = []
 
 
 class Node:
@@ -160,8 +160,8 @@ class Node:
         self._unwanted.discard(name)
         channel = self.hub.open(name, position, namespace.ring)
         opening.done.set_result(None)
-        for epoch, publications in opening.published:
-            channel.deliver(epoch, publications, self.loop.time())
+        for happen in opening.happened:
+            happen(channel)
 
     async def _close_channel(self, name: str) -> None:
         channel = self.hub.get(name)
@@ -186,11 +186,19 @@ class Node:
 
     def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
         """Give new publications to the channel's subscribers here."""
+        self._happen(channel, lambda here: here.deliver(epoch, publications, self.loop.time()))
+
+    def on_position(self, channel: str, epoch: str, offset: int) -> None:
+        """Tell the channel's subscribers here what was lost on its way to this node."""
+        self._happen(channel, lambda here: here.lose(epoch, offset, self.loop.time()))
+
+    def _happen(self, channel: str, happen: Callable[[Channel], None]) -> None:
+        """Have something done to a channel: now, or once it is open."""
         here = self.hub.get(channel)
         if here is not None:
-            here.deliver(epoch, publications, self.loop.time())
+            happen(here)
         elif channel in self._opening:
-            self._opening[channel].published.append((epoch, publications))
+            self._opening[channel].happened.append(happen)
 
     def on_presence(self, channel: str, change: PresenceChange) -> None:
         """Tell the channel's subscribers here who came or went."""

@@ -105,6 +105,12 @@ class Relay(Protocol):
     def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
         """Take new publications of a channel in which this node is interested, in order."""
 
+    def on_position(self, channel: str, epoch: str, offset: int) -> None:
+        """Learn that everything up to this position that did not come is lost; what follows will come.
+
+        Only brokers that can lose messages on their way to the node ever say so.
+        """
+
     def on_presence(self, channel: str, change: PresenceChange) -> None:
         """Take a change of presence in a channel in which this node is interested."""
 

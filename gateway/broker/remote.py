@@ -203,6 +203,8 @@ class RemoteBroker:
                 entry[0].set_result(record)
         elif isinstance(record, wire.PresenceChanged):
             self._relay_presence(record)
+        elif isinstance(record, wire.Lost):
+            self._relay_loss(record)
         elif isinstance(record, wire.Controlled):
             self._reply(wire.Answer(record.question, b"", self._carry_out(record.control)))
         elif isinstance(record, wire.Question):
@@ -219,6 +221,14 @@ class RemoteBroker:
             self._relay.on_publications(record.channel, record.epoch, [record.publication])
         except Exception:
             _logger.exception("the relay failed on a publication")
+
+    def _relay_loss(self, record: wire.Lost) -> None:
+        if self._relay is None:
+            return
+        try:
+            self._relay.on_position(record.channel, record.epoch, record.offset)
+        except Exception:
+            _logger.exception("the relay failed on a loss")
 
     def _relay_presence(self, record: wire.PresenceChanged) -> None:
         if self._relay is None:

@@ -193,6 +193,10 @@ class BrokerService:
         for publication in publications:
             self._send_to_interested(channel, wire.Published(channel, epoch, publication))
 
+    def on_position(self, channel: str, epoch: str, offset: int) -> None:
+        """Tell every worker that is interested what was lost."""
+        self._send_to_interested(channel, wire.Lost(channel, epoch, offset))
+
     def on_presence(self, channel: str, change: PresenceChange) -> None:
         """Send a change of presence to every worker that is interested."""
         self._send_to_interested(channel, wire.PresenceChanged(channel, change.joined, change.member))

@@ -170,6 +170,14 @@ class PresenceChanged(Record, frozen=True, array_like=True, gc=False, tag=33):
     member: Member
 
 
+class Lost(Record, frozen=True, array_like=True, gc=False, tag=36):
+    """`Relay.on_position` of a channel in which the worker is interested."""
+
+    channel: str
+    epoch: str
+    offset: int
+
+
 class Controlled(Record, frozen=True, array_like=True, gc=False, tag=34):
     """A control message; the worker answers with the number of connections reached."""
 
@@ -245,7 +253,7 @@ FromWorker = (
     | Notice
 )
 Reply = Placed | Counted | Page | Members | Taken | Refused
-FromSupervisor = Published | PresenceChanged | Controlled | Question | Reply
+FromSupervisor = Published | Lost | PresenceChanged | Controlled | Question | Reply
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 

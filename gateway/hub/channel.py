@@ -126,6 +126,12 @@ class Channel:
             if publication.exclude:
                 self._exclude(publication.exclude)
 
+    def lose(self, epoch: str, offset: int, now: float) -> None:
+        """Take that whatever did not come up to this position never will; tell everybody, if it is any."""
+        if epoch != self.position.epoch or offset > self.position.offset:
+            self.active_at = now
+            self._jump(epoch, offset + 1)
+
     def _exclude(self, client: str) -> None:
         cursor = self.cursors.get(client)
         if cursor is not None:

@@ -25,10 +25,14 @@ from gateway.broker.interface import (
 )
 from gateway.broker.log import ENTRY_BYTES
 from gateway.broker.memory import MemoryBroker
+from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.broker.redis.commands import ENTRY_BYTES as REDIS_ENTRY_BYTES
 from gateway.broker.remote import RemoteBroker
 from gateway.broker.service import BrokerService
 from gateway.errors import BrokerUnavailableError
-from gateway.message.publication import Publication
+from gateway.message.publication import Position, Publication
+from tests.support.redis_broker import fresh_prefix, kept
+from tests.support.redis_broker import make_broker as make_redis_broker
 
 KEPT = ChannelOptions(history_size=100, presence=True)
 NOT_KEPT = ChannelOptions(history_size=0, presence=True)
@@ -53,6 +57,7 @@ class RecordingRelay:
 
     def __init__(self) -> None:
         self.publications: list[tuple[str, str, Publication]] = []
+        self.losses: list[tuple[str, Position]] = []
         self.changes: list[tuple[str, PresenceChange]] = []
         self.controls: list[Control] = []
         self.reached = 0
@@ -64,6 +69,10 @@ class RecordingRelay:
         self._maybe_fail()
         for publication in publications:
             self.on_publication(channel, publication)
+
+    def on_position(self, channel: str, epoch: str, offset: int) -> None:
+        self.losses.append((channel, Position(epoch, offset)))
+        self._maybe_fail()
 
     def on_presence(self, channel: str, change: PresenceChange) -> None:
         self.changes.append((channel, change))
@@ -251,8 +260,81 @@ async def remote_harness(kind: type[RemoteBroker] = RemoteBroker) -> AsyncIterat
     await harness.service.stop()
 
 
+class AcrossNodes(RedisBroker):
+    """The broker of one node, but for everything that is not interest: this goes through another node's."""
+
+    other: RedisBroker
+
+    def through(self, other: RedisBroker) -> None:
+        """Use `other` from now on."""
+        self.other = other
+        for name in ("publish", "history", "history_before", "join", "leave", "presence", "control"):
+            setattr(self, name, getattr(other, name))
+        self.save_session = other.save_session  # type: ignore[method-assign]
+
+    async def start(self, relay: Relay) -> None:
+        await super().start(relay)
+        await self.other.start(RecordingRelay())
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self.other.stop()
+
+
+class RedisHarness(Harness):
+    """A Redis broker on a real server, whose clock nobody sets: a unit is short."""
+
+    unit_s = 0.2
+    entry_bytes = REDIS_ENTRY_BYTES
+
+    def __init__(self, *, across: bool) -> None:
+        self.relay = RecordingRelay()
+        self.prefix = fresh_prefix()
+        self.options = BrokerOptions(prefix=self.prefix, idle_s=0.3, check_interval_s=0.1)
+        self.first = self.make(AcrossNodes if across else RedisBroker)
+        self.broker = self.first
+        if isinstance(self.first, AcrossNodes):
+            self.first.through(self.make())
+
+    def make(self, kind: type[RedisBroker] = RedisBroker) -> RedisBroker:
+        return make_redis_broker(self.options, kind=kind)
+
+    def unstarted(self) -> Broker:
+        return self.make()
+
+    def stats(self) -> dict[str, int]:
+        return kept(self.prefix)
+
+    async def advance(self, seconds: float) -> None:
+        """Wait, and sweep all the while as a node does: it keeps channels with interest from being forgotten."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left := until - loop.time()) > 0:
+            self.first.sweep()
+            if isinstance(self.first, AcrossNodes):
+                self.first.other.sweep()
+            await asyncio.sleep(min(left, 0.05))
+
+    async def settle(self) -> None:
+        with contextlib.suppress(BrokerUnavailableError):
+            await self.first.probe()
+
+    async def let_forget(self) -> None:
+        await self.advance(0.6)
+
+
+@asynccontextmanager
+async def redis_harness(*, across: bool) -> AsyncIterator[Harness]:
+    harness = RedisHarness(across=across)
+    await harness.first.start(harness.relay)
+    yield harness
+    await harness.first.stop()
+
+
 HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {
     "memory": memory_harness,
     "worker": remote_harness,
     "across_workers": lambda: remote_harness(AcrossWorkers),
+    "redis": lambda: redis_harness(across=False),
+    "redis_across_nodes": lambda: redis_harness(across=True),
 }

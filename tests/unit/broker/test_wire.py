@@ -29,6 +29,7 @@ FROM_WORKER: list[wire.Record] = [
 ]
 FROM_SUPERVISOR: list[wire.Record] = [
     wire.Published("news", "e", message("m", offset=2**53)),
+    wire.Lost("news", "e", 2**53),
     wire.PresenceChanged("news", True, Member(client="c")),
     wire.Controlled(1, Control(kind=ControlKind.DISCONNECT, user="u", close_code=4004, reason="bye")),
     wire.Question(2, "metrics", b""),

@@ -1,0 +1,366 @@
+"""The Redis broker: a `Broker` for gateways on several machines, over one Redis deployment or several.
+
+Puts the parts together, and knows of connections only `Shard`.  How it works: everything of a channel is on one
+shard, chosen by its name, where Lua scripts change it atomically and publish what nodes must hear
+(`publish.lua` and its neighbours); a node hears the channels in which it is interested (`feeds`), holds
+its members under a lease (`presence`), and asks other nodes (`questions`) by way of the first shard.
+
+What always holds: what this node publishes comes back to it through Redis like everything else, so all nodes
+see one order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from ...eager import run_eagerly
+from ...errors import BrokerError, BrokerUnavailableError, UsageError
+from ...message.publication import Member, Position, Publication
+from ..interface import ChannelOptions, Control, HistoryPage, PublishResult, Relay
+from .commands import Commands
+from .feeds import Feeds
+from .gathering import Gathering
+from .messages import Probed, pack, unpack
+from .names import Names
+from .presence import Presence
+from .questions import Questions
+from .shard import Shard
+
+_STOP_S: Final = 2.0
+_CONTROL: Final = "control"
+
+_logger = logging.getLogger(__name__)
+_unpack_control: Final = msgspec.msgpack.Decoder(Control).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerOptions:
+    """What a configuration says to the Redis broker.  Times in seconds."""
+
+    prefix: str = "ringgate"
+    lease_s: float = 10.0
+    """After so long without a sign of a node, its members are taken out."""
+    check_interval_s: float = 20.0
+    """Within this time every channel is compared with Redis, whatever happened."""
+    idle_s: float = 600.0
+    """So long a channel that nobody uses keeps its epoch and count."""
+    subscribe_timeout_s: float = 3.0
+    ask_timeout_s: float = 1.0
+    probe_timeout_s: float = 1.5
+
+
+class Side:
+    """All that this node has to do with one shard."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        relay: Relay,
+        options: BrokerOptions,
+        *,
+        node: str,
+        loop: asyncio.AbstractEventLoop,
+        random_id: Callable[[], str],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.shard = shard
+        self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
+        self.gathering = Gathering(self.commands, loop=loop, spawn=spawn)
+        self.presence = Presence(self.commands, node=node, loop=loop, spawn=spawn, lease_s=options.lease_s)
+        self.feeds = Feeds(
+            self.commands,
+            relay,
+            loop=loop,
+            spawn=spawn,
+            check_interval_s=options.check_interval_s,
+            subscribe_timeout_s=options.subscribe_timeout_s,
+            used=self.presence.rooms,
+        )
+        self._loop = loop
+        self._probe_channel = self.commands.names.probe(node)
+        self._probe_timeout_s = options.probe_timeout_s
+        self._probes: dict[int, asyncio.Future[None]] = {}
+        self._probed = 0
+        self.probe_s = self.probed_at = 0.0
+
+    async def start(self) -> None:
+        """Connect.  Raises BrokerUnavailableError."""
+        await self.shard.start(self.feeds)
+        self.hear(self._probe_channel, self._take_probe)
+        self.probed_at = self._loop.time()
+
+    def hear(self, channel: bytes, take: Callable[[bytes], None]) -> None:
+        """Have the messages of a pub/sub channel of the broker's own."""
+        self.feeds.others[channel] = take
+        self.shard.subscribe([channel])
+
+    async def probe(self) -> float:
+        """Send a message through the shard to this node; return the seconds it took.
+
+        Raises BrokerUnavailableError.
+        """
+        self._probed += 1
+        number, begun = self._probed, self._loop.time()
+        back = self._probes[number] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(self._probe_timeout_s):
+                await self.commands.tell(self._probe_channel, pack(Probed(number)))
+                await back
+        except TimeoutError:
+            raise BrokerUnavailableError(f"no message comes back from {self.shard.name}") from None
+        finally:
+            del self._probes[number]
+        self.probed_at = self._loop.time()
+        self.probe_s = self.probed_at - begun
+        return self.probe_s
+
+    def _take_probe(self, payload: bytes) -> None:
+        message = unpack(payload)
+        back = self._probes.get(message.number) if isinstance(message, Probed) else None
+        if back is not None and not back.done():
+            back.set_result(None)
+
+    def stats(self) -> Iterator[tuple[str, float]]:
+        """Yield gauges and counters."""
+        yield from self.shard.stats().items()
+        yield from self.feeds.stats().items()
+        yield from self.presence.counts.items()
+        yield "members_here", self.presence.members
+        yield "publish_calls", self.gathering.calls
+        yield "round_trip_seconds", self.probe_s
+        yield "probe_age_seconds", self._loop.time() - self.probed_at
+
+
+class RedisBroker:
+    """A `Broker` over one or more shards.
+
+    `make_shards` returns shards that are not started, anew for each start.  `choose` gives the number of the one
+    that has a channel or session.  `random_id` returns a text that no node ever returned before.
+    `on_question` answers what `gather` asks of this node; an empty answer is left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        make_shards: Callable[[], Sequence[Shard]],
+        options: BrokerOptions,
+        loop: asyncio.AbstractEventLoop,
+        random_id: Callable[[], str],
+        choose: Callable[[str], int] = lambda name: 0,
+    ) -> None:
+        self.on_question: Callable[[str], bytes] = lambda what: b""
+        self._make_shards = make_shards
+        self._options = options
+        self._loop = loop
+        self._random_id = random_id
+        self._choose = choose
+        self._relay: Relay | None = None
+        self._sides: list[Side] = []
+        self._questions: Questions | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._swept_at = loop.time()
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self, relay: Relay) -> None:
+        """See `Broker.start`.  Raises UsageError when it is running."""
+        if self._relay is not None:
+            raise UsageError("the broker is running already")
+        node = self._random_id()
+        self._relay = relay
+        self._sides = [
+            Side(
+                shard, relay, self._options, node=node, loop=self._loop, random_id=self._random_id,
+                spawn=self._spawn,
+            )
+            for shard in self._make_shards()
+        ]  # fmt: skip
+        try:
+            await asyncio.gather(*(side.start() for side in self._sides))
+            self._questions = self._listen(self._sides[0], node)
+            await asyncio.gather(*(side.presence.renew() for side in self._sides))
+            await asyncio.gather(*(side.probe() for side in self._sides))
+        except BaseException:
+            await self.stop()
+            raise
+        self._swept_at = self._loop.time()
+        self._keeper = self._loop.create_task(self._keep())
+
+    def _listen(self, side: Side, node: str) -> Questions:
+        questions = Questions(
+            side.commands,
+            node=node,
+            loop=self._loop,
+            spawn=self._spawn,
+            answer=self._answer,
+            timeout_s=self._options.ask_timeout_s,
+        )
+        side.hear(side.commands.names.everybody, questions.take_question)
+        side.hear(side.commands.names.answers(node), questions.take_answer)
+        return questions
+
+    async def stop(self) -> None:
+        """See `Broker.stop`."""
+        sides, self._sides, relay, self._relay = self._sides, [], self._relay, None
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_STOP_S)
+        if relay is not None:
+            for side in sides:
+                if side.shard.connected:
+                    await self._logged(side.presence.withdraw())
+                side.feeds.stop()
+                await side.shard.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        self._questions = None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something nobody waits for, at once as far as it goes."""
+        task = run_eagerly(self._logged(work), self._loop)
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _logged(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except BrokerError as problem:
+            _logger.warning("redis: %s", problem)
+        except Exception:
+            _logger.exception("redis: background work failed")
+
+    async def _keep(self) -> None:
+        """Renew leases, and see that messages come back."""
+        while True:
+            await asyncio.sleep(self._options.lease_s / 3)
+            for side in self._sides:
+                if side.shard.connected:
+                    self._spawn(side.presence.renew())
+                    self._spawn(_ignored(side.probe()))
+
+    def sweep(self) -> bool:
+        """See `Broker.sweep`: compare a part of the channels with Redis."""
+        now = self._loop.time()
+        for side in self._sides:
+            side.feeds.check_some(now - self._swept_at)
+        self._swept_at = now
+        return False
+
+    def _of(self, name: str) -> Side:
+        if not self._sides or self._relay is None:
+            raise BrokerUnavailableError("the broker is not running")
+        return self._sides[self._choose(name)]
+
+    # -- channels ---------------------------------------------------------------------------------
+
+    async def publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
+    ) -> PublishResult:
+        """See `Broker.publish`.  What is published in one turn of the loop leaves together."""
+        return await self._of(channel).gathering.publish(channel, publication, options, key)
+
+    async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
+        """See `Broker.subscribe`."""
+        return await self._of(channel).feeds.subscribe(channel, options)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """See `Broker.unsubscribe`."""
+        self._of(channel).feeds.unsubscribe(channel)
+
+    async def history(
+        self, channel: str, options: ChannelOptions, *, since: Position, limit: int
+    ) -> HistoryPage:
+        """See `Broker.history`."""
+        commands = self._of(channel).commands
+        return await commands.history(commands.names.channel(channel), options, "since", since, limit)
+
+    async def history_before(
+        self, channel: str, options: ChannelOptions, *, before: int, limit: int
+    ) -> HistoryPage:
+        """See `Broker.history_before`."""
+        commands, since = self._of(channel).commands, Position("", before)
+        return await commands.history(commands.names.channel(channel), options, "before", since, limit)
+
+    # -- presence ---------------------------------------------------------------------------------
+
+    async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
+        """See `Broker.join`.  The member is this node's: it leaves when the node's lease has run out."""
+        presence = self._of(channel).presence
+        if options.presence:
+            await presence.join(channel, member, options)
+
+    async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
+        """See `Broker.leave`.  Where this raises, it is done as soon as Redis can be reached."""
+        await self._of(channel).presence.leave(channel, client)
+
+    async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
+        """See `Broker.presence`."""
+        commands = self._of(channel).commands
+        return await commands.members(commands.names.channel(channel)) if options.presence else []
+
+    # -- between nodes ------------------------------------------------------------------------------
+
+    async def control(self, control: Control) -> int:
+        """See `Broker.control`: a node that does not answer in time counts as 0."""
+        answers = await self._ask(_CONTROL, msgspec.msgpack.encode(control))
+        return sum(int.from_bytes(answer, "big") for answer in answers.values())
+
+    async def gather(self, what: str) -> Mapping[str, bytes]:
+        """Ask all nodes for something; return the answers by node.  One that is silent is left out."""
+        return {node: answer for node, answer in (await self._ask(what, b"")).items() if answer}
+
+    async def _ask(self, what: str, data: bytes) -> dict[str, bytes]:
+        if self._questions is None:
+            raise BrokerUnavailableError("the broker is not running")
+        return await self._questions.ask(what, data)
+
+    def _answer(self, what: str, data: bytes) -> bytes:
+        try:
+            if what != _CONTROL:
+                return self.on_question(what)
+            reached = self._relay.on_control(_unpack_control(data)) if self._relay is not None else 0
+            return reached.to_bytes(4, "big")
+        except Exception:
+            _logger.exception("a question of another node could not be answered: %s", what)
+            return b""
+
+    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+        """See `Broker.save_session`."""
+        await self._of(session).commands.save_session(session, record, ttl_s)
+
+    async def take_session(self, session: str) -> bytes | None:
+        """See `Broker.take_session`."""
+        return await self._of(session).commands.take_session(session)
+
+    async def probe(self) -> float:
+        """See `Broker.probe`: through every shard and back; the longest of the times."""
+        if not self._sides or self._relay is None:
+            raise BrokerUnavailableError("the broker is not running")
+        return max(await asyncio.gather(*(side.probe() for side in self._sides)))
+
+    def stats(self) -> dict[str, int]:
+        """Return nothing: Redis tells what is kept.  `samples` has what this node counts."""
+        return {}
+
+    def samples(self) -> Iterable[tuple[str, str, float]]:
+        """Yield (shard, name, value) of what this node knows of each shard."""
+        for side in self._sides:
+            for name, value in side.stats():
+                yield side.shard.name, name, value
+
+
+async def _ignored(work: Coroutine[Any, Any, float]) -> None:
+    try:
+        await work
+    except BrokerError as problem:
+        _logger.debug("a probe did not come back: %s", problem)

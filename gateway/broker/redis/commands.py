@@ -1,0 +1,222 @@
+"""The Lua scripts, as calls with types.
+
+Knows how arguments and replies of each script look, and nothing of when to call it.  The text of a script is
+its file behind that of `common.lua`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+
+from ...errors import BrokerUnavailableError
+from ...message.publication import Member, Position, Publication
+from ..interface import ChannelOptions, HistoryPage, PublishResult
+from .messages import number, unpack_member, unpack_publication
+from .names import ChannelKeys, Names
+from .shard import Script, Shard
+
+ENTRY_BYTES: Final = 100
+"""What a kept publication costs beside its payload, counted against `history_bytes`."""
+
+Argument = bytes | int
+
+
+def load_script(name: str) -> Script:
+    """Return one of the scripts beside this module."""
+    folder = files(__package__)
+    text = [(folder / f"{part}.lua").read_text() for part in ("common", name)]
+    return Script(name, "\n".join(text))
+
+
+class Entry(NamedTuple):
+    """One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
+
+    packed: bytes
+    payload_bytes: int
+    key: str
+
+
+class Leased(NamedTuple):
+    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the caller."""
+
+    state: int
+    claimed: list[str]
+
+
+HELD, UNKNOWN, LOST = 1, 0, -1
+
+
+def ms(seconds: float) -> int:
+    """Return whole milliseconds, at least one where `seconds` is more than none."""
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+
+
+class Commands:
+    """The scripts on one shard.
+
+    `random_id` gives candidates for epochs, each another.  A channel that nobody uses is forgotten
+    `idle_s` seconds later, or when its history and keys are gone, whichever is last.
+    """
+
+    def __init__(self, shard: Shard, names: Names, random_id: Callable[[], str], *, idle_s: float) -> None:
+        self.shard = shard
+        self.names = names
+        self._random_id = random_id
+        self._idle_s = idle_s
+        self._scripts: dict[str, Script] = {}
+
+    async def _run(
+        self, name: str, keys: Sequence[bytes], args: Iterable[Argument] = (), *, writes: bool
+    ) -> Any:
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = load_script(name)
+        return await self.shard.run(script, keys, [*args], writes=writes)
+
+    def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
+        idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
+        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s))
+
+    # -- channels -----------------------------------------------------------------------------
+
+    async def publish(
+        self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
+    ) -> list[PublishResult]:
+        """Publish several publications of one channel; they reach nodes in one message."""
+        key_ms = ms(options.idempotency_ttl_s)
+        names = [keys.meta, keys.stream, keys.pubsub]
+        args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
+        for entry in entries:
+            place = 0
+            if entry.key and key_ms:
+                names.append(keys.idempotency(entry.key))
+                place = len(names) - 3
+            args += (entry.packed, entry.payload_bytes + ENTRY_BYTES, place)
+        reply = await self._run("publish", names, args, writes=True)
+        epoch = reply[0].decode()
+        return [_result(epoch, place) for place in reply[1:]]
+
+    async def position(self, keys: ChannelKeys, options: ChannelOptions) -> Position:
+        """Return a channel's newest position.  This is a use: it is not forgotten for a while."""
+        reply = await self._run("position", keys[:2], self._life(options), writes=False)
+        return Position(reply[0].decode(), reply[1])
+
+    async def history(
+        self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
+    ) -> HistoryPage:
+        """Read history; `mode` is "since", "next" or "before" (see history.lua)."""
+        args = (
+            *self._life(options),
+            *_bounds(options),
+            mode.encode(),
+            since.epoch.encode(),
+            since.offset,
+            limit,
+        )
+        reply = await self._run("history", keys[:2], args, writes=False)
+        publications = number([unpack_publication(packed) for packed in reply[4:]], reply[3])
+        return HistoryPage(publications, Position(reply[0].decode(), reply[1]), complete=reply[2] == 1)
+
+    async def renew(self, keys: ChannelKeys, options: ChannelOptions, epoch: str) -> Position:
+        """End the life `epoch` of a channel; return the position that holds from now on."""
+        args = (*self._life(options), epoch.encode())
+        reply = await self._run("renew", keys[:3], args, writes=False)  # to be repeated at will
+        return Position(reply[0].decode(), reply[1])
+
+    # -- presence -----------------------------------------------------------------------------
+
+    async def join(self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool) -> None:
+        """Enter a member, packed, for an owner."""
+        args = (owner.encode(), client.encode(), packed, int(tell))
+        await self._run("join", (keys.presence, keys.pubsub), args, writes=True)
+
+    async def leave(self, keys: ChannelKeys, client: str) -> None:
+        """Remove a member."""
+        await self._run("leave", (keys.presence, keys.pubsub), (client.encode(),), writes=True)
+
+    async def reap(self, keys: ChannelKeys, owner: str) -> int:
+        """Remove all members of an owner; return how many there were."""
+        count: int = await self._run("reap", (keys.presence, keys.pubsub), (owner.encode(),), writes=False)
+        return count
+
+    async def members(self, keys: ChannelKeys) -> list[Member]:
+        """Return who is present, in the order in which they joined."""
+        found: list[tuple[int, bytes]] = []
+        for value in await self._run("members", (keys.presence,), writes=False):
+            order, _, rest = value.partition(b" ")
+            if rest:
+                found.append((int(order), rest.partition(b" ")[2]))
+        return [unpack_member(packed) for _, packed in sorted(found)]
+
+    async def enter(self, owner: str, channel: str) -> None:
+        """Note that an owner has members in a channel."""
+        await self._call(self.names.memberships(owner), b"SADD", channel.encode(), writes=False)
+
+    async def exit(self, owner: str, channel: str) -> None:
+        """Note that it has none any more."""
+        await self._call(self.names.memberships(owner), b"SREM", channel.encode(), writes=False)
+
+    async def memberships(self, owner: str) -> list[str]:
+        """Return the channels in which an owner has members, or had."""
+        reply = await self._call(self.names.memberships(owner), b"SMEMBERS", writes=False)
+        return [channel.decode() for channel in reply]
+
+    # -- leases ---------------------------------------------------------------------------------
+
+    async def lease(self, owner: str, lease_s: float, *, claim: bool) -> Leased:
+        """Renew an owner's lease; with `claim`, take charge of owners whose leases have run out."""
+        n = self.names
+        args = (owner.encode(), ms(lease_s), int(claim))
+        state, *claimed = await self._run("lease", (n.leases, n.claims, n.graves), args, writes=False)
+        return Leased(state, [other.decode() for other in claimed])
+
+    async def bury(self, owner: str) -> None:
+        """Forget an owner without members, and that it had any."""
+        n = self.names
+        await self._call(n.memberships(owner), b"DEL", writes=False)
+        await self._run("bury", (n.leases, n.claims, n.graves), (owner.encode(),), writes=False)
+
+    # -- between nodes ----------------------------------------------------------------------------
+
+    async def ask(self, message: bytes) -> int:
+        """Give a message to all nodes; return how many there are."""
+        keys = (self.names.leases, self.names.everybody)
+        live: int = await self._run("ask", keys, (message,), writes=True)
+        return live
+
+    async def tell(self, channel: bytes, message: bytes) -> None:
+        """Give a message to whoever hears a pub/sub channel."""
+        await self._run("tell", (channel,), (message,), writes=False)
+
+    # -- sessions -----------------------------------------------------------------------------------
+
+    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+        """Keep a record for a while."""
+        key, ttl_ms = self.names.session(session), ms(ttl_s)
+        if ttl_ms:
+            await self._call(key, b"SET", record, b"PX", ttl_ms, writes=False)
+        else:
+            await self._call(key, b"DEL", writes=False)
+
+    async def take_session(self, session: str) -> bytes | None:
+        """Return and forget a record."""
+        record: bytes | None = await self._call(self.names.session(session), b"GETDEL", writes=True)
+        return record
+
+    async def _call(self, key: bytes, *command: Argument, writes: bool) -> Any:
+        return await self._run("call", (key,), command, writes=writes)
+
+
+def _bounds(options: ChannelOptions) -> tuple[int, int, int]:
+    return options.history_size, options.history_bytes, ms(options.history_ttl_s)
+
+
+def _result(epoch: str, place: int | bytes) -> PublishResult:
+    if isinstance(place, int):
+        return PublishResult(epoch, place)
+    known, _, offset = place.decode().rpartition(":")
+    if not known or not offset.isdecimal():
+        raise BrokerUnavailableError("what Redis remembers of an idempotency key is no position")
+    return PublishResult(known, int(offset), duplicate=True)

@@ -1,0 +1,90 @@
+-- In front of every script.  ARGV[1] and ARGV[2] are the shard's, see gateway/broker/redis/shard.py.
+--
+-- A channel's meta hash: e epoch, o offset of the newest publication, i incarnation of the server when the
+-- epoch began, c bytes ever kept, f the value of c at which the oldest kept publication stands, or a lower one.
+-- Its stream: ids are OFFSET-ARRIVAL (milliseconds of this server's clock), without a hole and up to o;
+-- fields are d, the publication, and c, the value of c before it.
+
+local function now_ms()
+    local t = redis.call('TIME')
+    return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function whole(number)
+    return string.format('%.0f', number)
+end
+
+-- Return epoch, newest offset, c and f.  A new life begins where there is none, and where the server may have
+-- lost the end of the one it remembers.
+local function life(meta, stream, candidate, idle_ms)
+    local m = redis.call('HMGET', meta, 'e', 'o', 'i', 'c', 'f')
+    if m[1] and m[2] and m[3] == ARGV[1] then
+        return m[1], tonumber(m[2]), tonumber(m[4]) or 0, tonumber(m[5]) or 0
+    end
+    redis.call('DEL', meta, stream)
+    redis.call('HSET', meta, 'e', candidate, 'o', 0, 'i', ARGV[1], 'c', 0, 'f', 0)
+    redis.call('PEXPIRE', meta, idle_ms)
+    return candidate, 0, 0, 0
+end
+
+-- Drop the oldest entries of a stream up to the first for which `stays` is true; return that entry.
+local function drop_until(stream, stays)
+    local from = '-'
+    while true do
+        local page = redis.call('XRANGE', stream, from, '+', 'COUNT', 16)
+        for n, entry in ipairs(page) do
+            if stays(entry) then
+                if n > 1 or from ~= '-' then
+                    redis.call('XTRIM', stream, 'MINID', '=', entry[1])
+                end
+                return entry
+            end
+        end
+        if #page == 0 then
+            redis.call('DEL', stream)
+            return nil
+        end
+        from = '(' .. page[#page][1]
+    end
+end
+
+local function trim_age(stream, ttl_ms)
+    local latest = now_ms() - ttl_ms
+    drop_until(stream, function(entry)
+        return tonumber(string.match(entry[1], '%-(%d+)$')) > latest
+    end)
+end
+
+-- Return the new f.
+local function trim_bytes(stream, total, bound)
+    local oldest = drop_until(stream, function(entry)
+        return total - tonumber(entry[2][4]) <= bound
+    end)
+    return oldest and tonumber(oldest[2][4]) or total
+end
+
+-- Apply all bounds of the options that a read brings.
+local function trim(stream, total, size, bound, ttl_ms)
+    if size <= 0 or ttl_ms <= 0 then
+        redis.call('DEL', stream)
+        return
+    end
+    redis.call('XTRIM', stream, 'MAXLEN', '=', size)
+    if bound > 0 then
+        trim_bytes(stream, total, bound)
+    end
+    trim_age(stream, ttl_ms)
+end
+
+local function announce_presence(channel, joined, member)
+    redis.call(ARGV[2], channel, '\147\002' .. (joined and '\195' or '\194') .. member)
+end
+
+-- A member's value is "ORDER OWNER MEMBER"; return the three.
+local function parse_member(value)
+    local order, owner, at = string.match(value, '^(%d+) (%S+) ()')
+    if not order then
+        return nil
+    end
+    return tonumber(order), owner, string.sub(value, at)
+end

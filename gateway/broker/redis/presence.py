@@ -1,0 +1,186 @@
+"""Who of this node's clients is present where, and the lease under which they are.
+
+Knows its own members, so that it can enter them anew.  How it works: every member belongs to an owner, which is a
+node under one lease.  The lease is renewed all the time; where one has run out, some other node claims the
+owner and takes its members out, channel by channel, each atomically.  A node whose lease has run out (it was
+stopped for a minute, or could not reach Redis) goes on as another owner and enters its members anew.
+
+What always holds: a member of an owner without a lease is taken out, and interested nodes hear of it, once;
+what a client was told to leave while Redis could not be reached, it leaves when Redis is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, NamedTuple
+
+from ...errors import BrokerError, BrokerUnavailableError
+from ...message.publication import Member
+from ..interface import ChannelOptions
+from .commands import LOST, UNKNOWN, Commands
+from .messages import pack
+
+_AT_ONCE: Final = 64
+
+_logger = logging.getLogger(__name__)
+
+
+class _Room(NamedTuple):
+    """A channel in which this node has members: their records as Redis has them, by client."""
+
+    options: ChannelOptions
+    members: dict[str, bytes]
+
+
+class Presence:
+    """This node's members on one shard.
+
+    `node` names the node.  A lease ends `lease_s` seconds after it was renewed last.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        *,
+        node: str,
+        loop: asyncio.AbstractEventLoop,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        lease_s: float,
+    ) -> None:
+        self.counts = {"nodes_reaped": 0, "members_reaped": 0, "leases_lost": 0}
+        self._commands = commands
+        self._node = node
+        self._loop = loop
+        self._spawn = spawn
+        self._lease_s = lease_s
+        self._life = 0
+        self._renewed_at = self._steady_since = loop.time()
+        self._rooms: dict[str, _Room] = {}
+        self._owed: set[tuple[str, str]] = set()  # (channel, client) that must still leave
+
+    @property
+    def owner(self) -> str:
+        """Under which name this node's members are in Redis now."""
+        return f"{self._node}.{self._life}"
+
+    @property
+    def members(self) -> int:
+        """Number of this node's members."""
+        return sum(len(room.members) for room in self._rooms.values())
+
+    def rooms(self) -> Iterator[tuple[str, ChannelOptions]]:
+        """Yield the channels in which this node has members."""
+        for channel, room in list(self._rooms.items()):
+            yield channel, room.options
+
+    # -- members --------------------------------------------------------------------------------
+
+    async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
+        """Enter a member.  Raises BrokerError."""
+        if self._loop.time() - self._renewed_at > self._lease_s:
+            await self.renew()  # who has slept for long is perhaps another owner now
+        room = self._rooms.get(channel)
+        fresh = room is None
+        if room is None:
+            room = self._rooms[channel] = _Room(options, {})
+        packed = room.members[member.client] = pack(member)
+        self._owed.discard((channel, member.client))
+        owner = self.owner
+        try:
+            if fresh:
+                await self._commands.enter(owner, channel)
+            await self._commands.join(
+                self._commands.names.channel(channel), owner, member.client, packed, tell=True
+            )
+        except BrokerError:
+            if room.members.get(member.client) is packed:
+                self._forget(channel, member.client)
+            self._owed.add((channel, member.client))  # it may have happened
+            raise
+
+    async def leave(self, channel: str, client: str) -> None:
+        """Take a client out, at once or, where that cannot be, as soon as it can.  Raises BrokerError."""
+        self._owed.add((channel, client))
+        last = self._forget(channel, client)
+        await self._commands.leave(self._commands.names.channel(channel), client)
+        self._owed.discard((channel, client))
+        if last and channel not in self._rooms:
+            with contextlib.suppress(BrokerError):  # a name too many costs whoever buries this owner a look
+                await self._commands.exit(self.owner, channel)
+
+    def _forget(self, channel: str, client: str) -> bool:
+        """Forget a member; tell whether it was the channel's last."""
+        room = self._rooms.get(channel)
+        if room is None or room.members.pop(client, None) is None or room.members:
+            return False
+        del self._rooms[channel]
+        return True
+
+    # -- the lease --------------------------------------------------------------------------------
+
+    async def renew(self) -> None:
+        """Renew the lease; do what follows from what is found.  Raises BrokerError.
+
+        Leases of others are let be until this node's own was renewed in time for a while: where Redis could
+        not be reached, all have run out, and all are about to be renewed.
+        """
+        now = self._loop.time()
+        if now - self._renewed_at > self._lease_s / 2:
+            self._steady_since = now
+        claim = now - self._steady_since >= self._lease_s
+        leased = await self._commands.lease(self.owner, self._lease_s, claim=claim)
+        claimed_by_others = leased.state == LOST
+        if claimed_by_others:
+            self.counts["leases_lost"] += 1
+            self._life += 1
+            _logger.warning("the lease of this node had run out: its members enter anew")
+            leased = await self._commands.lease(self.owner, self._lease_s, claim=False)
+        if leased.state == LOST:
+            raise BrokerUnavailableError("a lease cannot be had")
+        self._renewed_at = self._loop.time()
+        if leased.state == UNKNOWN and self._rooms:
+            # Whoever was taken out is heard to join; where Redis lost its data nobody was heard to leave.
+            self._spawn(self._enter_all(tell=claimed_by_others))
+        for owner in leased.claimed:
+            self._spawn(self._bury(owner))
+        if self._owed:
+            self._spawn(self._settle())
+
+    async def withdraw(self) -> None:
+        """End the lease in good order: members that are still there go.  Raises BrokerError."""
+        await self._bury(self.owner, own=True)
+
+    async def _settle(self) -> None:
+        """Take out who could not be taken out before."""
+        owed = list(self._owed)
+        for at in range(0, len(owed), _AT_ONCE):
+            await asyncio.gather(*(self.leave(*place) for place in owed[at : at + _AT_ONCE]))
+
+    async def _enter_all(self, *, tell: bool) -> None:
+        owner = self.owner
+        places = [(channel, client) for channel, room in self._rooms.items() for client in room.members]
+        for channel in {channel: None for channel, _ in places}:
+            await self._commands.enter(owner, channel)
+        for at in range(0, len(places), _AT_ONCE):
+            part = places[at : at + _AT_ONCE]
+            await asyncio.gather(*(self._enter(owner, *place, tell=tell) for place in part))
+
+    async def _enter(self, owner: str, channel: str, client: str, *, tell: bool) -> None:
+        room = self._rooms.get(channel)
+        packed = room.members.get(client) if room is not None else None
+        if packed is not None and owner == self.owner:
+            keys = self._commands.names.channel(channel)
+            await self._commands.join(keys, owner, client, packed, tell=tell)
+
+    async def _bury(self, owner: str, *, own: bool = False) -> None:
+        reaped = 0
+        for channel in await self._commands.memberships(owner):
+            reaped += await self._commands.reap(self._commands.names.channel(channel), owner)
+        await self._commands.bury(owner)
+        if not own:
+            self.counts["nodes_reaped"] += 1
+            self.counts["members_reaped"] += reaped
+            _logger.warning("node %s is gone; %d members were taken out", owner, reaped)
