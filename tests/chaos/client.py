@@ -114,6 +114,7 @@ class ChaosClient:
         self._asked = 0
         self._pending: dict[int, tuple[str, str, float]] = {}
         self._ended = asyncio.Event()
+        self._leaving = False
         self._task: asyncio.Task[None] | None = None
         self._dice = random.Random(name)  # noqa: S311
 
@@ -133,9 +134,9 @@ class ChaosClient:
         if self._task is None:
             return
         self.log.append(Left(at=time.monotonic()))
+        self._leaving = True  # should a cancellation get lost, which wait_for can do
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait({self._task})
         self._task = None
         if self.transport is not None:
             self.transport.send_close(picows.WSCloseCode.OK)
@@ -155,7 +156,7 @@ class ChaosClient:
 
     async def _work(self) -> None:
         back_off_s = BACK_OFF_S[0]
-        while True:
+        while not self._leaving:
             self._ended.clear()
             try:
                 async with asyncio.timeout(CONNECT_S):
