@@ -66,15 +66,20 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class _Link(picows.WSListener):
-    """One connection of a client."""
+    """One connection of a client.  What a connection that was given up says is not heard."""
 
     def __init__(self, owner: ChaosClient) -> None:
         self.owner = owner
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        self.owner.transport = transport
+        if self.owner.link is self:
+            self.owner.transport, self.owner.heard_at = transport, time.monotonic()
+        else:
+            transport.disconnect(graceful=False)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if self.owner.link is not self:
+            return
         self.owner.heard_at = time.monotonic()
         if frame.msg_type == picows.WSMsgType.TEXT:
             self.owner.take(_decode(frame.get_payload_as_memoryview()))
@@ -85,7 +90,8 @@ class _Link(picows.WSListener):
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         told = transport.close_handshake.recv if transport.close_handshake else None
         code = told.code if told else ABRUPT
-        self.owner.ended(int(getattr(code, "value", code)))
+        if self.owner.link is self:
+            self.owner.ended(int(getattr(code, "value", code)))
 
 
 class ChaosClient:
@@ -104,6 +110,7 @@ class ChaosClient:
         self.positions: dict[str, tuple[str, int]] = {}
         self.subscribed: set[str] = set()
         self.transport: picows.WSTransport | None = None
+        self.link: _Link | None = None
         self.heard_at = 0.0
         self.refused: list[str] = []
         self._choose = choose
@@ -135,9 +142,11 @@ class ChaosClient:
             return
         self.log.append(Left(at=time.monotonic()))
         self._leaving = True  # should a cancellation get lost, which wait_for can do
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        self._task = None
+        task, self._task = self._task, None
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (problem := task.exception()):
+            raise problem
         if self.transport is not None:
             self.transport.send_close(picows.WSCloseCode.OK)
             self.transport.disconnect()
@@ -158,21 +167,25 @@ class ChaosClient:
         back_off_s = BACK_OFF_S[0]
         while not self._leaving:
             self._ended.clear()
+            self.link = link = _Link(self)
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    await picows.ws_connect(
-                        lambda: _Link(self), self._choose(), max_frame_size=1 << 20, proxy=None
-                    )
+                    await picows.ws_connect(lambda: link, self._choose(), max_frame_size=1 << 20, proxy=None)  # noqa: B023
                     back_off_s = BACK_OFF_S[0]
                 await self._watch()
             except (OSError, picows.WSError, TimeoutError, EOFError):
+                pass
+            if self.transport is not None:
+                self.link = None
                 self.cut()
+                self.ended(ABRUPT)
             await asyncio.sleep(self._dice.uniform(back_off_s / 2, back_off_s))
             back_off_s = min(back_off_s * 2, BACK_OFF_S[1])
 
     async def _watch(self) -> None:
         """Ping, and give up a connection over which nothing comes, or no answer."""
-        while not self._ended.is_set():
+        # A connection that was reset with its handshake is returned by picows, and neither begun nor ended.
+        while self.transport is not None and not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), min(self._ping_s, 1.0))
                 return

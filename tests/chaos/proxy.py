@@ -126,7 +126,7 @@ class FaultProxy:
         direction: Direction,
     ) -> None:
         gate = self._gates[direction]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: uvloop's for what is closed
             while data := await reader.read(CHUNK):
                 await gate.wait()
                 if self.babble:
@@ -148,7 +148,7 @@ class FaultProxy:
                         await asyncio.sleep(0)
                     await writer.drain()
             await gate.wait()
-            if writer.can_write_eof():
+            if not writer.is_closing():
                 writer.write_eof()
             return
         await gate.wait()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from . import client_faults
+from . import client_faults, redis_faults
+from .redis_faults import babbling, refused, stalled
 from .scenario import FaultFunction
 
 
@@ -42,4 +43,38 @@ CLIENT_ROWS: Final = (
     Row("crowd-gone", client_faults.crowd_gone),
     Row("racing", client_faults.racing),
     Row("slow-readers", client_faults.slow_readers, phases=("steady",)),
+)
+
+NONSENSE: Final = b"$-7\r\n*3\r\n:what\r\n"
+REDIS_ROWS: Final = (
+    Row("node-killed", redis_faults.node_killed, killed=True, redis="plain"),
+    Row("node-stopped-1s", redis_faults.node_stopped_1s, redis="plain"),
+    Row("node-stopped-15s", redis_faults.node_stopped_15s, redis="plain"),
+    Row("nodes-rolling", redis_faults.nodes_rolling, killed=True, redis="plain"),
+    Row("redis-restarted-aof", redis_faults.redis_restarted, redis="aof"),
+    Row("redis-restarted-empty", redis_faults.redis_restarted, epochs_change=True, keeps=False, redis="plain"),
+    Row("redis-stopped", redis_faults.redis_stopped, redis="plain"),
+    Row("redis-flushall", redis_faults.flushall, epochs_change=True, keeps=False, redis="plain"),
+    Row("redis-trimmed", redis_faults.trimmed, keeps=False, redis="plain"),
+    Row("replica-promoted", redis_faults.promoted, epochs_change=True, keeps=False, redis="plain"),
+    Row("cut-dropped-1s", stalled(1.0), redis="plain"),
+    Row("cut-dropped-15s", stalled(15.0), redis="plain"),
+    Row("cut-dropped-60s", stalled(60.0), redis="plain"),
+    Row("cut-refused-1s", refused(1.0), redis="plain"),
+    Row("cut-refused-15s", refused(15.0), redis="plain"),
+    Row("cut-refused-60s", refused(60.0), redis="plain"),
+    Row("cut-one-way-up", stalled(5.0, ["up"]), redis="plain"),
+    Row("cut-one-way-down", stalled(5.0, ["down"]), redis="plain"),
+    Row("cut-flapping", redis_faults.flapping, redis="plain"),
+    Row("redis-slow", redis_faults.slow, redis="plain"),
+    Row("redis-sliced", redis_faults.sliced, redis="plain"),
+    Row("redis-torn-reply", redis_faults.torn, redis="plain"),
+    Row("redis-buffer-limit", redis_faults.buffer_limit, redis="plain"),
+    Row("error-oom", redis_faults.out_of_memory, redis="plain"),
+    Row("error-busy", redis_faults.busy, redis="plain"),
+    Row("error-readonly", redis_faults.read_only, redis="plain"),
+    Row("error-loading", babbling(b"-LOADING Redis is loading the dataset in memory\r\n"), redis="plain"),
+    Row("error-moved", babbling(b"-MOVED 1 127.0.0.1:1\r\n"), redis="plain"),
+    Row("error-nonsense", babbling(NONSENSE), redis="plain"),
+    Row("error-http", babbling(b"HTTP/1.1 400 Bad Request\r\n\r\n"), redis="plain"),
 )

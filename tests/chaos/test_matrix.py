@@ -13,13 +13,14 @@ import pytest
 
 from tests.chaos.judge import judge
 from tests.chaos.records import Setting
-from tests.chaos.rows import CLIENT_ROWS, Row
+from tests.chaos.redis_site import RedisSite
+from tests.chaos.rows import CLIENT_ROWS, REDIS_ROWS, Row
 from tests.chaos.scenario import Run, Size, run
 from tests.chaos.site import Site, WorkersSite
 from tests.chaos.violations import report
 
 SHORT = ("worker-killed", "client-torn-frame", "racing", "slow-readers")
-ROWS = {row.name: row for row in CLIENT_ROWS}
+ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS)}
 
 
 def seed_of(config: pytest.Config) -> int:
@@ -29,7 +30,7 @@ def seed_of(config: pytest.Config) -> int:
 
 
 def site_of(row: Row, folder: Path, seed: int) -> Site:
-    return WorkersSite(folder, seed)
+    return RedisSite(folder, seed, aof=row.redis == "aof") if row.redis else WorkersSite(folder, seed)
 
 
 async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> Run:
