@@ -119,6 +119,7 @@ class ChaosClient:
         self._next_session = ""
         self._ping_s = 30.0
         self._asked = 0
+        self._asked_for: set[str] = set()
         self._pending: dict[int, tuple[str, str, float]] = {}
         self._ended = asyncio.Event()
         self._leaving = False
@@ -159,7 +160,14 @@ class ChaosClient:
     def want(self, channel: str, *, wanted: bool) -> None:
         """Subscribe or unsubscribe, now or when it is connected next."""
         (self.wanted.add if wanted else self.wanted.discard)(channel)
+        if self.transport is None:
+            self._forget_unwanted()
         self._align()
+
+    def _forget_unwanted(self) -> None:
+        """Without a connection, what is not wanted any more is not come back to, whatever was asked before."""
+        for channel in (self.positions.keys() | self._asked_for) - self.wanted:
+            self._unsubscribed(channel)
 
     # -- the connection ---------------------------------------------------------------------
 
@@ -203,6 +211,7 @@ class ChaosClient:
         self.log.append(Lost(at=time.monotonic(), code=code))
         self.subscribed.clear()
         self._pending.clear()
+        self._forget_unwanted()
         self._ended.set()
 
     # -- commands ---------------------------------------------------------------------------
@@ -229,6 +238,7 @@ class ChaosClient:
 
     def _since(self, channel: str) -> dict[str, Any] | None:
         epoch, offset = self.positions.get(channel, ("", -1))
+        self._asked_for.add(channel)
         self.log.append(Subscribing(at=time.monotonic(), channel=channel, epoch=epoch, offset=offset))
         return {"epoch": epoch, "offset": offset} if offset >= 0 else None
 
@@ -310,3 +320,4 @@ class ChaosClient:
         self.log.append(Unsubscribed(at=time.monotonic(), channel=channel))
         self.subscribed.discard(channel)
         self.positions.pop(channel, None)
+        self._asked_for.discard(channel)

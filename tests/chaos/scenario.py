@@ -41,6 +41,7 @@ class Size:
     phases: tuple[str, ...] = ("steady",)
     crowd: int = 100
     hold: float = 1.0  # what the lengths of faults are multiplied by
+    heal_s: float = HEAL_S
 
 
 @dataclass
@@ -97,7 +98,7 @@ async def run(
         logs.run.append(Healed(at=time.monotonic()))
         await _settle(this)
         await _leave(this)
-        logs.run += await site.quiet(start, HEAL_S)
+        logs.run += await site.quiet(start, size.heal_s)
     finally:
         await _leave(this)
         await site.stop()
@@ -160,11 +161,11 @@ async def _settle(this: Run) -> None:
     """Let publishers end, publish a last message to each channel, and give everybody time to hear it."""
     for publisher in this.publishers:
         publisher.rate = 0.0
-    await wait_for(lambda: all(client.settled for client in this.clients), HEAL_S)
+    await wait_for(lambda: all(client.settled for client in this.clients), this.size.heal_s)
     async with asyncio.timeout(HEAL_S * 2):
         await asyncio.gather(*(publisher.stop() for publisher in this.publishers))
         heads = {channel: await _last_message(this.publishers[0], channel) for channel in CHANNELS}
-    await wait_for(lambda: all(_at_head(client, heads) for client in this.clients), HEAL_S)
+    await wait_for(lambda: all(_at_head(client, heads) for client in this.clients), this.size.heal_s)
 
 
 async def _last_message(publisher: Publisher, channel: str) -> tuple[str, int]:
