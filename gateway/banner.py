@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .config.broker_url import shown_broker
 from .config.kinds import Address
 from .config.schema import Config
 
@@ -22,7 +23,7 @@ def render_banner(config: Config, *, version: str, edge: Address, api: Address) 
         *([f"  echo       {_url(scheme, edge)}/echo"] if config.server.echo else []),
         f"  services   {_url('http', api)}/api/publish",
         f"  demo       {_url('http', api)}/demo",
-        f"  broker     {config.server.broker}",
+        f"  broker     {shown_broker(config.server.broker)}",
         *([f"  workers    {config.server.workers}"] if config.server.workers > 1 else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]

@@ -21,6 +21,7 @@ from .hub.channel import Channel
 from .hub.hub import Hub
 from .message.names import check_channel_name
 from .message.publication import Member, Position, Publication
+from .missed import MissedReads
 from .options import NodeOptions
 from .session import Session
 
@@ -69,6 +70,7 @@ class Node:
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.draining = False
         self._published = 0
+        self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._unwanted: set[str] = set()  # closed here, but the broker could not be told
@@ -114,6 +116,7 @@ class Node:
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         self._sweep_broker()
+        self._missed.forget_old()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
             self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
@@ -280,10 +283,20 @@ class Node:
         limit = min(limit, self.options.max_history_page)
         return await self.broker.history_before(channel, options, before=before, limit=limit)
 
-    async def history_since(self, channel: str, since: Position) -> HistoryPage:
-        """Read everything that follows a position, if it is still kept."""
+    async def history_since(self, channel: str, since: Position, *, reaching: int) -> HistoryPage:
+        """Read everything that follows a position, if it is still kept, at least up to offset `reaching`.
+
+        Many who ask at once for a channel share a read.
+        """
+        return await self._missed.read(channel, since, reaching)
+
+    async def _history_since(self, channel: str, since: Position) -> HistoryPage:
         options = self.options.namespace(channel).broker
         return await self.broker.history(channel, options, since=since, limit=max(1, options.history_size))
+
+    async def _history_whole(self, channel: str) -> HistoryPage:
+        options = self.options.namespace(channel).broker
+        return await self.broker.history_before(channel, options, before=0, limit=max(1, options.history_size))
 
     async def presence(self, channel: str) -> list[Member]:
         """Return who is in a channel.  Raises CommandError and BrokerError."""

@@ -9,14 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Mapping
+from random import SystemRandom
 from urllib.parse import parse_qs
 
 from . import closecodes
 from .broker import Broker, ChannelOptions
+from .broker.memory import MemoryBroker
+from .broker.redis.broker import BrokerOptions, RedisBroker
+from .broker.redis.deployment import make_shard
+from .broker.redis.metrics import metrics
+from .broker.redis.options import RedisOptions as ConnectionOptions
+from .cluster_view import answer_for
 from .config import Address, Config, NamespaceOptions
+from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
@@ -33,6 +42,7 @@ from .message.json import JsonCodec
 from .message.names import is_channel_name, personal_channel
 from .node import Node
 from .options import Namespace, NodeOptions
+from .service_view import ServiceView
 from .session import Session
 from .tls import EdgeTls
 
@@ -48,6 +58,39 @@ def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random_id=RandomIds(),
     )
+
+
+def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
+    """Return the broker that a configuration names, not started."""
+    if config.server.broker == MEMORY:
+        return make_memory_broker(loop)
+    urls, options = config.server.broker.split(), config.redis
+    connections = ConnectionOptions(
+        connect_timeout_s=options.connect_timeout, command_timeout_s=options.command_timeout
+    )
+    return RedisBroker(
+        make_shards=lambda: [make_shard(url, connections, loop, SystemRandom()) for url in urls],
+        options=BrokerOptions(
+            prefix=options.prefix,
+            lease_s=options.lease,
+            check_interval_s=options.check_interval,
+            idle_s=options.channel_idle,
+        ),
+        loop=loop,
+        random_id=RandomIds(),
+    )
+
+
+def make_memory_broker(loop: asyncio.AbstractEventLoop) -> MemoryBroker:
+    """Return the broker of a gateway that is on its own."""
+    return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
+
+
+def connect_view(view: ServiceView, broker: Broker) -> None:
+    """Have a view show what the broker counts, and other nodes see what the view shows."""
+    if isinstance(broker, RedisBroker):
+        view.broker_samples = lambda: metrics(broker.samples())
+        broker.on_question = answer_for(view)
 
 
 def make_edge(config: Config, node: Node, *, api_port: int, max_connections: int) -> Edge:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -20,7 +19,8 @@ import orjson
 import uvloop
 
 from .banner import render_banner
-from .broker.memory import MemoryBroker
+from .broker.redis.broker import RedisBroker
+from .cluster_view import ClusterView
 from .config import Address, Config
 from .config.load import from_mapping
 from .connection._edge import Edge
@@ -29,7 +29,17 @@ from .internal_port import VERSION, InternalPort
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
-from .parts import bound, drain, listen, make_edge, make_node, node_options, serve_edge
+from .parts import (
+    bound,
+    connect_view,
+    drain,
+    listen,
+    make_broker,
+    make_edge,
+    make_node,
+    node_options,
+    serve_edge,
+)
 from .reload import log_reload, plan_reload
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -87,14 +97,19 @@ class Gateway:
             api_socket = undo.enter_context(listen("server.api_listen", options.api_listen, options.backlog))
             self.edge_address = bound(edge_socket, options.listen)
             self.api_address = bound(api_socket, options.api_listen)
-            node = make_node(self.config, make_broker(loop), loop)
+            broker = make_broker(self.config, loop)
+            node = make_node(self.config, broker, loop)
             await node.start()
             undo.push_async_callback(node.stop)
             self._tls = edge_tls(self.config)
             port, most = self.api_address.port, options.max_connections
             edge = make_edge(self.config, node, api_port=port, max_connections=most)
             undo.callback(edge.stop)
-            view = ServiceView(node, edge.stats)
+            if isinstance(broker, RedisBroker):
+                view: ServiceView = ClusterView(node, edge.stats, broker)
+            else:
+                view = ServiceView(node, edge.stats)
+            connect_view(view, broker)
             http = InternalPort(self.config, view, api_socket, ws_port=self.edge_address.port)
             await http.start()
             undo.push_async_callback(http.stop)
@@ -144,11 +159,6 @@ class Gateway:
             text = check_json(orjson.dumps(data))
             result = await self._node.publish(channel, text, key=key, exclude=exclude)
         return Position(result.epoch, result.offset)
-
-
-def make_broker(loop: asyncio.AbstractEventLoop) -> MemoryBroker:
-    """Return the broker of a gateway that is on its own."""
-    return MemoryBroker(clock=loop.time, random_id=lambda: secrets.token_hex(8))
 
 
 class Servable(Protocol):

@@ -7,7 +7,7 @@ is the same from the other side).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from . import closecodes
@@ -29,6 +29,8 @@ class ServiceView:
         self._node = node
         self._edge = edge
         self.publish_times = PublishTimes()
+        self.broker_samples: Callable[[], Iterable[Sample]] = lambda: ()
+        """What else the broker counts."""
         node.observe_publish = self.publish_times.observe
 
     # -- publish and send -----------------------------------------------------------------
@@ -178,6 +180,8 @@ class ServiceView:
                 _NONE,
                 value,
             )
+
+        yield from self.broker_samples()
 
     def _edge_metrics(self) -> Iterable[Sample]:
         e, node, ring = self._edge, self._node, self._node.hub.stats

@@ -88,7 +88,7 @@ async def _read_missed(session: Session, here: Channel, since: Position) -> list
     ring = here.ring(session.encoding)  # from now on it keeps what is published while history is read
     if since.epoch != here.position.epoch or ring.covered <= since.offset:
         return []
-    page = await session.node.history_since(here.name, since)
+    page = await session.node.history_since(here.name, since, reaching=ring.covered)
     return page.publications if page.complete else []
 
 

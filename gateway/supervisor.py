@@ -18,16 +18,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from .broker.memory import MemoryBroker
+from .broker.redis.broker import RedisBroker
+from .broker.redis.metrics import metrics
 from .broker.service import BrokerService
+from .cluster_view import WholeClusterView
 from .config import Address, ApiOptions, Config
+from .config.broker_url import MEMORY
 from .config.load import Loaded
 from .config.render import render_toml
 from .errors import BrokerError, GatewayError, UsageError
 from .internal_port import InternalPort
 from .node import Node
-from .parts import bound, listen, make_node, node_options
+from .parts import bound, listen, make_broker, make_memory_broker, make_node, node_options
 from .reload import log_reload, plan_reload
-from .server import make_broker
 from .whole_view import WholeView, WorkerId
 from .worker import WorkerSettings
 from .worker_process import WorkerFailedError, WorkerProcess
@@ -101,11 +105,17 @@ class Supervisor:
             listen("server.api_listen", options.api_listen, options.backlog)
         )
         self.api_address = bound(api_socket, options.api_listen)
-        self._service = BrokerService(make_broker(loop), loop=loop)
-        self._node = make_node(self.config, self._service, loop)
+        broker = make_broker(self.config, loop)
+        memory = broker if isinstance(broker, MemoryBroker) else make_memory_broker(loop)
+        self._service = BrokerService(memory, loop=loop)
+        self._node = make_node(self.config, self._service if broker is memory else broker, loop)
         await self._node.start()
         await self._start_workers()
-        view = WholeView(self._node, self)
+        if isinstance(broker, RedisBroker):
+            view: WholeView = WholeClusterView(self._node, self, broker)
+            view.broker_samples = lambda: metrics(broker.samples())
+        else:
+            view = WholeView(self._node, self)
         self._http = InternalPort(self.config, view, api_socket, ws_port=self.edge_address.port)
         await self._http.start()
         self._keepers += [loop.create_task(self._keep(number)) for number in self._workers]
@@ -140,6 +150,8 @@ class Supervisor:
         self._open.close()
         if self._node is not None:
             await self._node.stop()
+        if self._service is not None:
+            await self._service.stop()
         if self._http is not None:
             _log.info("stopped")
 
@@ -184,6 +196,7 @@ class Supervisor:
             api_port=self.api_address.port,
             max_connections=-(-self.config.server.max_connections // self.wanted),
             log_format=self.config.server.log_format,
+            broker=self.config.server.broker,
         )
         worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
         return worker
@@ -191,7 +204,11 @@ class Supervisor:
     def _worker_config(self) -> str:
         """Return what workers need of the configuration, as TOML: without the internal port and its keys."""
         server = replace(
-            self.config.server, workers=1, listen=self.edge_address, api_listen=Address("127.0.0.1", 0)
+            self.config.server,
+            workers=1,
+            listen=self.edge_address,
+            api_listen=Address("127.0.0.1", 0),
+            broker=MEMORY,
         )
         return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}))
 

@@ -18,7 +18,9 @@ from .node import Node
 from .publish_times import Sample
 from .service_view import ServiceView
 
-_LARGEST: Final = frozenset({"ringgate_ring_lag_bytes"})
+_LARGEST: Final = frozenset(
+    {"ringgate_ring_lag_bytes", "ringgate_broker_round_trip_seconds", "ringgate_broker_probe_age_seconds"}
+)
 """Gauges of which the whole has the largest, not the sum."""
 
 _Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -56,15 +58,7 @@ class WholeView(ServiceView):
 
     async def channels(self) -> Sequence[Mapping[str, object]]:
         """Return the channels that have subscribers, each once, with those of all workers."""
-        merged: dict[str, dict[str, Any]] = {}
-        for channels in (await self._gather("channels")).values():
-            for channel in channels:
-                known = merged.setdefault(channel["name"], channel)
-                if known is not channel:
-                    known["subscribers"] += channel["subscribers"]
-                    if channel["offset"] > known["offset"]:
-                        known["epoch"], known["offset"] = channel["epoch"], channel["offset"]
-        return list(merged.values())
+        return merge_channels((await self._gather("channels")).values())
 
     async def connections(self) -> Sequence[Mapping[str, object]]:
         """Return the connections of all workers."""
@@ -104,6 +98,19 @@ class WholeView(ServiceView):
         answers = await self._workers.gather(what)
         decoded = {who: msgspec.msgpack.decode(answer) for who, answer in answers.items() if answer}
         return {who: answer for who, answer in decoded.items() if answer is not None}
+
+
+def merge_channels(told: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return channels of several processes, each once, with all subscribers and the newest position."""
+    merged: dict[str, dict[str, Any]] = {}
+    for channels in told:
+        for channel in channels:
+            known = merged.setdefault(channel["name"], channel)
+            if known is not channel:
+                known["subscribers"] += channel["subscribers"]
+                if channel["offset"] > known["offset"]:
+                    known["epoch"], known["offset"] = channel["epoch"], channel["offset"]
+    return list(merged.values())
 
 
 def _sample(fields: list[Any]) -> Sample:

@@ -1,4 +1,5 @@
-"""A worker process: an edge and a node on the port that all workers share; its broker is the supervisor's.
+"""A worker process: an edge and a node on the port that all workers share; its broker is
+the supervisor's, or Redis.
 
 Started by the supervisor as `python -m gateway.worker FD`, with its settings as JSON on standard input; FD is
 its end of the socket to the supervisor.  It knows nothing of HTTP.  What always holds: when the supervisor is
@@ -16,6 +17,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,14 +25,16 @@ import msgspec
 import uvloop
 
 from . import logs
-from .broker import wire
+from .broker import Broker, wire
+from .broker.redis.broker import RedisBroker
 from .broker.remote import RemoteBroker
 from .config import Address, Config
+from .config.broker_url import MEMORY
 from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import GatewayError
 from .holding import SessionHolder
-from .parts import drain, listen, make_edge, make_node, node_options, serve_edge
+from .parts import connect_view, drain, listen, make_broker, make_edge, make_node, node_options, serve_edge
 from .publish_times import Sample
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -50,6 +54,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_port: int
     max_connections: int
     log_format: str
+    broker: str = MEMORY
 
 
 class Worker:
@@ -59,14 +64,19 @@ class Worker:
         self, settings: WorkerSettings, link: socket.socket, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._settings = settings
-        self._config = read_config(settings.config)
+        self._config = self._read(settings.config)
         self._sock = link
         self._ending = asyncio.Event()
         self._orphaned = False
-        self._broker = RemoteBroker(
+        self._link = RemoteBroker(
             loop=loop, connect=self._connect, on_question=self._answer, on_lost=self._orphan
         )
-        self._node = make_node(self._config, self._broker, loop)
+        self._redis: RedisBroker | None = None
+        broker: Broker = self._link
+        if settings.broker != MEMORY:
+            broker = made = make_broker(self._config, loop)
+            self._redis = made if isinstance(made, RedisBroker) else None
+        self._node = make_node(self._config, broker, loop)
         self._view: ServiceView | None = None
         self._tls: EdgeTls | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {
@@ -76,6 +86,7 @@ class Worker:
             "connections": lambda data: self._view and self._view.connections_here(),
             "node": lambda data: self._view and self._view.node_here(),
             "metrics": lambda data: [*self._samples()],
+            "healthy": lambda data: self._redis is None or self._redis.healthy,
         }
 
     def end(self) -> None:
@@ -84,20 +95,32 @@ class Worker:
 
     async def run(self) -> int:
         """Serve until the end; return the exit status."""
-        await self._node.start()
-        SessionHolder(self._node, self._hold, self._release)
+        if self._redis is None:
+            SessionHolder(self._node, self._hold, self._release)
+        else:
+            await self._link.start(self._node)  # for questions alone
         try:
+            await self._node.start()
             server, edge = await self._listen()
         except GatewayError as problem:
-            self._broker.tell(wire.Notice("failed", str(problem).encode()))
-            await self._node.stop()
+            self._link.tell(wire.Notice("failed", str(problem).encode()))
+            await self._stop()
             return 1
-        self._broker.tell(wire.Notice("listening", b""))
+        self._link.tell(wire.Notice("listening", b""))
         await self._ending.wait()
         timeout_s = _ORPHAN_DRAIN_S if self._orphaned else self._config.server.shutdown_timeout
         await drain(self._node, edge, server, timeout_s=timeout_s)
-        await self._node.stop()
+        await self._stop()
         return 1 if self._orphaned else 0
+
+    async def _stop(self) -> None:
+        await self._node.stop()
+        await self._link.stop()
+
+    def _read(self, text: str) -> Config:
+        """Return a configuration that came from the supervisor, and the broker, which came beside it."""
+        config = read_config(text)
+        return replace(config, server=replace(config.server, broker=self._settings.broker))
 
     async def _connect(self) -> socket.socket:
         return self._sock
@@ -108,6 +131,7 @@ class Worker:
         sock = listen("server.listen", address, self._config.server.backlog, shared=True)
         edge = make_edge(self._config, self._node, api_port=s.api_port, max_connections=s.max_connections)
         self._view = ServiceView(self._node, edge.stats)
+        connect_view(self._view, self._node.broker)
         self._tls = edge_tls(self._config)
         return await serve_edge(edge, sock, self._config, self._tls), edge
 
@@ -122,7 +146,7 @@ class Worker:
         return msgspec.msgpack.encode(self._questions[what](data))
 
     def _reload(self, data: bytes) -> None:
-        self._config = read_config(data.decode())
+        self._config = self._read(data.decode())
         self._node.options = node_options(self._config)
         logging.getLogger().setLevel(self._config.server.log_level.upper())
         if self._tls is not None:
@@ -140,10 +164,10 @@ class Worker:
         return samples
 
     def _hold(self, client: str, session: str, record: bytes, ttl_s: float) -> None:
-        self._broker.tell(wire.HoldSession(client, session, record, ttl_s))
+        self._link.tell(wire.HoldSession(client, session, record, ttl_s))
 
     def _release(self, client: str) -> None:
-        self._broker.tell(wire.ReleaseSession(client))
+        self._link.tell(wire.ReleaseSession(client))
 
 
 def read_config(text: str) -> Config:

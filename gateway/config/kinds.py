@@ -127,6 +127,10 @@ class Kind(ABC):
         """Return the value as TOML text."""
         return self._to_toml(value)
 
+    def hides(self, value: Any) -> bool:
+        """Tell whether a value of a secret option cannot be shown as it stands."""
+        return False
+
     @abstractmethod
     def _allowed(self) -> str: ...
 
@@ -214,6 +218,24 @@ class WorkerCount(Kind):
 
     def _to_toml(self, value: Any) -> str:
         return str(value) if value else '"auto"'
+
+
+class Prefix(Kind):
+    """What names begin with: a few letters, digits and marks."""
+
+    name = "prefix"
+    metavar = "TEXT"
+
+    def _allowed(self) -> str:
+        return "1 to 64 characters of A-Z a-z 0-9 _ - . :"
+
+    def _from_toml(self, value: object) -> object:
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.:\-]{1,64}", value):
+            raise ValueRefusedError
+        return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
 
 
 class Size(Kind):

@@ -91,6 +91,10 @@ class Secrets(ListKind):
             return Secret(_checked(text))
         return Secret(_checked(_read_secret(text.removeprefix("file:"))), text)
 
+    def hides(self, value: Any) -> bool:
+        """Tell whether a secret was given as it is."""
+        return any(not secret.source for secret in value)
+
     def _to_toml(self, value: Any) -> str:
         return "[" + ", ".join(quote(secret.source or HIDDEN) for secret in value) + "]"
 

@@ -45,7 +45,7 @@ def _table(loaded: Loaded, prefix: KeyPath, *, documented: bool) -> Iterator[str
 
 def _assignment(row: Option, value: object) -> str:
     line = f"{row.name} = {row.kind.to_toml(value)}"
-    hides = row.secret and isinstance(value, tuple) and any(not secret.source for secret in value)
+    hides = row.secret and row.kind.hides(value)
     return f"# {line}" if hides else line
 
 

@@ -27,10 +27,12 @@ from .kinds import (
     Integer,
     Kind,
     ListenAddress,
+    Prefix,
     Secret,
     Size,
     WorkerCount,
 )
+from .broker_url import BrokerUrls
 from .lists import Origins, Secrets
 
 T = TypeVar("T")
@@ -88,7 +90,12 @@ class ServerOptions:
     )
     tls_cert: str = option("", FilePath(), "certificate chain of the edge in PEM; with it clients speak TLS")
     tls_key: str = option("", FilePath(), "private key of the certificate in PEM, without a passphrase")
-    broker: str = option("memory", Choice("memory"), "what keeps channels and their history: in this process")
+    broker: str = option(
+        "memory",
+        BrokerUrls(),
+        "what keeps channels and their history: this process, or Redis",
+        secret=True,
+    )
     workers: int = option(1, WorkerCount(), "processes that hold client connections; 1 is no other process")
     echo: bool = option(False, Boolean(), "serve /echo, which returns every message, for tests")
     insecure: bool = option(False, Boolean(), "start although anyone who reaches the ports can use them")
@@ -144,6 +151,24 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """How a gateway uses Redis, where it is the broker.  The same for all gateways that share one."""
+
+    prefix: str = option("ringgate", Prefix(), "what the names of all keys and pub/sub channels begin with")
+    lease: float = option(
+        10.0, Duration(1.0, _HOUR), "take a gateway's clients out of presence so long after its end"
+    )
+    check_interval: float = option(
+        20.0, Duration(1.0, _HOUR), "within this time every channel is compared with Redis"
+    )
+    channel_idle: float = option(
+        600.0, Duration(60.0, 30 * _DAY), "how long a channel that nobody uses keeps its count"
+    )
+    connect_timeout: float = option(3.0, Duration(0.1, _HOUR), "longest time to connect")
+    command_timeout: float = option(2.0, Duration(0.1, _HOUR), "longest time for the reply to a command")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """What one client may ask for, and how long it is remembered."""
 
@@ -183,6 +208,7 @@ class Config:
     server: ServerOptions = field(default_factory=ServerOptions)
     api: ApiOptions = field(default_factory=ApiOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
@@ -198,6 +224,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "server": ServerOptions,
         "api": ApiOptions,
         "websocket": WebSocketOptions,
+        "redis": RedisOptions,
         "session": SessionOptions,
         "namespace": NamespaceOptions,
     }

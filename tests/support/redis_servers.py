@@ -109,6 +109,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         settings = [("port", str(self.port)), ("bind", HOST), ("dir", str(self.folder)), ("save", '""')]
         settings += [("daemonize", "no"), ("loglevel", "notice"), ("repl-diskless-sync-delay", "0")]
+        settings += [("repl-ping-replica-period", "1")]
         if mode != "--sentinel":
             settings += [("appendonly", "yes" if aof else "no")]
         else:
@@ -120,11 +121,7 @@ class RedisServer:
         if tls:
             ca, cert, key = tls
             settings += [("tls-port", str(self.tls_port)), ("tls-ca-cert-file", str(ca))]
-            settings += [
-                ("tls-cert-file", str(cert)),
-                ("tls-key-file", str(key)),
-                ("tls-auth-clients", "optional"),
-            ]
+            settings += [("tls-cert-file", str(cert)), ("tls-key-file", str(key)), ("tls-auth-clients", "optional")]
         settings += options
         self._config = self.folder / "redis.conf"
         self._config.write_text("".join(f"{name} {value}\n" for name, value in settings))

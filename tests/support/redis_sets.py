@@ -6,7 +6,7 @@ What always holds: as for `redis_servers`, everything that was started is ended 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,8 @@ from typing import Self
 from tests.support.redis_servers import HOST, RedisError, RedisServer, wait_until
 
 MASTER_NAME = "mymaster"
+_QUICKLY = ("INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "PING-PERIOD", 100)
+"""With as many pings as usual, a Sentinel would take the living for dead within such a `down_after_ms`."""
 SLOTS = 16384
 
 
@@ -54,7 +56,7 @@ class SentinelSet(_Set):
         aof: bool = False,
         password: str = "",
         sentinels: int = 3,
-        down_after_ms: int = 300,
+        down_after_ms: int = 500,
         options: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__()
@@ -88,10 +90,25 @@ class SentinelSet(_Set):
         return next(server for server in self.servers if server is not master)
 
     def failover(self) -> None:
-        """Ask for a failover while the master lives, and wait for its end."""
+        """Ask for a failover while the master lives; return when every Sentinel names the new one.
+
+        The old master goes on as one for some seconds, until the Sentinels make it a replica.
+        """
         before = self.master
         wait_until(lambda: self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER_NAME), "a failover")
-        wait_until(lambda: self.master is not before, "the new master")
+        for sentinel in self.sentinels:
+            wait_until(partial(self._names_another, sentinel, before), "the new master")
+
+    def follow(self) -> None:
+        """Make the old master a replica, as the Sentinels would after some seconds, and wait for it."""
+        replica = self.replica
+        replica.ask("REPLICAOF", HOST, self.master.port)
+        wait_until(partial(_in_step, replica), "the replica to be in step")
+
+    @staticmethod
+    def _names_another(sentinel: RedisServer, before: RedisServer) -> bool:
+        _, port = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
+        return bool(int(port) != before.port)
 
     def wait_promoted(self, before: RedisServer) -> None:
         """Wait until another server than `before` is the master, and knows it."""
@@ -113,11 +130,13 @@ class SentinelSet(_Set):
         name = f"sentinel %s {MASTER_NAME}"
         settings = [(name % "monitor", f"{HOST} {master_port} {self._count // 2 + 1}")]
         settings += [(name % "down-after-milliseconds", str(self._down_after_ms))]
-        settings += [(name % "failover-timeout", "3000")]
+        settings += [(name % "failover-timeout", "2000")]
         if self._password:
             settings += [(name % "auth-pass", self._password)]
         sentinel = RedisServer(self._folder, options=settings, mode="--sentinel")
         self.sentinels.append(self._stack.enter_context(sentinel))
+        with suppress(RedisError):  # before version 7 they hear of each other, and of changes, seconds later
+            sentinel.ask("SENTINEL", "DEBUG", *_QUICKLY)
 
     def _complete(self, sentinel: RedisServer) -> bool:
         reply = sentinel.ask("SENTINEL", "MASTER", MASTER_NAME)
@@ -205,8 +224,12 @@ class RedisCluster(_Set):
     def end_move(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Give the slot to its new master."""
         name = target.ask("CLUSTER", "MYID")
-        for server in (target, source):
-            server.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+        target.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+        try:
+            source.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+        except RedisError as problem:
+            if "only with masters" not in str(problem):  # it had no other slot, and follows the new master
+                raise
 
     def move(self, slot: int, target: RedisServer) -> None:
         """Move a slot with its keys."""

@@ -126,6 +126,10 @@ class Side:
         if back is not None and not back.done():
             back.set_result(None)
 
+    def healthy(self, within_s: float) -> bool:
+        """Tell whether a probe came back within the last so many seconds, and the connections stand."""
+        return self.shard.connected and self._loop.time() - self.probed_at < within_s
+
     def stats(self) -> Iterator[tuple[str, float]]:
         """Yield gauges and counters."""
         yield from self.shard.stats().items()
@@ -347,6 +351,11 @@ class RedisBroker:
         if not self._sides or self._relay is None:
             raise BrokerUnavailableError("the broker is not running")
         return max(await asyncio.gather(*(side.probe() for side in self._sides)))
+
+    @property
+    def healthy(self) -> bool:
+        """Messages came through every shard a moment ago, as far as is known."""
+        return bool(self._sides) and all(side.healthy(self._options.lease_s) for side in self._sides)
 
     def stats(self) -> dict[str, int]:
         """Return nothing: Redis tells what is kept.  `samples` has what this node counts."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
 from hiredis import ReplyError
@@ -44,16 +46,22 @@ class ServerState(NamedTuple):
 
 
 class Dialer:
-    """Opens connections that are logged in.
+    """Opens connections that are logged in.  `clock` measures round trips, which are short: in seconds.
 
     Raises ConfigError when the files of `tls` cannot be used.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, options: RedisOptions, login: Login, tls: Tls | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: RedisOptions,
+        login: Login,
+        tls: Tls | None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.loop = loop
         self.options = options
+        self.clock = clock
         self._login = login
         self._context = None if tls is None else tls_context(tls)
 
@@ -66,7 +74,8 @@ class Dialer:
                 await self._log_in(connection)
         except TimeoutError:
             connection.close()
-            _refuse(connection, f"no connection within {self.options.connect_timeout_s:g} s")
+            hint = "; does this port speak TLS?" if self._context is not None and address.port else ""
+            _refuse(connection, f"no connection within {self.options.connect_timeout_s:g} s{hint}")
         except OSError as problem:
             connection.close()
             _refuse(connection, _why(problem))
@@ -83,11 +92,7 @@ class Dialer:
             await loop.create_connection(lambda: connection, address.host, address.port)
         else:
             await loop.create_connection(
-                lambda: connection,
-                address.host,
-                address.port,
-                ssl=self._context,
-                server_hostname=address.host,
+                lambda: connection, address.host, address.port, ssl=self._context, server_hostname=address.host
             )
 
     async def _log_in(self, connection: Connection) -> None:
@@ -126,14 +131,15 @@ async def ask_state(connection: Connection) -> ServerState:
             key, colon, value = line.partition(":")
             if colon:
                 fields[key] = value
-    if not fields.get("run_id") or "role" not in fields:
+    mode = fields.get("redis_mode", fields.get("server_mode", ""))
+    if not fields.get("run_id") or ("role" not in fields and mode != "sentinel"):
         _refuse(connection, "it does not answer INFO as Redis does")
     return ServerState(
         run_id=fields["run_id"],
         version=fields.get("redis_version", ""),
-        master=fields["role"] == "master",
+        master=fields.get("role") == "master",
         loading=fields.get("loading") == "1",
-        mode=fields.get("redis_mode", fields.get("server_mode", "")),
+        mode=mode,
         durable=fields.get("aof_enabled") == "1",
         promoted=fields.get("master_replid2", "").encode() not in (b"", _NO_SUCH_REPLICATION),
     )
@@ -198,7 +204,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _explained(tls: Tls) -> Any:
+def _explained(tls: Tls) -> Iterator[None]:
     try:
         yield
     except (ssl.SSLError, ValueError):

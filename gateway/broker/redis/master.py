@@ -225,7 +225,8 @@ class Master:
                 await self._learn(connection)
         except TimeoutError:
             connection.close()
-            raise BrokerUnavailableError(f"{self.name}: it does not say what it is") from None
+            within = f"within {self._options.connect_timeout_s:g} s"
+            raise BrokerUnavailableError(f"{self.name}: it does not say what it is {within}") from None
         except BaseException:
             connection.close()
             raise
@@ -269,10 +270,10 @@ class Master:
             connection = self._connection
             if connection is None:
                 continue
-            asked_s = self._loop.time()
+            asked_s = self._dialer.clock()
             try:
                 state = await ask_state(connection)
-                self.round_trip_s = self._loop.time() - asked_s
+                self.round_trip_s = self._dialer.clock() - asked_s
                 if state.run_id != self._run_id or not state.master or state.loading:
                     connection.abort("it is not the master any more")
                     continue

@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 async def poll(questions: Iterable[Coroutine[Any, Any, Answer]], settle_s: float) -> list[Answer]:
     """Return the answers that there are `settle_s` after the first one, or when all have ended.
 
-    A question may raise BrokerUnavailableError; when all did, the first of these is raised.
+    A question may raise BrokerUnavailableError; when all did, one that names their reasons is raised.
     """
     waiting = {asyncio.ensure_future(question) for question in questions}
     everybody = set(waiting)
@@ -43,4 +43,5 @@ async def poll(questions: Iterable[Coroutine[Any, Any, Answer]], settle_s: float
         await asyncio.gather(*everybody, return_exceptions=True)
     if answers:
         return answers
-    raise problems[0] if problems else BrokerUnavailableError("there is nobody to ask")
+    reasons = dict.fromkeys(map(str, problems))
+    raise BrokerUnavailableError("; ".join(reasons) or "there is nobody to ask")

@@ -25,7 +25,8 @@ from .replies import code_of, shorten
 from .resp import NOTHING, make_reader, pack
 
 _logger = logging.getLogger(__name__)
-_PING: Final = pack(("PING",))
+_PING: Final = (b"ping", b"")
+_PACKED_PING: Final = pack(("PING",))
 _PONGS: Final = (b"PONG", [b"pong", b""])
 
 
@@ -88,7 +89,7 @@ class PubSubStream(asyncio.Protocol):
         self._transport.set_protocol(self)
         self._beat_due_s = loop.time() + self._heartbeat_s
         self._timer = loop.call_later(self._heartbeat_s, self._beat)
-        self._transport.write(_PING)
+        self._ping()
 
     def send(self, subscribe: Sequence[bytes], unsubscribe: Sequence[bytes]) -> None:
         """Subscribe and unsubscribe; each channel is answered, or refused, on its own."""
@@ -123,7 +124,11 @@ class PubSubStream(asyncio.Protocol):
         self._heard = False
         self._beat_due_s = now_s + self._heartbeat_s
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
-        self._transport.write(_PING)
+        self._ping()
+
+    def _ping(self) -> None:
+        self._expected.append(_PING)
+        self._transport.write(_PACKED_PING)
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -175,7 +180,8 @@ class PubSubStream(asyncio.Protocol):
     def _take_other(self, push: Any) -> bytes | None:
         """Take what is no message; return the channel when it answers a command for one."""
         expected = self._expected
-        if push in _PONGS:
+        if push in _PONGS and expected and expected[0] is _PING:
+            expected.popleft()
             return None
         if isinstance(push, ReplyError):
             self._take_error(push)
@@ -190,7 +196,10 @@ class PubSubStream(asyncio.Protocol):
         return None
 
     def _take_error(self, error: ReplyError) -> None:
-        if self._expected and self._mode.channels_per_command == 1 and code_of(error) != "NOAUTH":
-            self._listener.on_refused(self._expected.popleft()[1], error)
-        else:
+        expected = self._expected.popleft() if self._expected else None
+        if expected is _PING and code_of(error) == "BUSY":
+            return  # it runs somebody's script, and lives
+        if expected is None or expected is _PING or self._mode.channels_per_command > 1:
             self.abort(shorten(error))
+        else:
+            self._listener.on_refused(expected[1], error)

@@ -15,6 +15,7 @@ from gateway.config.kinds import (
     FilePath,
     Integer,
     ListenAddress,
+    Prefix,
     Size,
     WorkerCount,
     quote,
@@ -36,7 +37,7 @@ SPECIAL = {
     "namespace.NAME.ring_bytes": ("65KiB", "66KiB", "67KiB"),
     "namespace.NAME.history_size": ("0", "1", "2"),
     "session.max_publish_bytes": ("1KiB", "2KiB", "3KiB"),
-    "server.broker": ("memory", "memory", "memory"),
+    "server.broker": ("redis://a", "redis://b:6380 redis://c", "rediss://d/1"),
 }
 
 
@@ -59,6 +60,8 @@ def texts(row: Option) -> tuple[str, str, str]:
         return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
     if isinstance(kind, Duration):
         return "301s", "6m", "401"
+    if isinstance(kind, Prefix):
+        return "a", "b.c", "d-e"
     if isinstance(kind, FilePath):
         return "a.pem", "/etc/b.pem", "c.pem"
     if isinstance(kind, ListenAddress):
@@ -202,7 +205,7 @@ def test_all_errors_of_all_places_are_reported_together(tmp_path: Path) -> None:
             'line 1: namespace: found "a b"; allowed: a name of 1 to 199 characters',
         ),
         ("server = 1", "line 1: server: found 1; allowed: a table [server]"),
-        ('[server]\nbroker = "redis://h"', 'line 2: server.broker: found "redis://h"; allowed: "memory"'),
+        ('[server]\nbroker = "http://h"', "line 2: server.broker: found a value that is not shown; the URL of Redis is wrong"),
         ("[server]\nlisten = \n", "/ringgate.toml, line 2: Invalid value; allowed: a TOML file"),
         ("[server]\nlisten = ", "/ringgate.toml: Invalid value, at the end of the file"),
         ("[server]\necho = true\necho = true\n", "/ringgate.toml, line 3: Cannot overwrite a value"),

@@ -1,0 +1,78 @@
+"""What app services may ask of a cluster: nodes that share a broker tell each other what they have.
+
+It knows the broker only by `Cluster`, and no HTTP.  A node that is stopped or gone is left out after a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from .connection._edge import EdgeStats
+from .node import Node
+from .service_view import ServiceView
+from .whole_view import WholeView, Workers, merge_channels
+
+
+class Cluster(Protocol):
+    """A broker by which nodes reach each other."""
+
+    on_question: Callable[[str], bytes]
+
+    @property
+    def healthy(self) -> bool:
+        """Messages came through to this node a moment ago."""
+
+    async def gather(self, what: str) -> Mapping[str, bytes]:
+        """Ask all nodes; empty answers are left out.  Raises BrokerError."""
+
+
+def answer_for(view: ServiceView) -> Callable[[str], bytes]:
+    """Return what answers other nodes' questions about this one."""
+    questions: dict[str, Callable[[], object]] = {
+        "channels": view.channels_here,
+        "connections": view.connections_here,
+        "node": lambda: {**view.node_here(), "host": socket.gethostname(), "pid": os.getpid()},
+    }
+    return lambda what: msgspec.msgpack.encode(questions[what]()) if what in questions else b""
+
+
+class ClusterView(ServiceView):
+    """What an app service may ask of all nodes together."""
+
+    def __init__(self, node: Node, edge: EdgeStats, cluster: Cluster) -> None:
+        super().__init__(node, edge)
+        self._cluster = cluster
+
+    async def channels(self) -> Sequence[Mapping[str, object]]:
+        """Return the channels that have subscribers, each once, with those of all nodes."""
+        return merge_channels(await self._ask("channels"))
+
+    async def connections(self) -> Sequence[Mapping[str, object]]:
+        """Return the connections of all nodes."""
+        return [c for connections in await self._ask("connections") for c in connections]
+
+    async def nodes(self) -> Sequence[Mapping[str, object]]:
+        """Return the nodes of the cluster."""
+        return sorted(await self._ask("node"), key=lambda node: (node["host"], node["pid"]))
+
+    async def _ask(self, what: str) -> list[Any]:
+        return [msgspec.msgpack.decode(told) for told in (await self._cluster.gather(what)).values()]
+
+
+class WholeClusterView(ClusterView, WholeView):
+    """The same for a gateway of several workers: each is a node of the cluster."""
+
+    def __init__(self, node: Node, workers: Workers, cluster: Cluster) -> None:
+        WholeView.__init__(self, node, workers)
+        self._cluster = cluster
+
+    async def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Tell whether every worker is up, and messages come through to each."""
+        ready, details = await WholeView.ready(self)
+        cut_off = sum(not healthy for healthy in (await self._gather("healthy")).values())
+        return ready and not cut_off, {**details, **({"workers_cut_off": cut_off} if cut_off else {})}

@@ -1,0 +1,240 @@
+"""Two gateways on one Redis: for clients and services they are one; what breaks is filled or announced."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api import metrics, post, request
+from tests.support.peers import Peer, hang_up, since
+from tests.support.process import GatewayProcess, StartGateway
+from tests.support.redis_servers import RedisServer
+from tests.support.workers import ask
+
+QUICK = (
+    *("--redis-lease", "2s", "--redis-check-interval", "1s", "--redis-command-timeout", "1s"),
+    *("--namespace", "default.presence=false", "--namespace", "room.presence=true"),
+)
+
+
+class Cluster:
+    """Gateways on one Redis."""
+
+    def __init__(self, start: StartGateway, redis: RedisServer) -> None:
+        self._start = start
+        self.redis = redis
+        self.nodes = [self.start(), self.start()]
+
+    def start(self, *flags: str, unclean: bool = False) -> GatewayProcess:
+        return self._start("--broker", self.redis.url, *QUICK, *flags, unclean=unclean)
+
+
+@pytest.fixture(params=[False], ids=["no_data"])
+async def cluster(
+    request: pytest.FixtureRequest, gateway_process: StartGateway, tmp_path: Path
+) -> AsyncIterator[Cluster]:
+    with RedisServer(tmp_path, aof=request.param) as redis:
+        yield Cluster(gateway_process, redis)
+        await hang_up()
+
+
+async def publish(gateway: GatewayProcess, channel: str, data: object, **more: object) -> dict[str, Any]:
+    body = {"channel": channel, "data": data, **more}
+    return dict(await asyncio.to_thread(post, gateway, "/api/publish", body))
+
+
+async def status_of(gateway: GatewayProcess, method: str, path: str, body: bytes | None = None) -> int:
+    headers = {"Content-Type": "application/json"} if body else None
+    return (await asyncio.to_thread(request, gateway.api, method, path, body, headers))[0]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str, within_s: float = 15.0) -> float:
+    begun = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - begun < within_s, what
+        await asyncio.sleep(0.05)
+    return time.monotonic() - begun
+
+
+async def clients_present(gateway: GatewayProcess, channel: str) -> list[str]:
+    return [m["client"] for m in (await ask(gateway, f"/api/channels/{channel}/presence"))["members"]]
+
+
+# -- one gateway ---------------------------------------------------------------------------------
+
+
+async def test_what_is_published_anywhere_is_heard_everywhere_in_one_order(cluster: Cluster) -> None:
+    peers = [await Peer.connect(node) for node in cluster.nodes]
+    for peer in peers:
+        assert (await peer.ask("subscribe", channel="news"))["offset"] == 0
+
+    async def publish_some(node: GatewayProcess, name: str) -> None:
+        for n in range(30):
+            await publish(node, "news", f"{name}{n}")
+
+    await asyncio.gather(*(publish_some(node, name) for node, name in zip(cluster.nodes, "ab", strict=True)))
+    heard = []
+    for peer in peers:
+        events = [await peer.event() for _ in range(60)]
+        assert [event["offset"] for event in events] == list(range(1, 61))
+        heard.append([event["data"] for event in events])
+    assert heard[0] == heard[1]
+    for name in "ab":
+        mine = [data for data in heard[0] if data[0] == name]
+        assert mine == [f"{name}{n}" for n in range(30)]
+
+
+async def test_client_resumes_on_another_node_with_its_session_and_every_message(cluster: Cluster) -> None:
+    first, second = cluster.nodes
+    peer = await Peer.connect(first, "alice")
+    subscribed = await peer.ask("subscribe", channel="news")
+    await publish(first, "news", "before")
+    assert await peer.messages(1) == [1]
+    session, epoch = peer.hello["session"], subscribed["epoch"]
+    await peer.connection.close()
+    for n in range(5):
+        await publish(first, "news", n)
+    again = await Peer.connect(second, "alice")
+
+    async def taken() -> bool:
+        answer = await again.ask("connect", session=session, since={"news": since(epoch, 1)})
+        return bool(answer["type"] == "reply")
+
+    await until(taken, "the session is taken up")
+    heard = [await again.event() for _ in range(5)]
+    assert [(event["offset"], event["data"]) for event in heard] == [(n + 2, n) for n in range(5)]
+
+
+async def test_services_reach_clients_on_whatever_node_they_are(cluster: Cluster) -> None:
+    first, second = cluster.nodes
+    peer = await Peer.connect(second, "bob")
+    client = peer.hello["client"]
+    sent = await asyncio.to_thread(post, first, "/api/send", {"client": client, "data": "hi"})
+    assert sent["connections"] == 1
+    assert (await peer.event())["data"] == "hi"
+    body = {"user": "bob", "channel": "room:1"}
+    assert (await asyncio.to_thread(post, first, "/api/subscribe", body))["connections"] == 1
+    assert (await peer.event())["type"] == "subscribed"
+    assert (await asyncio.to_thread(post, first, "/api/unsubscribe", body))["connections"] == 1
+    while (event := await peer.event())["type"] != "unsubscribed":
+        assert event["type"] == "join"
+    listed = await ask(first, "/api/connections")
+    assert [c["client"] for c in listed["connections"]] == [client]
+    assert [n["connections"] for n in (await ask(first, "/api/nodes"))["nodes"]].count(1) == 1
+    assert (await asyncio.to_thread(post, first, "/api/disconnect", {"user": "bob"}))["connections"] == 1
+    await asyncio.wait_for(peer.connection.wait_closed(), 10)
+    assert (await asyncio.to_thread(post, first, "/api/disconnect", {"user": "bob"}))["connections"] == 0
+
+
+async def test_channels_are_listed_once_with_the_subscribers_of_all_nodes(cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        await (await Peer.connect(node)).ask("subscribe", channel="news")
+    for node in cluster.nodes:
+        (channel,) = (await ask(node, "/api/channels"))["channels"]
+        assert (channel["name"], channel["subscribers"]) == ("news", 2)
+
+
+# -- what breaks -----------------------------------------------------------------------------------
+
+
+async def test_members_of_a_killed_node_leave_once(cluster: Cluster) -> None:
+    third = cluster.start(unclean=True)
+    watcher = await Peer.connect(cluster.nodes[0])
+    await watcher.ask("subscribe", channel="room:1")
+    lost = [await Peer.connect(third) for _ in range(3)]
+    for peer in lost:
+        await peer.ask("subscribe", channel="room:1")
+    clients = {peer.hello["client"] for peer in lost}
+
+    async def all_there() -> bool:
+        return len(await clients_present(cluster.nodes[1], "room:1")) == 4
+
+    await until(all_there, "everybody is present")
+    third.stop(signal.SIGKILL)
+
+    async def all_gone() -> bool:
+        return await clients_present(cluster.nodes[1], "room:1") == [watcher.hello["client"]]
+
+    await until(all_gone, "the dead node's members are taken out")
+    await publish(cluster.nodes[1], "room:1", "end")
+    left = []
+    while (event := await watcher.event())["type"] != "message":
+        if event["type"] == "leave":
+            left.append(event["client"])
+    assert sorted(left) == sorted(clients)
+
+
+@pytest.mark.parametrize("cluster", [False, True], indirect=True, ids=["no_data", "aof"])
+async def test_redis_is_killed_and_comes_back(cluster: Cluster, request: pytest.FixtureRequest) -> None:
+    first, second = cluster.nodes
+    peers = [await Peer.connect(node) for node in cluster.nodes]
+    for peer in peers:
+        await peer.ask("subscribe", channel="news")
+    before = [await publish(first, "news", n) for n in range(3)]
+    for peer in peers:
+        assert await peer.messages(3) == [1, 2, 3]
+    cluster.redis.kill()
+
+    async def not_ready() -> bool:
+        return await status_of(first, "GET", "/health/ready") == 503
+
+    await until(not_ready, "readiness tells of the dead broker", within_s=5)
+    begun = time.monotonic()
+    assert await status_of(first, "POST", "/api/publish", b'{"channel":"news","data":1}') in (503, 504)
+    assert time.monotonic() - begun < 3, "publish fails fast"
+    cluster.redis.start()
+    for node in cluster.nodes:
+
+        async def ready(node: GatewayProcess = node) -> bool:
+            return await status_of(node, "GET", "/health/ready") == 200
+
+        await until(ready, "readiness comes back")
+    after = await publish(second, "news", "after")
+    for peer in peers:
+        events = [await peer.event()]
+        while events[-1].get("data") != "after":
+            events.append(await peer.event())
+        if "aof" in request.node.name:
+            assert (after["epoch"], after["offset"]) == (before[0]["epoch"], 4)
+            assert [event["type"] for event in events] == ["message"]
+        else:
+            assert after["epoch"] != before[0]["epoch"]
+            assert events[0]["type"] == "gap"
+            assert events[0]["epoch"] == after["epoch"]
+            assert [event["type"] for event in events[1:]] == ["message"]
+        await peer.expect_nothing()
+
+
+async def test_what_is_published_while_a_node_is_cut_off_is_filled(cluster: Cluster) -> None:
+    first, second = cluster.nodes
+    peer = await Peer.connect(second)
+    await peer.ask("subscribe", channel="news")
+    await publish(first, "news", 0)
+    assert await peer.messages(1) == [1]
+    for n in range(1, 30):
+        if n % 5 == 0:
+            cluster.redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await publish(first, "news", n)
+    assert await peer.messages(29) == list(range(2, 31))
+    await peer.expect_nothing()
+    assert sum(v for name, v in metrics(second).items() if "broker_fetched" in name) > 0
+
+
+async def test_workers_are_nodes_of_the_cluster(cluster: Cluster) -> None:
+    both = cluster.start("--workers", "2")
+    assert len((await ask(cluster.nodes[0], "/api/nodes"))["nodes"]) == 4
+    peers = [await Peer.connect(both) for _ in range(6)]
+    for peer in peers:
+        await peer.ask("subscribe", channel="news")
+    await publish(cluster.nodes[0], "news", 1)
+    await publish(both, "news", 2)
+    for peer in peers:
+        assert await peer.messages(2) == [1, 2]
+    assert (await ask(cluster.nodes[1], "/api/channels"))["channels"][0]["subscribers"] == 6
+    assert (await ask(both, "/health/ready"))["status"] == "ready"
