@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 60
 COMPARE ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench conformance fuzz sanitize wheels hooks clean
+.PHONY: help run build test lint format bench checker chaos conformance fuzz sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +43,12 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
+
+checker: $(DONE)/build $(DONE)/test ## the checker of chaos runs against its planted bugs, each of which it has to find
+	@$(PYTEST) -m "full or not full" tests/chaos/test_checker.py tests/chaos/test_planted_in_parts.py $(ARGS)
+
+chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 -k killed'): an hour and a half
+	@$(PYTEST) -m full tests/chaos/test_matrix.py -s $(ARGS)
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
 	@$(PYTEST) -m full tests/conformance -s $(ARGS)

@@ -101,7 +101,13 @@ class ChaosClient:
     """
 
     def __init__(
-        self, name: str, choose: Callable[[], str], wanted: set[str], *, user: str = "", by_session: bool = False
+        self,
+        name: str,
+        choose: Callable[[], str],
+        wanted: set[str],
+        *,
+        user: str = "",
+        by_session: bool = False,
     ) -> None:
         self.name = name
         self.user = user
@@ -145,7 +151,9 @@ class ChaosClient:
         self._leaving = True  # should a cancellation get lost, which wait_for can do
         task, self._task = self._task, None
         task.cancel()
-        await asyncio.wait({task})
+        await asyncio.wait({task}, timeout=ANSWER_S)
+        if not task.done():
+            raise AssertionError(f"client {self.name} does not end: {task.get_stack()}")
         if not task.cancelled() and (problem := task.exception()):
             raise problem
         if self.transport is not None:
@@ -193,7 +201,7 @@ class ChaosClient:
     async def _watch(self) -> None:
         """Ping, and give up a connection over which nothing comes, or no answer."""
         # A connection that was reset with its handshake is returned by picows, and neither begun nor ended.
-        while self.transport is not None and not self._ended.is_set():
+        while self.transport is not None and not self._ended.is_set() and not self._leaving:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), min(self._ping_s, 1.0))
                 return
@@ -272,12 +280,19 @@ class ChaosClient:
     def _take_gap(self, event: _Event) -> None:
         first = event.from_ if isinstance(event.from_, int) else 0
         gap = Gap(
-            at=self.heard_at, channel=event.channel, first=first, last=event.to, epoch=event.epoch, reason=event.reason
+            at=self.heard_at,
+            channel=event.channel,
+            first=first,
+            last=event.to,
+            epoch=event.epoch,
+            reason=event.reason,
         )
         self.log.append(gap)
         if event.channel in self.positions:
             epoch, offset = self.positions[event.channel]
-            self.positions[event.channel] = (event.epoch, event.to) if event.epoch else (epoch, event.to or offset)
+            self.positions[event.channel] = (
+                (event.epoch, event.to) if event.epoch else (epoch, event.to or offset)
+            )
 
     def _take_hello(self, event: _Event) -> None:
         self.log.append(Connected(at=self.heard_at, client=event.client, user=self.user))
@@ -308,9 +323,7 @@ class ChaosClient:
             self._unsubscribed(channel)
 
     def _stand(self, channel: str, epoch: str, offset: int, recovered: bool | None) -> None:
-        reply = Subscribed(
-            at=self.heard_at, channel=channel, epoch=epoch, offset=offset, recovered=recovered
-        )
+        reply = Subscribed(at=self.heard_at, channel=channel, epoch=epoch, offset=offset, recovered=recovered)
         self.log.append(reply)
         self.subscribed.add(channel)
         if not recovered:

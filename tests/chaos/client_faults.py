@@ -91,7 +91,8 @@ async def half_open(run: Run) -> None:
         proxy.stall()
     gone = len(run.clients) - len(direct)
     await until(
-        lambda: sum(map(descriptors, family(gateway.pid))) <= before - gone, "half-open connections are closed"
+        lambda: sum(map(descriptors, family(gateway.pid))) <= before - gone,
+        "half-open connections are closed",
     )
     took_s = time.monotonic() - begun
     run.note(f"{gone} half-open connections were closed within {took_s:.1f} s")
@@ -176,9 +177,7 @@ async def racing(run: Run) -> None:
 async def slow_readers(run: Run) -> None:
     """Some clients of a channel with the policy `skip` do not read while a lot is published."""
     begun = len(run.crowd)
-    slow = [
-        ChaosClient(f"s{begun + n}", run.choose(n, proxied=True), {LOUD}) for n in range(SLOW_CLIENTS)
-    ]
+    slow = [ChaosClient(f"s{begun + n}", run.choose(n, proxied=True), {LOUD}) for n in range(SLOW_CLIENTS)]
     run.crowd += slow
     for client in slow:
         client.start()

@@ -76,9 +76,7 @@ class Model:
         self.dropped = 0
         self.private: dict[str, int] = {}
         self.logs.publishers = {"p0": [], "p1": []}
-        self.logs.run.append(
-            Setting(at=0, row="model", seed=seed, epochs_change=epochs_change, killed=False)
-        )
+        self.logs.run.append(Setting(at=0, row="model", seed=seed, epochs_change=epochs_change, killed=False))
         self.logs.run += [Kind(at=0, channel=name, history=keeps) for name, keeps in CHANNELS.items()]
         self.sample("start")
 
@@ -131,7 +129,9 @@ class Model:
         log.append(Acknowledged(at=self.now(), message=text, epoch="p", offset=offset))
         for client in self.clients:
             if client.connected and client.user == user:
-                here = Delivered(at=self.now(), channel=channel, epoch="", offset=offset, message=text, id=text)
+                here = Delivered(
+                    at=self.now(), channel=channel, epoch="", offset=offset, message=text, id=text
+                )
                 client.log.append(here)
 
     # -- what happens to clients --------------------------------------------------------------
@@ -153,7 +153,9 @@ class Model:
         if client.connected:
             return
         client.connected = True
-        client.log.append(Connected(at=self.now(), client=f"{client.name}-{len(client.log)}", user=client.user))
+        client.log.append(
+            Connected(at=self.now(), client=f"{client.name}-{len(client.log)}", user=client.user)
+        )
         for channel, since in client.lost.items():
             line = self.lines[channel]
             top = len(line.messages)
@@ -211,9 +213,7 @@ class Model:
         self.logs.run.append(Fault(at=self.now(), name=f"{line.name} was lost"))
         for client in self.clients:
             if line.name in client.stands:
-                client.log.append(
-                    Gap(at=self.now(), channel=line.name, epoch=line.epoch, reason="lost")
-                )
+                client.log.append(Gap(at=self.now(), channel=line.name, epoch=line.epoch, reason="lost"))
                 client.stands[line.name] = (line.epoch, 0)
 
     def finish(self) -> Logs:

@@ -85,7 +85,9 @@ def followed(logs: Logs, more: int = 1) -> Iterator[tuple[Place, Any]]:
         for later in log[index + 1 :]:
             if isinstance(later, Delivered) and later.channel == record.channel:
                 count += 1
-            elif getattr(later, "channel", record.channel) == record.channel and not isinstance(later, Delivered):
+            elif getattr(later, "channel", record.channel) == record.channel and not isinstance(
+                later, Delivered
+            ):
                 break
         if count >= more:
             yield (log, index), record

@@ -64,7 +64,8 @@ class FaultProxy:
         self.cut()
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
 
     # -- what can be wrong ----------------------------------------------------------------
 

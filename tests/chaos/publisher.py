@@ -80,9 +80,8 @@ class Service:
         if self._streams is not None:
             _, writer = self._streams
             self._streams = None
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            writer.transport.abort()
+            await asyncio.sleep(0)
 
 
 class Publisher:
@@ -195,4 +194,6 @@ def _outcome(text: str, status: int, answer: dict[str, Any]) -> AnyRecord:
         epoch, offset, duplicate = answer["epoch"], answer["offset"], answer.get("duplicate", False)
         return Acknowledged(at=at, message=text, epoch=epoch, offset=offset, duplicate=duplicate)
     code = answer["error"]["code"]
-    return Failed(at=at, message=text, code=code) if status == 503 else Unknown(at=at, message=text, code=code)
+    return (
+        Failed(at=at, message=text, code=code) if status == 503 else Unknown(at=at, message=text, code=code)
+    )

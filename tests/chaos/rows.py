@@ -52,7 +52,9 @@ REDIS_ROWS: Final = (
     Row("node-stopped-15s", redis_faults.node_stopped_15s, redis="plain"),
     Row("nodes-rolling", redis_faults.nodes_rolling, killed=True, redis="plain"),
     Row("redis-restarted-aof", redis_faults.redis_restarted, redis="aof"),
-    Row("redis-restarted-empty", redis_faults.redis_restarted, epochs_change=True, keeps=False, redis="plain"),
+    Row(
+        "redis-restarted-empty", redis_faults.redis_restarted, epochs_change=True, keeps=False, redis="plain"
+    ),
     Row("redis-stopped", redis_faults.redis_stopped, redis="plain"),
     Row("redis-flushall", redis_faults.flushall, epochs_change=True, keeps=False, redis="plain"),
     Row("redis-trimmed", redis_faults.trimmed, keeps=False, redis="plain"),

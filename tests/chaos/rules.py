@@ -178,7 +178,7 @@ def _bad_message(before: Position | None, record: Delivered) -> str:
 
 def _bad_gap(before: Position | None, gap: Gap) -> str:
     if before is None:
-        return "a gap was told without a subscription"
+        return "" if is_personal(gap.channel) else "a gap was told without a subscription"
     if gap.epoch:
         if gap.epoch == before.epoch:
             return f"a gap begins epoch {gap.epoch} anew"
@@ -209,7 +209,9 @@ def rule_4(logs: Logs, ledger: Ledger) -> Iterator[Violation]:
             elif (r.message, r.epoch, r.offset) in mine:
                 problem = f"{r.message} came twice"
             elif places.setdefault((r.message, r.epoch), r.offset) != r.offset:
-                problem = f"{r.message} is at {places[r.message, r.epoch]} too, with key {message.intent.key!r}"
+                problem = (
+                    f"{r.message} is at {places[r.message, r.epoch]} too, with key {message.intent.key!r}"
+                )
             elif any(a.offset != r.offset and r.epoch in {a.epoch, ""} for a in message.acknowledged):
                 problem = f"{r.message} was acknowledged at {message.acknowledged[0].offset}"
             if problem:

@@ -40,9 +40,7 @@ async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> R
     setting = Setting(
         at=time.monotonic(), row=row.name, seed=seed, epochs_change=row.epochs_change, killed=row.killed
     )
-    logs, done = await run(
-        site_of(row, folder, seed), row.fault, setting=setting, size=size, keeps=row.keeps
-    )
+    logs, done = await run(site_of(row, folder, seed), row.fault, setting=setting, size=size, keeps=row.keeps)
     violations = judge(logs)
     kept = config.getoption("--chaos-logs", default="")
     if violations or kept:

@@ -144,7 +144,7 @@ QUICK = {"skip one", "recovered though partial", "acknowledged but lost", "leake
 @pytest.fixture
 def use_broker(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[MemoryBroker]], None]:
     def use(kind: type[MemoryBroker]) -> None:
-        def make(loop: Any, *_: Any) -> MemoryBroker:
+        def make(config: Any, loop: Any) -> MemoryBroker:
             return kind(clock=loop.time, random_id=lambda: f"e{time.monotonic_ns()}")
 
         monkeypatch.setattr(gateway.server, "make_broker", make)

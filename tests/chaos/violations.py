@@ -26,7 +26,9 @@ class Violation(NamedTuple):
     who: str = ""
 
     def __str__(self) -> str:
-        place = f" channel {self.channel}" * bool(self.channel) + f" offset {self.offset}" * (self.offset >= 0)
+        place = f" channel {self.channel}" * bool(self.channel) + f" offset {self.offset}" * (
+            self.offset >= 0
+        )
         return f"rule {self.rule}:{place}{f' client {self.who}' * bool(self.who)}: {self.text}"
 
 

@@ -63,7 +63,9 @@ def walk(records: Iterable[AnyRecord], stands: dict[str, Position] | None = None
         elif isinstance(record, Gap):
             before = stands.get(record.channel)
             yield Step(before, record)
-            if before is not None:
+            if is_personal(record.channel):
+                stands[record.channel] = after_gap(before or Position("", 0), record)._replace(epoch="")
+            elif before is not None:
                 stands[record.channel] = after_gap(before, record)
         else:
             yield Step(stands.get(record.channel) if isinstance(record, Unsubscribed) else None, record)
