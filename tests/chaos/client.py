@@ -88,8 +88,8 @@ class _Link(picows.WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        told = transport.close_handshake.recv if transport.close_handshake else None
-        code = told.code if told else ABRUPT
+        told = transport.close_handshake.recv
+        code: Any = told.code if told else ABRUPT
         if self.owner.link is self:
             self.owner.ended(int(getattr(code, "value", code)))
 
@@ -173,7 +173,7 @@ class ChaosClient:
         self._align()
 
     def _forget_unwanted(self) -> None:
-        """Without a connection, what is not wanted any more is not come back to, whatever was asked before."""
+        """Without a connection, what is not wanted any more is over, whatever was asked before."""
         for channel in (self.positions.keys() | self._asked_for) - self.wanted:
             self._unsubscribed(channel)
 
@@ -186,7 +186,7 @@ class ChaosClient:
             self.link = link = _Link(self)
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    await picows.ws_connect(lambda: link, self._choose(), max_frame_size=1 << 20, proxy=None)  # noqa: B023
+                    await picows.ws_connect(lambda: link, self._choose(), max_frame_size=1 << 20)  # noqa: B023
                     back_off_s = BACK_OFF_S[0]
                 await self._watch()
             except (OSError, picows.WSError, TimeoutError, EOFError):

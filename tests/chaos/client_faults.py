@@ -1,7 +1,7 @@
 """Faults of clients, of their networks, and of the workers that hold them.
 
-Each is a function of a run that breaks something, holds it, and mends it.  What always holds: when it returns,
-nothing is broken any more by its doing.
+Each is a function of a run that breaks something, holds it, and mends it.  What always holds: when it
+returns, nothing is broken any more by its doing.
 """
 
 from __future__ import annotations

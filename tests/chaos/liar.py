@@ -1,7 +1,7 @@
 """A proxy that lies: it reads the gateway's WebSocket messages, and breaks a promise in the gateway's place.
 
 For tests of the checker with real gateways and clients.  A lie is a function of a connection and an event
-that returns the events which the client gets instead.  What always holds: frames that are no text pass as they are.
+that returns the events which the client gets instead.  What always holds: frames that are no text pass.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Lie = Callable[[Line, Event], list[Event]]
 
 
 class LyingProxy(FaultProxy):
-    """Tells clients what `lie` makes of what the gateway says.  `hoards`: it never hangs up on the gateway."""
+    """Tells clients what `lie` makes of what is said.  `hoards`: it never hangs up on the gateway."""
 
     def __init__(self, target: tuple[str, int], lie: Lie, *, hoards: bool = False) -> None:
         super().__init__(target)

@@ -1,7 +1,8 @@
-"""Correct runs out of thin air: a gateway of a few lines that keeps every promise, and the logs of its clients.
+"""Correct runs out of thin air: a gateway of a few lines that keeps every promise, and its clients' logs.
 
-The judge has to find nothing in what `history` returns, for any seed; mutations of it (mutations.py) have to
-be found.  It knows the records and the client protocol.  What always holds: the same seed gives the same logs.
+The judge has to find nothing in what `history` returns, for any seed; mutations of it (mutations.py)
+have to be found.  It knows the records and the client protocol.  What always holds: the same
+seed gives the same logs.
 """
 
 from __future__ import annotations
@@ -202,6 +203,10 @@ class Model:
                 )
                 client.stands[channel] = (epoch, top)
 
+    def renew_sometimes(self) -> None:
+        if self.dice.random() < 0.1:
+            self.renew()
+
     def renew(self) -> None:
         """A channel loses its data; its count begins anew, and everybody is told."""
         line = self.lines[self.dice.choice(list(self.lines))]
@@ -240,7 +245,7 @@ def history(seed: int, steps: int = 150, *, epochs_change: bool = False) -> Logs
         model.subscribe(client)
     common: list[Callable[[], None]] = [model.publish, model.publish, model.publish, model.send]
     if epochs_change:
-        common.append(lambda: model.dice.random() < 0.1 and model.renew() or None)
+        common.append(model.renew_sometimes)
     touching = (model.subscribe, model.unsubscribe, model.lose, model.connect, model.connect, model.skip)
     for _ in range(steps):
         client = model.dice.choice(model.clients)

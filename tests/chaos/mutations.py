@@ -160,7 +160,7 @@ def gap_too_short(logs: Logs, dice: random.Random) -> bool:
 
 
 def resumed(logs: Logs, least: int = 0) -> Iterator[tuple[Place, Any]]:
-    """Yield replies that recovered, and brought at least so many messages (the next records of the channel)."""
+    """Yield replies that recovered, and at least so many messages followed."""
     for (log, index), record in places(logs, Subscribed):
         later = [r for r in log[index + 1 :] if getattr(r, "channel", "") == record.channel]
         count = next((n for n, r in enumerate(later) if not isinstance(r, Delivered)), len(later))

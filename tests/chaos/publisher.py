@@ -42,7 +42,7 @@ class Service:
         self._address = ""
 
     async def post(self, address: str, path: str, body: object) -> Answer:
-        """Post JSON.  Raises NotSentError, or OSError, EOFError or TimeoutError when the outcome is unknown."""
+        """Post JSON.  Raises NotSentError; OSError, EOFError or TimeoutError when the outcome is unknown."""
         data = msgspec.json.encode(body)
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {address}\r\n"

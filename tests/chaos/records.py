@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 
-class Record(msgspec.Struct, tag_field="what", frozen=True, kw_only=True, gc=False, omit_defaults=True):
+class Record(msgspec.Struct, tag_field="what", kw_only=True, gc=False, omit_defaults=True):
     """What happened, and when (seconds, monotonic)."""
 
     at: float

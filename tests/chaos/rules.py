@@ -29,9 +29,7 @@ def rule_1(logs: Logs, ledger: Ledger) -> Iterator[Violation]:
                 yield Violation(1, f"{name} has an outcome of {record.message}, which nobody meant")
     for text, message in ledger.messages.items():
         answers = {(a.epoch, a.offset) for a in message.acknowledged}
-        if len(answers) > 1:
-            yield Violation(1, f"{text} was answered with {sorted(answers)}", message.intent.channel)
-        elif any(offset < 1 for _, offset in answers):
+        if len(answers) > 1 or any(offset < 1 for _, offset in answers):
             yield Violation(1, f"{text} was answered with {sorted(answers)}", message.intent.channel)
 
 

@@ -46,7 +46,7 @@ class Size:
 
 @dataclass
 class Run:
-    """What a fault has at hand: the site, clients and publishers, dice, and a way to write down what it does."""
+    """What a fault has at hand: the site, clients, publishers, dice, and a way to note what it does."""
 
     site: Site
     dice: random.Random
@@ -190,7 +190,7 @@ async def _leave(this: Run) -> None:
 async def wait_for(condition: Callable[[], bool], within_s: float) -> bool:
     """Wait until a condition holds, or for so long; tell whether it holds."""
     deadline = time.monotonic() + within_s
-    while not condition() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 nobody has an event for it
         await asyncio.sleep(0.05)
     return condition()
 

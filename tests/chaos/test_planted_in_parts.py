@@ -1,4 +1,4 @@
-"""Bugs planted between real parts: a real gateway and clients, with a proxy or a broker that breaks a promise.
+"""Bugs between real parts: a real gateway and clients, with a proxy or a broker that breaks a promise.
 
 The checker has to find each of them, by the right rule, and nothing where nothing was planted.
 """
