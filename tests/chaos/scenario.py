@@ -109,7 +109,7 @@ async def run(
 
 async def _warm_up(this: Run) -> None:
     """Let one client come and go, and a message through, so that what is made once has been made."""
-    client = ChaosClient("warm", this.choose(0, proxied=True), {"long:warm"})
+    client = ChaosClient("warm", this.choose(0, proxied=False), {"long:warm"})
     publisher = Publisher("warm", this.site.apis, ["long:warm"], seed=0)
     client.start()
     await until(lambda: client.settled, "the first client is there")

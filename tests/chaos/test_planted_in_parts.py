@@ -5,6 +5,7 @@ The checker has to find each of them, by the right rule, and nothing where nothi
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,10 +69,11 @@ class Forgetful(MemoryBroker):
 class LyingSite(Site):
     """A gateway in this process, behind a proxy that lies to half of the clients."""
 
-    def __init__(self, folder: Path, lie: Lie, *, hoards: bool = False) -> None:
+    def __init__(self, folder: Path, lie: Lie, *, leaks: int = 0) -> None:
         super().__init__(folder, 0)
         self._lie = lie
-        self._hoards = hoards
+        self.leaks = leaks
+        self._leaked: list[socket.socket] = []
         self._gateway = Gateway(CONFIG)
 
     async def start(self) -> None:
@@ -81,7 +83,7 @@ class LyingSite(Site):
             edge=f"{edge.host}:{edge.port}", edge_port=edge.port, api=f"{api.host}:{api.port}", pid=0
         )
         self.gateways = [known]
-        proxy = LyingProxy(("127.0.0.1", edge.port), self._lie, hoards=self._hoards)
+        proxy = LyingProxy(("127.0.0.1", edge.port), self._lie)
         await proxy.start()
         self.client_proxies.append(proxy)
 
@@ -90,7 +92,14 @@ class LyingSite(Site):
         values = {name: value for name, value in whole.values.items() if not name.startswith("rig_")}
         return Sample(at=whole.at, gateway=whole.gateway, phase=phase, values=values)
 
+    def leak(self) -> None:
+        """Open connections that nobody closes."""
+        edge = self._gateway.edge_address
+        self._leaked += [socket.create_connection((edge.host, edge.port)) for _ in range(self.leaks)]
+
     async def stop(self) -> None:
+        for leaked in self._leaked:
+            leaked.close()
         for proxy in self.client_proxies:
             await proxy.close()
         await self._gateway.stop()
@@ -98,6 +107,8 @@ class LyingSite(Site):
 
 async def life(this: Run) -> None:
     """Half of the clients are cut and come back, and some unsubscribe and subscribe again."""
+    assert isinstance(this.site, LyingSite)
+    this.site.leak()
     for proxy in this.site.client_proxies:
         proxy.cut()
     await this.hold(0.4)
@@ -118,7 +129,7 @@ class Planted(NamedTuple):
     rule: int
     lie: Lie = liar.honest
     broker: type[MemoryBroker] = MemoryBroker
-    hoards: bool = False
+    leaks: int = 0
 
 
 BUGS = (
@@ -136,7 +147,7 @@ BUGS = (
     Planted("uncounted gap", 7, liar.uncounted_gap),
     Planted("acknowledged but lost", 2, broker=Losing),
     Planted("duplicated with a key", 4, broker=Forgetful),
-    Planted("leaked connections", 8, hoards=True),
+    Planted("leaked connections", 8, leaks=2),
 )
 QUICK = {"skip one", "recovered though partial", "acknowledged but lost", "leaked connections"}
 
@@ -153,8 +164,8 @@ def use_broker(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[MemoryBroker]]
 
 
 async def judged(site: LyingSite) -> tuple[set[int], str]:
-    setting = Setting(at=time.monotonic(), row="planted", seed=1, heal_s=1.0)
-    size = Size(clients=8, rate=150.0, phase_s=0.3, heal_s=1.0)
+    setting = Setting(at=time.monotonic(), row="planted", seed=1, heal_s=6.0)
+    size = Size(clients=8, rate=150.0, phase_s=0.3, heal_s=6.0)
     logs, _ = await run(site, life, setting=setting, size=size)
     violations = judge(logs)
     return {violation.rule for violation in violations}, report(violations)
@@ -168,7 +179,7 @@ async def test_a_bug_between_real_parts_is_found(
     bug: Planted, tmp_path: Path, use_broker: Callable[[type[MemoryBroker]], None]
 ) -> None:
     use_broker(bug.broker)
-    rules, found = await judged(LyingSite(tmp_path, bug.lie, hoards=bug.hoards))
+    rules, found = await judged(LyingSite(tmp_path, bug.lie, leaks=bug.leaks))
     assert bug.rule in rules, found
 
 
