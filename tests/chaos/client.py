@@ -88,7 +88,8 @@ class _Link(picows.WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        told = transport.close_handshake.recv
+        handshake: Any = transport.close_handshake  # None without one, whatever its type says
+        told = handshake.recv if handshake else None
         code: Any = told.code if told else ABRUPT
         if self.owner.link is self:
             self.owner.ended(int(getattr(code, "value", code)))
