@@ -10,12 +10,14 @@ SOURCES := $(shell find gateway -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CYTHON := $(filter %.pyx %.pxd,$(SOURCES))
 
 ARGS ?=
+VARIANT ?= plain
 T ?= tests bench
 FUZZ_SECONDS ?= 60
+SECONDS ?= 3600
 COMPARE ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench checker chaos conformance fuzz sanitize wheels hooks clean
+.PHONY: help run build test lint format bench checker chaos soak conformance fuzz proto sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +45,7 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(PYTEST) $(filter bench%,$(T)) --benchmark-enable --benchmark-only --benchmark-json=build/bench.json --timeout=600 $(ARGS)
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
+	@$(BIN)/python -m bench.tls
 
 checker: $(DONE)/build $(DONE)/test ## the checker of chaos runs against its planted bugs, each of which it has to find
 	@$(PYTEST) -m "full or not full" tests/chaos/test_checker.py tests/chaos/test_planted_in_parts.py $(ARGS)
@@ -50,11 +53,17 @@ checker: $(DONE)/build $(DONE)/test ## the checker of chaos runs against its pla
 chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 -k killed'): an hour and a half
 	@$(PYTEST) -m full tests/chaos/test_matrix.py -s $(ARGS)
 
-conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes
-	@$(PYTEST) -m full tests/conformance -s $(ARGS)
+conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
+	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)
+
+soak: $(DONE)/build $(DONE)/test ## churn for SECONDS (3600), then everything must be as before (ARGS='--workers 2')
+	@$(BIN)/python -m tests.soak $(SECONDS) $(ARGS)
 
 fuzz: $(DONE)/build $(DONE)/fuzz ## fuzz with atheris for FUZZ_SECONDS (60) in all
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
+
+proto: $(DONE)/proto ## generate the Protobuf module from gateway/message/ringgate.proto
+	@$(BIN)/python scripts/generate_proto.py
 
 sanitize: $(DONE)/build $(DONE)/test ## the tests of the C-like parts under AddressSanitizer and UBSan
 	@scripts/sanitize $(BIN)/python $(ARGS)
@@ -92,7 +101,7 @@ $(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json 
 	@scripts/test-tools
 	@touch $@
 
-$(DONE)/bench $(DONE)/lint $(DONE)/fuzz: $(DONE)/%: pyproject.toml $(DONE)/install
+$(DONE)/bench $(DONE)/lint $(DONE)/fuzz $(DONE)/proto: $(DONE)/%: pyproject.toml $(DONE)/install
 	@echo "==> installing the tools of: make $*"
 	@$(PIP) --group $*
 	@touch $@

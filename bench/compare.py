@@ -2,6 +2,7 @@
 
     python -m bench.compare                       what docs/benchmarks.md shows; --quick: only the targets
     python -m bench.compare --rivals 'floor|ringgate' --only 'fanout, 1,000' --rounds 5
+    python -m bench.compare --resume              goes on where a run was broken off
 
 In each round servers are started afresh, pinned to one core, and measured in turn by `gateway.bench` on
 another core. Cases with a row in the targets are measured in all rounds, the others once and with Ringgate
@@ -24,8 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ from bench.rivals.ringgate_variants import CONSTANT, FEW, MANY, PUBLISH
 from bench.rivals.rival import Rival
 from bench.subscriptions import Groups, run_subscriptions
 from bench.tables import FLOOR, SAME_BYTES, markdown
+from bench.workers import processes
 from gateway.bench import report, runs
 from gateway.bench.target import BenchError
 from gateway.cli.version import ringgate_version
@@ -48,6 +51,7 @@ MODULES: Final = (
     "floor",
     "uvloop_protocol",
     "ringgate_variants",
+    "ringgate_own",
     "picows_server",
     "websockets_server",
     "aiohttp_server",
@@ -60,6 +64,7 @@ MODULES: Final = (
 )
 # Those that a target compares: measured in every round.
 REFERENCES: Final = ("Ringgate", FLOOR, SAME_BYTES, "uvloop Protocol", FEW, MANY, PUBLISH, CONSTANT)
+OWN: Final = ("stalled", "resume", "workers", "channels")  # scenarios in which Ringgate is measured alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,17 +74,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = [case for case in (QUICK if options.quick else ALL) if re.search(options.only, case.title)]
     server_core, load_core = _cores()
     os.sched_setaffinity(0, {load_core})
-    records: list[dict[str, Any]] = []
-    notes: list[str] = []
     code = fingerprint()
-    result = {
+    result: dict[str, Any] = {
         "machine": report.machine(),
         "pinned": {"server": server_core, "load": load_core},
         "arguments": list(argv if argv is not None else sys.argv[1:]),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "notes": notes,
-        "records": records,
+        "notes": [],
+        "done": {},
+        "records": [],
     }
+    if options.keep or options.resume:
+        cases = take_over(result, options.out / "compare.json", cases, code if options.resume else "")
+    records, notes = result["records"], result["notes"]
     options.out.mkdir(parents=True, exist_ok=True)
     for case in cases:
         for number in range(options.rounds if options.full or case in QUICK else 1):
@@ -89,10 +96,32 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_line(records[-1]), file=sys.stderr, flush=True)
         if code != (code := fingerprint()):
             notes.append(f"Ringgate's code changed during or just before: {case.title}.")
+        result["done"][case.title] = code
         (options.out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
         (options.out / "compare.md").write_text(markdown(result))
     print(markdown(result))
     return 1 if any(record["result"]["faults"] for record in records) else 0
+
+
+def take_over(result: dict[str, Any], path: Path, cases: list[Case], code: str) -> list[Case]:
+    """Take over what an earlier run measured in other cases than these; return the cases to measure.
+
+    With `code`, a fingerprint, those that were measured to their end with the same code are left out.
+    """
+    if not path.exists():
+        return cases
+    earlier = json.loads(path.read_text())
+    done = earlier.get("done", {})
+    cases = [case for case in cases if not code or done.get(case.title) != code]
+    titles = {case.title for case in cases}
+    result["records"] += [record for record in earlier["records"] if record["case"] not in titles]
+    result["done"] |= {title: by for title, by in done.items() if title not in titles}
+    part = " ".join(["of", earlier["time"], *earlier["arguments"]])
+    result["notes"] += [
+        *earlier["notes"],
+        f"What was not measured in this run is of an earlier one ({part}).",
+    ]
+    return cases
 
 
 def fingerprint(folder: Path = ROOT / "gateway") -> str:
@@ -107,6 +136,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="Compare servers.")
     parser.add_argument("--quick", action="store_true", help="only what has a row in the targets")
     parser.add_argument("--full", action="store_true", help="every server, in all cases and rounds")
+    parser.add_argument("--keep", action="store_true", help="keep what was measured in other cases")
+    parser.add_argument("--resume", action="store_true", help="keep all that this code was measured in")
     parser.add_argument("--only", metavar="REGEX", default="", help="cases whose title matches")
     parser.add_argument("--rivals", metavar="REGEX", default="", help="servers whose module matches")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="(default %(default)s)")
@@ -134,7 +165,7 @@ def _wanted(case: Case, rival: Rival, number: int, *, full: bool) -> bool:
     """Tell whether a server is measured in a round of a case."""
     if case.scenario not in rival.scenarios:
         return False
-    return full or rival.name in REFERENCES or (case in QUICK and number == 0)
+    return full or rival.name in REFERENCES or case.scenario in OWN or (case in QUICK and number == 0)
 
 
 def _cores() -> tuple[int, int]:
@@ -168,11 +199,13 @@ def measure(case: Case, rival: Rival, seconds: float, server_core: int) -> dict[
     record: dict[str, Any] = {"server": rival.name, "case": case.title, "scenario": case.scenario}
     try:
         with _running(rival, case.scenario, server_core) as (address, pid):
+            if rival.run is not None:
+                return record | {"result": rival.run(address, pid, case, _plan(case, seconds, pid))}
             if case.scenario == "http":
                 return record | {"result": run_http(address, rival.path, _plan(case, seconds, pid))}
             result = _run(case, rival, f"ws://{address}", _plan(case, seconds, pid))
-    except BenchError as error:
-        return record | {"result": {"faults": [str(error).splitlines()[0]]}}
+    except (BenchError, OSError, HTTPException) as error:
+        return record | {"result": {"faults": [str(error).partition("\n")[0] or repr(error)]}}
     return record | {"result": report.as_json(result, url=address, version=ringgate_version())}
 
 
@@ -209,8 +242,9 @@ def _quiet(what: str, part: float) -> None:
 def _running(rival: Rival, scenario: str, core: int) -> Iterator[tuple[str, int]]:
     """Start a server on a core; its address and process id.  Raises BenchError when it does not listen."""
     with tempfile.TemporaryFile("w+") as log:
+        cores = [core] if rival.pinned else range(os.cpu_count() or 1)
         process = subprocess.Popen(  # noqa: S603 - a command of our own table
-            pinned(core, rival.command(scenario)),
+            pinned(cores, rival.command(scenario)),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -219,14 +253,23 @@ def _running(rival: Rival, scenario: str, core: int) -> Iterator[tuple[str, int]
         try:
             yield _address(rival, process, log.fileno()), process.pid
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
 
 
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """Return a command that runs another one on one core."""
-    pin = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
-    return [sys.executable, "-I", "-S", "-c", pin, str(core), *command]
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server; one with children gets the time to end them."""
+    if processes(process.pid)[1:]:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+    process.kill()
+    process.wait()
+
+
+def pinned(cores: Iterable[int], command: Sequence[str]) -> list[str]:
+    """Return a command that runs another one on some cores."""
+    pin = "os.sched_setaffinity(0, {*map(int, sys.argv[1].split(','))}); os.execvp(sys.argv[2], sys.argv[2:])"
+    return [sys.executable, "-I", "-S", "-c", f"import os, sys; {pin}", ",".join(map(str, cores)), *command]
 
 
 def _address(rival: Rival, process: subprocess.Popen[bytes], log: int) -> str:

@@ -18,13 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from bench import cases, plots, targets
+from bench import cases, own_tables, plots, targets
 from bench.tables import FLOOR, SAME_BYTES, ratio, table
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 PROCESS: Final = ROOT / "build" / "bench.json"
 COMPARE: Final = ROOT / "build" / "bench" / "compare.json"
+_OWN: Final = ("stalled", "p99_ratio", "capacity", "busiest_share")  # of scenarios that are Ringgate's own
 _ROUND: Final = ("units_per_second", "server_cpu_us_per_unit", "server_share", "own_share")
 
 
@@ -59,12 +60,16 @@ def filled(page: str, blocks: dict[str, str]) -> str:
 def sections(compared: dict[str, Any], process: dict[str, Any], drawn: dict[str, str]) -> dict[str, str]:
     """Return the content of each block of the page."""
     records, benchmarks = compared["records"], process["benchmarks"]
+    rows = targets.rows(targets.Figures(records, benchmarks))
     return {
         "machine": machine(compared, process),
-        "targets": target_table(targets.rows(targets.Figures(records, benchmarks))),
+        "targets": target_table(rows),
+        "misses": own_tables.misses(rows),
         "servers": servers(records, drawn),
         "subscribers": _picture("bench-subscribers", drawn) + grid(records, cases.SUBSCRIBERS),
         "sizes": _picture("bench-sizes", drawn) + sizes(records),
+        "channels": _picture("bench-channels", drawn) + own_tables.channels(records),
+        "stalled": own_tables.stalled(records),
         "process": process_tables(benchmarks),
     }
 
@@ -95,7 +100,7 @@ def servers(records: Sequence[dict[str, Any]], drawn: dict[str, str]) -> str:
     """Return the tables of the cases in which all servers were measured."""
     pictures = {cases.ECHO: "echo", cases.FANOUT: "fanout", cases.CONNECT: "connections"}
     lines = []
-    for case in cases.QUICK:
+    for case in (case for case in cases.QUICK if case.scenario != "stalled"):
         of_case = [record for record in records if record["case"] == case.title]
         if of_case:
             picture = _picture(f"bench-{pictures[case]}", drawn) if case in pictures else ""
@@ -206,6 +211,7 @@ def _round(record: dict[str, Any]) -> dict[str, Any]:
     }
     if result.get("server_memory_bytes"):
         one["memory_bytes_each"] = float(result["server_memory_bytes"]["each"])
+    one |= {key: result[key] for key in _OWN if key in result}
     one |= {key: result[key] for key in ("faults", "bottleneck") if result.get(key)}
     return {"round": record["round"], **one}
 

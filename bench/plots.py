@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape
 
 from bench import cases
+from bench.rivals.ringgate_own import CHANNELS
 from bench.tables import FLOOR, SAME_BYTES
 
 if TYPE_CHECKING:
@@ -192,6 +193,20 @@ def _sizes(records: Records) -> Figure | None:
     return figure if drawn else None
 
 
+def _channels(records: Records) -> Figure | None:
+    figure, (axis,) = _figure(1, 3.8)
+    drawn = False
+    for k in cases.CHANNELS_IN_FLIGHT:
+        points = [
+            (n, costs(records, cases.Case("channels", n, in_flight=k)).get(CHANNELS)) for n in cases.CHANNELS
+        ]
+        drawn |= _line(axis, points, f"{k} in flight", _SHADES[k], "-")
+    axis.set_xlabel("channels of ten subscribers (log)")
+    axis.set_ylabel("server CPU, µs a delivery (log)")
+    _finish(axis, cases.CHANNELS)
+    return figure if drawn else None
+
+
 def _line(
     axis: Axes, points: Sequence[tuple[int, float | None]], label: str, colour: str, style: str
 ) -> bool:
@@ -221,5 +236,6 @@ _PICTURES: Final = {
     "echo": ("Server CPU for each echo over 100 connections, by server", _echo),
     "connections": ("Server CPU for a handshake, and memory of an idle connection, by server", _connections),
     "subscribers": ("Cost of a delivery against the number of subscribers", _subscribers),
+    "channels": ("Cost of a delivery against the number of channels of ten subscribers", _channels),
     "sizes": ("Cost of an echo and of a delivery against the size of the message", _sizes),
 }

@@ -16,6 +16,10 @@ _UNITS: Final = {
     "subscriptions": "µs a delivery",
     "connect": "µs a connection",
     "http": "µs a request",
+    "stalled": "µs a delivery",
+    "resume": "µs a connection",
+    "workers": "µs a delivery",
+    "channels": "µs a delivery",
 }
 
 

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench import cases
+from bench.rivals.ringgate_own import NOTHING_MISSED, ONE_PROCESS, STALLED, TEN_MISSED, TWO_WORKERS
 from bench.rivals.ringgate_variants import CONSTANT, FEW, MANY, PUBLISH
 from bench.tables import FLOOR, SAME_BYTES, ratios
 
@@ -23,7 +24,9 @@ GORILLA: Final = "gorilla/websocket hub"
 SOCKETIFY: Final = "socketify (uWebSockets)"
 BARE: Final = "uvloop Protocol"
 IDLE_BYTES: Final = 2500
+STALLED_BYTES: Final = 4096
 NOT_MEASURED: Final = "not measured yet"
+MISSED: Final = "**missed**"
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Row:
-    """A target with its parts (none: there is no case for it yet), and what is told beside them."""
+    """A target with its parts, and what is told beside them; `key` names the file of its profile."""
 
+    key: str
     what: str
     target: str
-    checks: Sequence[Check] = ()
+    checks: Sequence[Check]
     beside: str = ""
 
     @property
@@ -55,7 +59,7 @@ class Row:
         """The one word, or few."""
         marks = [check.met for check in self.checks]
         if False in marks:
-            return "**missed**"
+            return MISSED
         if None in marks or not marks:
             return NOT_MEASURED if not any(marks) else "met where measured"
         return (
@@ -86,7 +90,7 @@ def at_least(values: Sequence[float], limit: float, unit: str) -> Check:
 
 
 def _told(values: Sequence[float], unit: str) -> str:
-    digits = 0 if unit == "B" else 2
+    digits = 0 if unit.startswith("B") else 2
     text = f"{median(values):,.{digits}f} {unit}"
     return text if len(values) == 1 else f"{text} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
@@ -124,7 +128,10 @@ class Figures:
 
 def rows(figures: Figures) -> list[Row]:
     """Return all rows that need no Redis, in their order."""
-    return [*_echo(figures), *_fanout(figures), *_connections(figures), *_process(figures), *_api(figures)]
+    return [
+        *_echo(figures), *_fanout(figures), *_connections(figures), *_slow(figures), *_process(figures),
+        *_api(figures), *_resume(figures), *_workers(figures),
+    ]  # fmt: skip
 
 
 def _echo(figures: Figures) -> Iterable[Row]:
@@ -135,9 +142,11 @@ def _echo(figures: Figures) -> Iterable[Row]:
         picows = _below(figures.ratios(case, US, "picows"), "x picows")
         socketify = _below(figures.ratios(case, US, SOCKETIFY), "x socketify")
         if case is cases.ECHO:
-            yield Row(what, target + ", below picows", [*checks, picows], socketify.text)
+            yield Row(
+                f"echo-{case.in_flight}", what, target + ", below picows", [*checks, picows], socketify.text
+            )
         else:
-            yield Row(what, target, checks, f"{picows.text}; {socketify.text}")
+            yield Row(f"echo-{case.in_flight}", what, target, checks, f"{picows.text}; {socketify.text}")
 
 
 def _below(values: Sequence[float], unit: str) -> Check:
@@ -148,6 +157,7 @@ def _below(values: Sequence[float], unit: str) -> Check:
 def _fanout(figures: Figures) -> Iterable[Row]:
     case = cases.FANOUT
     yield Row(
+        "fanout-1",
         "fan-out to 1,000 subscribers, 64 B, 1 in flight: server CPU per delivery, through the channel path",
         "at most 1.2 x a bare C send loop",
         [
@@ -157,6 +167,7 @@ def _fanout(figures: Figures) -> Iterable[Row]:
     )
     case = cases.FANOUT_16
     yield Row(
+        "fanout-16",
         "the same, 16 in flight",
         "at most 1.2 x a bare C send loop on the same bytes; at least 8 x less than gorilla's hub, picows, "
         "websockets",
@@ -169,6 +180,7 @@ def _fanout(figures: Figures) -> Iterable[Row]:
         ],
     )
     yield Row(
+        "subscriptions",
         "1,000,000 subscriptions over 10,000 channels: publish to one channel of 100",
         "at most 1.1 x the same with 10,000 subscriptions in all",
         [at_most(figures.ratios(cases.SUBSCRIPTIONS, MANY, FEW), 1.1, "x the CPU per delivery")],
@@ -179,17 +191,15 @@ def _connections(figures: Figures) -> Iterable[Row]:
     idle = figures.each(cases.IDLE, US, "server_memory_bytes", "each")
     bare = figures.each(cases.IDLE, BARE, "server_memory_bytes", "each")
     yield Row(
+        "idle-memory",
         "user-space memory of an idle connection with one subscription",
         "at most 2.5 KB (2,500 B)",
         [at_most(idle, IDLE_BYTES, "B")],
         f"a bare uvloop Protocol: {median(bare):,.0f} B" if bare else "",
     )
-    yield Row(
-        "memory of 1,000 stalled clients on a busy channel",
-        "grows by no more than their kernel buffers and 4 KB each",
-    )
     case = cases.CONNECT
     yield Row(
+        "handshake",
         "handshake, server CPU (accept, upgrade, hello, first subscribe answered)",
         "at most 3 x a bare C upgrade, below gorilla's 34 µs",
         [
@@ -202,11 +212,13 @@ def _connections(figures: Figures) -> Iterable[Row]:
 
 def _process(figures: Figures) -> Iterable[Row]:
     yield Row(
+        "unmask",
         "frames: unmask 64 KB",
         "at most 1.5 x `memcpy`",
         [at_most(figures.noted("times_memcpy"), 1.5, "x `memcpy`")],
     )
     yield Row(
+        "decode",
         "frames: decode 64-byte masked frames",
         "at least 50 x faster than wsproto; at most 60 ns each when batched",
         [
@@ -218,6 +230,7 @@ def _process(figures: Figures) -> Iterable[Row]:
 
 def _api(figures: Figures) -> Iterable[Row]:
     yield Row(
+        "publish-api",
         "publish API over HTTP, one connection, keep-alive",
         "at least 0.5 x the requests per second of the same server answering a constant",
         [
@@ -229,11 +242,53 @@ def _api(figures: Figures) -> Iterable[Row]:
             at_least(figures.ratios(cases.HTTP, CONSTANT, PUBLISH), 0.5, "x by server CPU alone"),
         ],
     )
+
+
+def _slow(figures: Figures) -> Iterable[Row]:
+    memory, latency = [], []
+    for case in cases.STALLED:
+        each = figures.each(case, STALLED, "stalled", "memory_bytes_each")
+        memory.append(at_most(each, STALLED_BYTES, f"B ({case.kind})"))
+        latency.append(at_most(figures.each(case, STALLED, "p99_ratio"), 1.5, f"x ({case.kind})"))
+        faults = [fault for record in figures.of(case) for fault in record["result"]["faults"]]
+        latency += [Check(f"{case.kind}: {faults[0]}", False)] if faults else []
     yield Row(
-        "resume: 5,000 clients reconnect and each recovers 10 messages",
-        "at most 1.5 x the CPU of the same without recovery",
+        "stalled-memory",
+        "memory of 1,000 stalled clients on a busy channel",
+        "grows by no more than their kernel buffers and 4 KB (4,096 B) each",
+        memory,
     )
     yield Row(
+        "stalled-latency",
+        "1,000 stalled of 10,000 clients, 10 messages a second: p99 latency of the others, and the account",
+        "at most 1.5 x that without stalled clients; every frame dropped is counted; all can resume",
+        latency,
+    )
+
+
+def _resume(figures: Figures) -> Iterable[Row]:
+    yield Row(
+        "resume",
+        "resume: 5,000 clients reconnect and each recovers 10 messages",
+        "at most 1.5 x the CPU of the same without recovery",
+        [
+            at_most(figures.ratios(case, TEN_MISSED, NOTHING_MISSED), 1.5, f"x ({where})")
+            for case, where in ((cases.RESUME, "one channel"), (cases.RESUME_MANY, "500 channels"))
+        ],
+    )
+
+
+def _workers(figures: Figures) -> Iterable[Row]:
+    yield Row(
+        "workers",
         "2 workers instead of 1 on 2 cores, fan-out CPU capacity",
-        "at least 1.7 x 1 worker",
+        "at least 1.7 x 1 process",
+        [
+            at_least(
+                figures.ratios(case, TWO_WORKERS, ONE_PROCESS, "capacity"),
+                1.7,
+                f"x ({case.in_flight} in flight)",
+            )
+            for case in (cases.WORKERS, cases.WORKERS_16)
+        ],
     )

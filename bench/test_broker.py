@@ -25,6 +25,9 @@ class SilentRelay:
     def on_publications(self, channel: str, epoch: str, publications: list[Publication]) -> None:
         """Take publications."""
 
+    def on_position(self, channel: str, epoch: str, offset: int) -> None:
+        """Take a position."""
+
     def on_presence(self, channel: str, change: PresenceChange) -> None:
         """Take a change of presence."""
 

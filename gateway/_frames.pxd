@@ -80,3 +80,8 @@ cdef class Decoder:
     cdef int _told_close(self) noexcept
     cdef int _fail(self, int fault) noexcept
     cdef void _finish(self, int how) noexcept nogil
+    cdef void _set(self, size_t max_message_bytes, size_t max_fragments, object inflater) noexcept
+
+
+# A server's decoder; the bounds are known to be in range.
+cdef Decoder new_decoder(size_t max_message_bytes, size_t max_fragments, object inflater)

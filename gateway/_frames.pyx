@@ -97,10 +97,17 @@ cdef class Decoder:
     negotiated (RFC 7692), else None.  Raises UsageError for bounds out of range.
     """
 
-    def __cinit__(self, *, bint client=False, max_message_bytes, max_fragments, inflater=None):
+    def __cinit__(self):
+        self.close_reason = b""
+        self.payload = self._control
+
+    def __init__(self, *, bint client=False, max_message_bytes, max_fragments, inflater=None):
         if not 0 <= max_message_bytes <= 1 << 60 or not 1 <= max_fragments <= 1 << 31:
             raise UsageError("max_message_bytes or max_fragments is out of range")
         self._client = client
+        self._set(max_message_bytes, max_fragments, inflater)
+
+    cdef void _set(self, size_t max_message_bytes, size_t max_fragments, object inflater) noexcept:
         self._max_message_bytes = max_message_bytes
         self._max_fragments = max_fragments
         # More than deflate can add to what cannot be compressed (zlib's deflateBound for its worst
@@ -108,8 +115,6 @@ cdef class Decoder:
         self._max_wire_bytes = max_message_bytes + max_message_bytes // 7 + 16 * max_fragments + 64
         self._inflater = inflater
         self._can_inflate = inflater is not None
-        self.close_reason = b""
-        self.payload = self._control
 
     def __dealloc__(self):
         free(self._message)
@@ -468,6 +473,12 @@ cdef class Decoder:
         self._head_bytes = 0
         self.in_message = False
         self._at = self._end
+
+
+cdef Decoder new_decoder(size_t max_message_bytes, size_t max_fragments, object inflater):
+    cdef Decoder decoder = Decoder.__new__(Decoder)
+    decoder._set(max_message_bytes, max_fragments, inflater)
+    return decoder
 
 
 def count_events(Decoder decoder, bytes data, int rounds=1):

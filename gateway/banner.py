@@ -1,6 +1,6 @@
 """The few lines that `ringgate serve` prints once it listens: where, and what is not safe.
 
-Pure functions of the configuration and the addresses in use; printing is the caller's.
+Pure functions of the configuration, with the addresses in use; printing is the caller's.
 """
 
 from __future__ import annotations
@@ -8,23 +8,28 @@ from __future__ import annotations
 from typing import Final
 
 from .config.broker_url import shown_broker
+from .config.endpoints import Endpoint, tcp_addresses
 from .config.kinds import Address
 from .config.schema import Config
 
 _SHORT_KEY_CHARS: Final = 16
 
 
-def render_banner(config: Config, *, version: str, edge: Address, api: Address) -> str:
-    """Return the banner, ending in a line feed.  `edge` and `api` are the addresses really in use."""
-    scheme = "wss" if config.server.tls_cert else "ws"
+def render_banner(config: Config, *, version: str) -> str:
+    """Return the banner, ending in a line feed.  `config` has the addresses really in use."""
+    server = config.server
+    clients = [_place("wss" if server.tls_cert else "ws", address) for address in server.listen]
+    services = [_place("http", address) for address in server.api_listen]
+    in_browser = [_place("http", address) for address in tcp_addresses(server.api_listen)]
+    with_demo = in_browser if tcp_addresses(server.listen) else []
     lines = [
         f"Ringgate {version}",
-        f"  clients    {_url(scheme, edge)}/ws",
-        *([f"  echo       {_url(scheme, edge)}/echo"] if config.server.echo else []),
-        f"  services   {_url('http', api)}/api/publish",
-        f"  demo       {_url('http', api)}/demo",
-        f"  broker     {shown_broker(config.server.broker)}",
-        *([f"  workers    {config.server.workers}"] if config.server.workers > 1 else []),
+        *(f"  clients    {place}/ws" for place in clients),
+        *(f"  echo       {place}/echo" for place in clients if server.echo),
+        *(f"  services   {place}/api/publish" for place in services),
+        *(f"  demo       {place}/demo" for place in with_demo),
+        f"  broker     {shown_broker(server.broker)}",
+        *([f"  workers    {server.workers}"] if server.workers > 1 else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]
     return "\n".join(lines) + "\n"
@@ -41,14 +46,15 @@ def insecurities(config: Config) -> list[str]:
 
 
 def _open_ports(config: Config) -> list[str]:
-    found = []
-    if not config.server.listen.is_loopback:
-        found.append(
-            f"the client port is open to the network ({config.server.listen}) without authentication"
-        )
-    if not config.server.api_listen.is_loopback and not config.api.keys:
-        found.append(f"the internal port is open to the network ({config.server.api_listen}) without a key")
+    edge, api = (_open_to_others(of) for of in (config.server.listen, config.server.api_listen))
+    found = [f"the client port is open to the network ({edge}) without authentication"] if edge else []
+    if api and not config.api.keys:
+        found.append(f"the internal port is open to the network ({api}) without a key")
     return found
+
+
+def _open_to_others(endpoints: tuple[Endpoint, ...]) -> str:
+    return ", ".join(str(endpoint) for endpoint in endpoints if not endpoint.is_loopback)
 
 
 def _weak_settings(config: Config) -> list[str]:
@@ -60,7 +66,12 @@ def _weak_settings(config: Config) -> list[str]:
     return found
 
 
-def _url(scheme: str, address: Address) -> str:
-    """Return a URL that works on this machine: an address that means "all" is shown as loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    return f"{scheme}://{Address(host, address.port)}"
+def _place(scheme: str, endpoint: Endpoint) -> str:
+    """Return a URL that works on this machine: an address that means "all" is shown as loopback.
+
+    Of a Unix socket, which has none, it is the path, and a colon before what is asked for.
+    """
+    if not isinstance(endpoint, Address):
+        return f"{endpoint}:"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.host, endpoint.host)  # noqa: S104
+    return f"{scheme}://{Address(host, endpoint.port)}"

@@ -1,6 +1,7 @@
 """What app services may ask of a cluster: nodes that share a broker tell each other what they have.
 
-It knows the broker only by `Cluster`, and no HTTP.  A node that is stopped or gone is left out after a moment.
+It knows the broker only by `Cluster`, and no HTTP.  A node that is stopped or gone is left out after a
+moment.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ sessions and the node, but no sockets.
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,26 +25,26 @@ from .message.commands import (
     Subscribe,
     Unsubscribe,
 )
-from .message.events import Event, MemberView, Pong, Reply, Resumed
-from .message.json import check_json, raw_info
+from .message.events import Event, Pong, Reply, Resumed
+from .message.json import check_json
 from .message.names import check_channel_name, personal_channel
 from .message.publication import Position
-from .message.views import view_publication
-from .subscribing import subscribe
+from .message.views import view_member, view_publication
+from .subscribing import join, subscribe
 
 if TYPE_CHECKING:
     from .session import Session
 
 
-async def carry_out(session: Session, command: Command) -> Event | None:
+def carry_out(session: Session, command: Command) -> Awaitable[Event | None]:
     """Carry out a command; answer it, or return the answer.
 
-    Raises CommandError and BrokerError, and has not answered then.
+    Raises CommandError and BrokerError, at once or when it is awaited, and has not answered then.
     """
     handler = _HANDLERS.get(type(command))
     if handler is None:
         raise CommandError("bad_request", "this command is not known here")
-    return await handler(session, command)
+    return handler(session, command)
 
 
 def _reply(session: Session, event: Reply) -> None:
@@ -83,9 +81,33 @@ async def _subscribe(session: Session, command: Subscribe) -> None:
     await subscribe(session, {command.channel: _position(command.since)}, answer)
 
 
+def subscribe_at_once(session: Session, command: Subscribe) -> bool:
+    """Subscribe a client, from now on, to a channel that is open here; tell whether that could be done.
+
+    False, and nothing was done, where something must be waited for, or is wrong: `carry_out` does all of it.
+    """
+    node, name = session.node, command.channel
+    here = node.hub.get(name)
+    if here is None or command.since is not None or name.startswith("@") or session.subscribing:
+        return False
+    namespace = node.options.namespace(name)
+    if not namespace.may_subscribe or session.hears(name):
+        return False
+    if session.channel_count >= node.options.max_channels:
+        return False
+    session.attach(here)
+    node.on_session_changed(session)
+    if command.id:
+        at = here.position
+        session.send(Reply(id=command.id, channel=name, epoch=at.epoch, offset=at.offset))
+    if namespace.broker.presence:
+        session.run(join(session, name, namespace.broker))
+    return True
+
+
 async def _unsubscribe(session: Session, command: Unsubscribe) -> None:
     check_channel_name(command.channel)
-    if command.channel not in session.channels:
+    if not session.hears(command.channel):
         raise CommandError("not_subscribed", "this connection is not subscribed to the channel")
     if command.channel.startswith("@"):
         raise CommandError("permission_denied", "the personal channel cannot be left")
@@ -104,7 +126,7 @@ async def _connect(session: Session, command: Connect) -> None:
     wanted = {
         name: _position(command.since.get(name))
         for name in record.channels
-        if name not in session.channels and name not in session.subscribing
+        if not session.hears(name) and name not in session.subscribing
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
@@ -122,17 +144,12 @@ async def _connect(session: Session, command: Connect) -> None:
 # -- publications -------------------------------------------------------------------------
 
 
-def _payload_of(data: msgspec.Raw, data64: str | None) -> tuple[bytes, bool]:
+def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
     """Return a payload and whether it is binary.  Raises CommandError unless one is there, and valid."""
     json = bytes(data)
     if bool(json) == (data64 is not None):
-        raise CommandError("bad_request", "exactly one of data and data64 is needed")
-    if data64 is None:
-        return check_json(json), False
-    try:
-        return b64decode(data64, validate=True), True
-    except (Base64Error, ValueError):
-        raise CommandError("bad_request", "data64 is not valid base64") from None
+        raise CommandError("bad_request", "exactly one payload is needed, JSON or bytes")
+    return (check_json(json), False) if data64 is None else (data64, True)
 
 
 async def _publish(session: Session, command: Publish) -> Event | None:
@@ -174,7 +191,7 @@ async def _history(session: Session, command: History) -> None:
 async def _presence(session: Session, command: Presence) -> None:
     _check_may_hear(session, command.channel)
     members = await session.node.presence(command.channel)
-    views = [MemberView(m.client, m.user, raw_info(m)) for m in members]
+    views = [view_member(member) for member in members]
     _reply(session, Reply(id=command.id, channel=command.channel, members=views))
 
 

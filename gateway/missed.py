@@ -1,11 +1,12 @@
 """Reads of what resuming clients missed: when very many of a channel's clients come back at once, few reads.
 
-Knows nothing of sessions, rings or which broker there is.  How it works: who asks while a read of the channel is
-under way waits for it, since it may hold what is wanted.  The first read is of exactly what was asked for; who
-is not served by it asks for all that is kept.  What was read serves others for `FRESH_S` seconds.  A
-broker that answers without waiting is asked each time, and nothing is kept.
+Knows nothing of sessions, rings or which broker there is.  How it works: who asks while a read of the
+channel is under way waits for it, since it may hold what is wanted.  The first read is of exactly what was
+asked for; who is not served by it asks for all that is kept.  What was read serves others for `FRESH_S`
+seconds.  A broker that answers without waiting is asked each time, and nothing is kept.
 
-What always holds: a page that is given follows the position asked for without a hole, up to the offset asked for.
+What always holds: a page that is given follows the position asked for without a hole, up to the offset
+asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .errors import BrokerUnavailableError
 from .message.publication import Position
 
 FRESH_S: Final = 2.0
+_MOST_READS: Final = 3
 
 
 class _Page(NamedTuple):
@@ -30,7 +32,9 @@ class _Page(NamedTuple):
     read_at: float
 
     def answer(self, since: Position, reaching: int) -> HistoryPage | None:
-        """Return what follows a position, not complete where that is not kept; None where another read may tell."""
+        """Return what follows a position, not complete where that is not kept; None where another read
+        may tell.
+        """
         top = self.page.top
         if top.epoch != since.epoch or top.offset < max(reaching, since.offset):
             return None
@@ -59,7 +63,7 @@ class MissedReads:
 
     async def read(self, channel: str, since: Position, reaching: int) -> HistoryPage:
         """Return what follows `since`, at least up to the offset `reaching`.  Raises BrokerError."""
-        while True:
+        for _ in range(_MOST_READS):
             known = self._pages.get(channel)
             answer = known.answer(since, reaching) if known is not None else None
             if answer is not None:
@@ -74,9 +78,10 @@ class MissedReads:
                 await asyncio.shield(done)
                 continue
             self._pages.pop(channel, None)  # the broker has it at hand
-            page = done.result()
+            page: HistoryPage | None = done.result()
             if page is not None:
                 return page
+        return await self._read_since(channel, since)  # what others read is never what is asked for here
 
     def forget_old(self) -> None:
         """Forget pages that are not fresh; to be called about once a second."""

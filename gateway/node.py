@@ -97,21 +97,25 @@ class Node:
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something nobody waits for, at once as far as it goes; what it raises is logged."""
         try:
-            task = run_eagerly(self._logged(work), self.loop)
-        except Exception:
-            _logger.exception("background work failed")
+            task = run_eagerly(work, self.loop)
+        except Exception as problem:  # noqa: BLE001 whatever it is, it is logged
+            self._failed(problem)
             return
         if task is not None:
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
 
-    async def _logged(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except BrokerError as problem:
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        problem = None if task.cancelled() else task.exception()
+        if problem is not None:
+            self._failed(problem)
+
+    def _failed(self, problem: BaseException) -> None:
+        if isinstance(problem, BrokerError):
             _logger.warning("broker: %s", problem)
-        except Exception:
-            _logger.exception("background work failed")
+        else:
+            _logger.error("background work failed", exc_info=problem)
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
@@ -296,7 +300,9 @@ class Node:
 
     async def _history_whole(self, channel: str) -> HistoryPage:
         options = self.options.namespace(channel).broker
-        return await self.broker.history_before(channel, options, before=0, limit=max(1, options.history_size))
+        return await self.broker.history_before(
+            channel, options, before=0, limit=max(1, options.history_size)
+        )
 
     async def presence(self, channel: str) -> list[Member]:
         """Return who is in a channel.  Raises CommandError and BrokerError."""

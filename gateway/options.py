@@ -41,6 +41,6 @@ class NodeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def namespace(self, channel: str) -> Namespace:
         """Return what holds for a channel; personal channels belong to the default namespace."""
-        if channel.startswith("@"):
+        if ":" not in channel or channel.startswith("@"):
             return self.default
         return self.namespaces.get(namespace_of(channel), self.default)

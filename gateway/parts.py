@@ -1,4 +1,4 @@
-"""The parts of a gateway that hold clients, made from the configuration: sockets, node, edge, sessions.
+"""The parts of a gateway that hold clients, made from the configuration: node, edge, sessions.
 
 What a gateway of one process and a worker process have in common.  It knows nothing of HTTP, the
 supervisor or signals.
@@ -8,41 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import SystemRandom
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
 from .broker import Broker, ChannelOptions
 from .broker.memory import MemoryBroker
 from .broker.redis.broker import BrokerOptions, RedisBroker
-from .broker.redis.deployment import make_shard
+from .broker.redis.deployment import make_sharding
 from .broker.redis.metrics import metrics
 from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
-from .config import Address, Config, NamespaceOptions
+from .config import Config, NamespaceOptions
 from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
+from .connection._sockets import Listener
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
+from .deflate import Deflater
 from .descriptors import connections_that_fit
-from .errors import ConfigError
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
 from .message.codec import Codec
 from .message.events import Reconnect
 from .message.json import JsonCodec
+from .message.msgpack import MsgpackCodec
 from .message.names import is_channel_name, personal_channel
+from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
 from .service_view import ServiceView
+from .serving import serve_socket
 from .session import Session
 from .tls import EdgeTls
 
@@ -69,7 +73,7 @@ def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker
         connect_timeout_s=options.connect_timeout, command_timeout_s=options.command_timeout
     )
     return RedisBroker(
-        make_shards=lambda: [make_shard(url, connections, loop, SystemRandom()) for url in urls],
+        make_shards=lambda: make_sharding(urls, connections, loop, SystemRandom()),
         options=BrokerOptions(
             prefix=options.prefix,
             lease_s=options.lease,
@@ -93,18 +97,25 @@ def connect_view(view: ServiceView, broker: Broker) -> None:
         broker.on_question = answer_for(view)
 
 
-def make_edge(config: Config, node: Node, *, api_port: int, max_connections: int) -> Edge:
-    """Return the edge of a node, for at most so many connections.  `api_port` is the internal port."""
-    codec = JsonCodec()
+def make_codecs() -> tuple[Codec, ...]:
+    """Return every encoding that clients can choose by subprotocol; the first is for those that do not."""
+    return JsonCodec(), MsgpackCodec(), ProtobufCodec()
+
+
+def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_connections: int) -> Edge:
+    """Return the edge of a node, for at most so many connections.  `api_ports` are those for services."""
+    codecs = make_codecs()
     factories: dict[str, HandlerFactory | None] = {
         "/ws": session_factory(
-            node, {"": codec, codec.subprotocol: codec}, config.websocket.compression_threshold
+            node,
+            {"": codecs[0], **{c.subprotocol: c for c in codecs}},
+            config.websocket.compression_threshold,
         )
     }
-    routes = {"/ws": _route(config, api_port, subprotocols=(codec.subprotocol,))}
+    routes = {"/ws": _route(config, api_ports, subprotocols=tuple(c.subprotocol for c in codecs))}
     if config.server.echo:
         factories["/echo"] = None
-        routes["/echo"] = _route(config, api_port)
+        routes["/echo"] = _route(config, api_ports)
     return Edge(
         loop=node.loop,
         protocol=EdgeConnection,
@@ -115,7 +126,7 @@ def make_edge(config: Config, node: Node, *, api_port: int, max_connections: int
     )
 
 
-def _route(config: Config, api_port: int, *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
+def _route(config: Config, api_ports: tuple[int, ...], *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
     options = config.websocket
     deflate = None
     if options.compression:
@@ -124,30 +135,44 @@ def _route(config: Config, api_port: int, *, subprotocols: tuple[str, ...] = ())
         )
     # The demo page comes from the internal port of the same host.
     return RouteOptions(
-        subprotocols=subprotocols, origins=options.origins, deflate=deflate, sibling_ports=(api_port,)
+        subprotocols=subprotocols, origins=options.origins, deflate=deflate, sibling_ports=api_ports
     )
 
 
-async def serve_edge(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> asyncio.Server:
-    """Let clients in at a listening socket, with TLS if there is a certificate."""
-    backlog = config.server.backlog
-    if tls is None:
-        return await edge.loop.create_server(edge, sock=sock, backlog=backlog)
-    return await edge.loop.create_server(
+class Closable(Protocol):
+    """What lets clients in."""
+
+    def close(self) -> None:
+        """Let nobody in any more; who is in stays.  Idempotent."""
+
+
+async def serve_edge(
+    edge: Edge, socks: Iterable[socket.socket], config: Config, tls: EdgeTls | None
+) -> list[Closable]:
+    """Let clients in at listening sockets; with TLS where there is a certificate and the socket is TCP."""
+    return [await _serve_socket(edge, sock, config, tls) for sock in socks]
+
+
+async def _serve_socket(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> Closable:
+    if tls is None or sock.family == socket.AF_UNIX:
+        sock.listen(config.server.backlog)
+        return Listener(edge, sock, loop=edge.loop)
+    return await serve_socket(
         edge,
-        sock=sock,
-        backlog=backlog,
-        ssl=tls.context,
-        ssl_handshake_timeout=config.websocket.handshake_timeout,
-        ssl_shutdown_timeout=config.websocket.close_timeout,
+        sock,
+        backlog=config.server.backlog,
+        tls=tls.context,
+        tls_handshake_s=config.websocket.handshake_timeout,
+        tls_shutdown_s=config.websocket.close_timeout,
     )
 
 
-async def drain(node: Node, edge: Edge, server: asyncio.Server, *, timeout_s: float) -> None:
+async def drain(node: Node, edge: Edge, servers: Iterable[Closable], *, timeout_s: float) -> None:
     """Accept nobody any more; tell every client to come back and resume; end within `timeout_s`."""
     deadline = node.loop.time() + timeout_s
     node.draining = True
-    server.close()
+    for server in servers:
+        server.close()
     after = node.options.drain_after_ms
     for session in list(node.sessions.values()):
         session.send(Reconnect(after=after, reason="drain"))
@@ -162,13 +187,17 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
 
     Messages that are smaller than `threshold_bytes` are not compressed.
     """
+    encodings: dict[tuple[str, Deflater | None], Encoding] = {}  # as few as there are compressors
 
     def make(connection: Connection, accepted: Accepted) -> Handler:
         # Development mode: a client says who it is, and is believed.
         query = accepted.request.query
         named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
-        encoding = Encoding(codecs[accepted.subprotocol], connection.shared_deflater, threshold_bytes)
+        kind = (accepted.subprotocol, connection.shared_deflater)
+        encoding = encodings.get(kind)
+        if encoding is None:
+            encoding = encodings[kind] = Encoding(codecs[kind[0]], kind[1], threshold_bytes)
         session = Session(node, connection, encoding, user=user)
         session.start()
         return session
@@ -231,34 +260,3 @@ def _namespace(options: NamespaceOptions) -> Namespace:
         may_subscribe=options.subscribe == "anyone",
         may_publish=options.publish == "anyone",
     )
-
-
-def listen(key: str, address: Address, backlog: int, *, shared: bool = False) -> socket.socket:
-    """Return a listening socket.  Raises ConfigError naming the key when the address cannot be had.
-
-    With `shared` other processes of the gateway listen on the address too, and with a backlog of 0 the
-    socket only holds it.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((address.host, address.port))
-        # At once: two sockets may be bound to one port as long as neither listens.
-        if backlog:
-            sock.listen(backlog)
-        sock.setblocking(False)
-    except OSError as problem:
-        sock.close()
-        reason = os.strerror(problem.errno) if problem.errno else str(problem)
-        raise ConfigError(f"{key}: cannot listen on {address}: {reason}") from None
-    return sock
-
-
-def bound(sock: socket.socket, address: Address) -> Address:
-    """Return the address that a socket really has."""
-    return Address(address.host, sock.getsockname()[1])

@@ -20,6 +20,7 @@ RELOADABLE: Final = frozenset(
     {
         ("server", "log_level"),
         ("api", "keys"),
+        ("api", "hosts"),
         ("api", "max_body_bytes"),
         *(("session", row.name) for row in options_of("session")),
     }

@@ -21,19 +21,21 @@ import uvloop
 from .banner import render_banner
 from .broker.redis.broker import RedisBroker
 from .cluster_view import ClusterView
-from .config import Address, Config
+from .collector import leave_out_what_is_there
+from .config import Address, Bound, Config
+from .config.endpoints import tcp_addresses
 from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import ConfigError, UsageError
 from .internal_port import VERSION, InternalPort
+from .listeners import Listeners
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
 from .parts import (
-    bound,
+    Closable,
     connect_view,
     drain,
-    listen,
     make_broker,
     make_edge,
     make_node,
@@ -61,9 +63,9 @@ class Gateway:
         self._edge: Edge | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
-        self._server: asyncio.Server | None = None
+        self._listeners: Listeners | None = None
+        self._servers: list[Closable] = []
         self._tls: EdgeTls | None = None
-        self.edge_address = self.api_address = Address("", 0)
 
     async def __aenter__(self) -> Gateway:
         await self.start()
@@ -73,17 +75,34 @@ class Gateway:
         await self.stop()
 
     @property
+    def listeners(self) -> Listeners:
+        """Every socket that it listens on, also after `stop`.  Raises UsageError before `start`."""
+        if self._listeners is None:
+            raise UsageError("the gateway was not started")
+        return self._listeners
+
+    @property
+    def edge_address(self) -> Address:
+        """Host and port of clients, the first of several.  Raises UsageError where there is none."""
+        return _first_tcp(self.listeners.edge_addresses)
+
+    @property
+    def api_address(self) -> Address:
+        """Host and port of services, the first of several.  Raises UsageError where there is none."""
+        return _first_tcp(self.listeners.api_addresses)
+
+    @property
     def ws_url(self) -> str:
-        """Where clients connect, such as `ws://127.0.0.1:8000/ws`; `wss:` with TLS."""
+        """Where clients connect, such as `ws://127.0.0.1:8000/ws`; `wss:` with TLS.  Raises UsageError."""
         return f"{'wss' if self.config.server.tls_cert else 'ws'}://{self.edge_address}/ws"
 
     @property
     def api_url(self) -> str:
-        """Where services connect, such as `http://127.0.0.1:8001`."""
+        """Where services connect, such as `http://127.0.0.1:8001`.  Raises UsageError."""
         return f"http://{self.api_address}"
 
     async def start(self) -> None:
-        """Listen on both ports.  Raises ConfigError when a port cannot be had, BrokerUnavailableError."""
+        """Listen everywhere.  Raises ConfigError when an address cannot be had, BrokerUnavailableError."""
         if self._started:
             raise UsageError("the gateway was started before")
         if self.config.server.workers != 1:
@@ -93,39 +112,39 @@ class Gateway:
         self._started = True
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(setattr, self, "_started", False)
-            edge_socket = undo.enter_context(listen("server.listen", options.listen, options.backlog))
-            api_socket = undo.enter_context(listen("server.api_listen", options.api_listen, options.backlog))
-            self.edge_address = bound(edge_socket, options.listen)
-            self.api_address = bound(api_socket, options.api_listen)
+            self._listeners = listeners = Listeners(self.config)
+            undo.callback(listeners.close)
             broker = make_broker(self.config, loop)
             node = make_node(self.config, broker, loop)
             await node.start()
             undo.push_async_callback(node.stop)
             self._tls = edge_tls(self.config)
-            port, most = self.api_address.port, options.max_connections
-            edge = make_edge(self.config, node, api_port=port, max_connections=most)
+            ports, most = listeners.api_ports, options.max_connections
+            edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
             if isinstance(broker, RedisBroker):
                 view: ServiceView = ClusterView(node, edge.stats, broker)
             else:
                 view = ServiceView(node, edge.stats)
             connect_view(view, broker)
-            http = InternalPort(self.config, view, api_socket, ws_port=self.edge_address.port)
+            http = InternalPort(self.config, view, listeners)
             await http.start()
             undo.push_async_callback(http.stop)
-            self._server = await serve_edge(edge, edge_socket, self.config, self._tls)
+            socks = [listener.sock for listener in listeners.edge]
+            self._servers = await serve_edge(edge, socks, self.config, self._tls)
             undo.pop_all()
         self._node, self._edge, self._http = node, edge, http
-        _log.info("listening", extra={"edge": str(self.edge_address), "api": str(self.api_address)})
+        log_listening(listeners)
 
     async def stop(self) -> None:
         """Send every client a close frame that tells it to resume; end within `server.shutdown_timeout`."""
-        if self._node is None or self._edge is None or self._http is None or self._server is None:
+        if self._node is None or self._edge is None or self._http is None:
             return
-        node, edge, http, server = self._node, self._edge, self._http, self._server
+        node, edge, http = self._node, self._edge, self._http
         self._node = None
         self._started = False
-        await drain(node, edge, server, timeout_s=self.config.server.shutdown_timeout)
+        self.listeners.unlink_edge()
+        await drain(node, edge, self._servers, timeout_s=self.config.server.shutdown_timeout)
         await http.stop()
         await node.stop()
         _log.info("stopped")
@@ -138,6 +157,7 @@ class Gateway:
         if self._node is None or self._http is None:
             raise UsageError("the gateway is not running")
         reload = plan_reload(self.config, config)
+        self.listeners.check(reload.config)
         self.config = reload.config
         self._node.options = node_options(reload.config)
         self._http.reload(reload.config)
@@ -161,11 +181,24 @@ class Gateway:
         return Position(result.epoch, result.offset)
 
 
+def _first_tcp(addresses: tuple[Bound, ...]) -> Address:
+    for address in tcp_addresses(addresses):
+        return address
+    raise UsageError("the gateway listens on no TCP port: its Unix sockets are in `listeners`")
+
+
+def log_listening(listeners: Listeners) -> None:
+    """Log every address."""
+    edge, api = (", ".join(map(str, of)) for of in (listeners.edge_addresses, listeners.api_addresses))
+    _log.info("listening", extra={"edge": edge, "api": api})
+
+
 class Servable(Protocol):
     """A gateway that `run` runs: of one process, or of several."""
 
-    edge_address: Address
-    api_address: Address
+    @property
+    def listeners(self) -> Listeners:
+        """Every socket that it listens on."""
 
     async def start(self) -> None:
         """Listen.  Raises GatewayError."""
@@ -204,9 +237,9 @@ async def _serve(gateway: Servable, config: Config, read_again: Callable[[], Con
     await gateway.start()
     if read_again is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, gateway, read_again)
-    edge, api = gateway.edge_address, gateway.api_address
-    sys.stdout.write(render_banner(config, version=VERSION, edge=edge, api=api))
+    sys.stdout.write(render_banner(gateway.listeners.resolve(config), version=VERSION))
     sys.stdout.flush()
+    leave_out_what_is_there()
     await stopping.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)  # a second signal ends the process at once

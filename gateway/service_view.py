@@ -6,6 +6,7 @@ is the same from the other side).
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -130,7 +131,7 @@ class ServiceView:
             {
                 "client": s.client,
                 "user": s.user,
-                "channels": len(s.channels),
+                "channels": s.channel_count,
                 "remote": s.connection.remote,
                 "since_ms": wall_ms - int((now - s.connection.opened_at) * 1000),
             }
@@ -189,6 +190,7 @@ class ServiceView:
         yield "ringgate_connections", "gauge", "open client connections", _NONE, e.accepted - e.closed
         yield "ringgate_sessions", "gauge", "clients that are let in", _NONE, len(node.sessions)
         yield "ringgate_channels", "gauge", "channels open on this node", _NONE, len(node.hub)
+        yield "ringgate_tasks", "gauge", "asyncio tasks", _NONE, len(asyncio.all_tasks(node.loop))
         yield "ringgate_connections_accepted", "counter", "connections accepted", _NONE, e.accepted
         yield "ringgate_handshakes", "counter", "handshakes answered with 101", _NONE, e.opened
         yield "ringgate_messages_in", "counter", "messages received", _NONE, e.messages_in
@@ -211,6 +213,7 @@ class ServiceView:
         rings = [r for channel in self._node.hub.channels() for r in channel.rings.values()]
         lags = [r.lag() for r in rings]
         held = sum(r.capacity_bytes for r in rings)
+        yield "ringgate_rings", "gauge", "rings, one for each encoding in use in a channel", _NONE, len(rings)
         yield "ringgate_ring_bytes", "gauge", "memory held by rings", _NONE, held
         yield (
             "ringgate_ring_lag_bytes",

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from . import closecodes
 from ._sink import Sink
-from .commands import carry_out
+from .commands import carry_out, subscribe_at_once
 from .connection.interface import Connection
 from .eager import run_eagerly
 from .errors import BrokerError, CommandError, OutcomeUnknownError
+from .hub.channel import Channel
 from .hub.encoding import Encoding
-from .message.commands import Command, MalformedCommand, Publish
+from .message.commands import Command, MalformedCommand, Publish, Subscribe
 from .message.events import Error, Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
-from .subscribing import subscribe
+from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
     from .node import Node
@@ -35,6 +36,8 @@ _logger = logging.getLogger(__name__)
 
 _MOST_MISUSES: Final = 10
 _MOST_AT_ONCE: Final = 64
+_FEW: Final = 8
+_NO_COMMANDS: Final[list[Command]] = []  # of all sessions that have nothing to do; never changed
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
@@ -51,15 +54,16 @@ class SessionRecord(msgspec.Struct, frozen=True):
 class Session:
     """The handler of a connection at `/ws` (see `connection.interface.Handler`).
 
-    `client` names this connection; `session` what it was subscribed to, also after it was lost.
+    `client` names this connection; `session` what it was subscribed to, also after it was lost.  What an idle
+    session does not need it does not have: empty containers are shared, a few channels are a tuple.
     """
 
     __slots__ = (
+        "_channels",
         "_misuses",
         "_pending",
         "_publishing",
         "_tasks",
-        "channels",
         "client",
         "codec",
         "connection",
@@ -78,9 +82,9 @@ class Session:
         self.user = user
         self.client = node.random_id()
         self.session = node.random_id()
-        self.channels: set[str] = set()
-        self.subscribing: dict[str, object] = {}
-        self._pending: list[Command] = []
+        self._channels: tuple[str, ...] | set[str] = ()
+        self.subscribing: dict[str, object] = NONE_UNDER_WAY
+        self._pending = _NO_COMMANDS
         self._tasks: tuple[asyncio.Task[None], ...] = ()  # what is under way, in order
         self._publishing = False  # all of that are publishes
         self._misuses = 0
@@ -97,7 +101,7 @@ class Session:
             )
         )
         if self.user:
-            self._run(self._hear_own_channel())
+            self.run(self._hear_own_channel())
 
     async def _hear_own_channel(self) -> None:
         try:
@@ -126,7 +130,10 @@ class Session:
             )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
-        self._pending.extend(commands)
+        if self._pending:
+            self._pending.extend(commands)
+        else:
+            self._pending = list(commands)
         if len(self._pending) > self.node.options.max_pending_commands:
             self.connection.close(closecodes.POLICY_VIOLATION, "too many commands wait for their answers")
         else:
@@ -142,10 +149,12 @@ class Session:
         for task in self._tasks:
             task.cancel()
         self.node.remove_session(self)
-        channels = sorted(self.channels)
+        channels = sorted(self._channels)
+        self._channels = ()
         for name in channels:
-            self.detach(name)
-        self.node.spawn(self.leave(channels))
+            self._unhear(name)
+        if any(map(self._is_present_in, channels)):
+            self.node.spawn(self.leave(channels))
         if not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
             self.put_back(self.session, SessionRecord(self.user, channels))
 
@@ -161,8 +170,12 @@ class Session:
             if self.connection.queued_bytes > most:
                 return
             command = self._pending.pop(0)
+            if type(command) is Subscribe and subscribe_at_once(self, command):
+                continue
             earlier = self._tasks[-1] if self._tasks else None
-            self._run(self._answer(command, earlier), publishing=isinstance(command, Publish))
+            self.run(self._answer(command, earlier), publishing=isinstance(command, Publish))
+        if not self._pending:
+            self._pending = _NO_COMMANDS
 
     def _may_begin(self, command: Command) -> bool:
         """Tell whether nothing is under way, or publishes that this one may follow at once.
@@ -173,7 +186,8 @@ class Session:
             return True
         return self._publishing and isinstance(command, Publish) and len(self._tasks) < _MOST_AT_ONCE
 
-    def _run(self, work: Coroutine[Any, Any, None], *, publishing: bool = False) -> None:
+    def run(self, work: Coroutine[Any, Any, None], *, publishing: bool = False) -> None:
+        """Do what the client's next command must wait for."""
         task = run_eagerly(work, self.node.loop)
         if task is not None:
             self._tasks += (task,)
@@ -231,17 +245,46 @@ class Session:
 
     # -- subscriptions --------------------------------------------------------------------
 
+    @property
+    def channels(self) -> frozenset[str]:
+        """What the client is subscribed to."""
+        return frozenset(self._channels)
+
+    @property
+    def channel_count(self) -> int:
+        """The number of its subscriptions."""
+        return len(self._channels)
+
+    def hears(self, channel: str) -> bool:
+        """Tell whether the client is subscribed to a channel."""
+        return channel in self._channels
+
+    def attach(self, here: Channel) -> None:
+        """Hear a channel from now on."""
+        here.attach(self.client, self.sink, self.encoding)
+        if isinstance(self._channels, set):
+            self._channels.add(here.name)
+        else:
+            channels = (*self._channels, here.name)
+            self._channels = channels if len(channels) <= _FEW else set(channels)
+
     def detach(self, channel: str) -> None:
         """Hear a channel no longer.  Idempotent."""
-        self.channels.discard(channel)
+        if isinstance(self._channels, set):
+            self._channels.discard(channel)
+        elif channel in self._channels:
+            self._channels = tuple(name for name in self._channels if name != channel)
         self.node.on_session_changed(self)
+        self._unhear(channel)
+
+    def _unhear(self, channel: str) -> None:
         here = self.node.hub.get(channel)
         if here is not None:
             here.detach(self.client)
 
     async def subscribe_by_server(self, channel: str) -> None:
         """Subscribe the client because a service said so; the client is told."""
-        if channel in self.channels or channel in self.subscribing or self.connection.closed:
+        if channel in self._channels or channel in self.subscribing or self.connection.closed:
             return
 
         def tell(subscriptions: list[Resumed]) -> Event:
@@ -256,13 +299,16 @@ class Session:
     async def end_subscription(self, channel: str, code: str) -> None:
         """End a subscription, also one that is being made, though the client did not ask; it is told."""
         self.subscribing.pop(channel, None)
-        if channel not in self.channels:
+        if channel not in self._channels:
             return
         self.detach(channel)
         self.send(Unsubscribed(channel=channel, code=code))
         self.node.spawn(self.leave([channel]))
 
-    async def leave(self, channels: list[str]) -> None:
+    def _is_present_in(self, channel: str) -> bool:
+        return self.node.options.namespace(channel).broker.presence
+
+    async def leave(self, channels: Iterable[str]) -> None:
         """Take the client out of the presence of channels.  Raises BrokerError."""
         for name in channels:
             options = self.node.options.namespace(name).broker

@@ -10,8 +10,9 @@ client that goes while it subscribes leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .broker import ChannelOptions
 from .errors import BrokerError, CommandError
 from .hub.channel import Channel
 from .message.events import Event, Resumed
@@ -19,6 +20,11 @@ from .message.publication import Position, Publication
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+NONE_UNDER_WAY: Final[
+    dict[str, object]
+] = {}  # of all sessions that subscribe to nothing just now; never changed
 
 
 class _Ready(NamedTuple):
@@ -42,7 +48,7 @@ async def subscribe(
     """
     _check_room(session, wanted)
     turn = object()  # a service may end a subscription that is being made: it removes this
-    session.subscribing.update(dict.fromkeys(wanted, turn))
+    session.subscribing = {**session.subscribing, **dict.fromkeys(wanted, turn)}
     try:
         ready = await _prepare(session, wanted)
         if session.connection.closed:
@@ -56,16 +62,18 @@ async def subscribe(
             if session.subscribing.get(name) is turn:
                 del session.subscribing[name]
         if not session.subscribing:
-            session.subscribing = {}  # an emptied dictionary keeps the room that it had: 200 bytes
+            session.subscribing = NONE_UNDER_WAY
     for here, _, _ in ready:
-        await _join(session, here.name)
+        options = session.node.options.namespace(here.name).broker
+        if options.presence and not here.name.startswith("@"):
+            await join(session, here.name, options)
 
 
 def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None:
-    if any(name in session.channels or name in session.subscribing for name in wanted):
+    if any(session.hears(name) or name in session.subscribing for name in wanted):
         raise CommandError("already_subscribed", "this connection is subscribed to the channel already")
     most = session.node.options.max_channels
-    if len(session.channels) + len(session.subscribing) + len(wanted) > most:
+    if session.channel_count + len(session.subscribing) + len(wanted) > most:
         raise CommandError("limit_exceeded", f"at most {most} channels a connection")
 
 
@@ -99,8 +107,7 @@ def _attach_all(
     subscriptions: list[Resumed] = []
     directly: list[tuple[str, Publication]] = []
     for here, since, missed in ready:
-        here.attach(session.client, session.sink, session.encoding)
-        session.channels.add(here.name)
+        session.attach(here)
         recovered = None
         if since is not None:
             recovered, publications = _resume(session, here, since, missed)
@@ -133,16 +140,13 @@ def _resume(
     return True, directly
 
 
-async def _join(session: Session, channel: str) -> None:
+async def join(session: Session, channel: str, options: ChannelOptions) -> None:
     """Enter the client in the channel's presence.  It was answered already: nothing is raised."""
-    options = session.node.options.namespace(channel).broker
-    if not options.presence or channel.startswith("@"):
-        return
     try:
         await session.node.broker.join(channel, session.member, options)
     except BrokerError:
         # Subscribed and not present would be neither one nor the other.
         await session.end_subscription(channel, "unavailable")
         return
-    if channel not in session.channels:  # it left while it joined
+    if not session.hears(channel):  # it left while it joined
         session.node.spawn(session.node.broker.leave(channel, session.client, options))

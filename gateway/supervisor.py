@@ -1,8 +1,9 @@
 """The supervisor: worker processes on one port, kept alive; the broker and the internal port are here.
 
 It knows how many workers there should be and what they are told; clients it never sees.  How it works: a
-bound socket that does not listen holds the port; every worker listens on a socket of its own there
-(SO_REUSEPORT), and the kernel spreads the clients.  The broker's service, a node without subscribers and the
+bound socket that does not listen holds each TCP port; every worker listens on a socket of its own there
+(SO_REUSEPORT), and the kernel spreads the clients.  Unix sockets and those that systemd handed in cannot be
+shared so: workers inherit them, and take turns.  The broker's service, a node without subscribers and the
 internal port live in this process.
 
 What always holds: a worker that ends is replaced at once, unless it ends again and again, or the gateway
@@ -29,11 +30,13 @@ from .config.load import Loaded
 from .config.render import render_toml
 from .errors import BrokerError, GatewayError, UsageError
 from .internal_port import InternalPort
+from .listeners import Listeners
 from .node import Node
-from .parts import bound, listen, make_broker, make_memory_broker, make_node, node_options
+from .parts import make_broker, make_memory_broker, make_node, node_options
 from .reload import log_reload, plan_reload
+from .server import log_listening
 from .whole_view import WholeView, WorkerId
-from .worker import WorkerSettings
+from .worker import TcpPort, WorkerSettings
 from .worker_process import WorkerFailedError, WorkerProcess
 
 GATHER_TIMEOUT_S: Final = 2.0
@@ -73,7 +76,7 @@ class Supervisor:
         self.config = config
         self.wanted = config.server.workers
         self.restarts = 0
-        self.edge_address = self.api_address = Address("", 0)
+        self._listeners: Listeners | None = None
         self._workers: dict[int, WorkerProcess] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._open = contextlib.ExitStack()
@@ -81,6 +84,13 @@ class Supervisor:
         self._node: Node | None = None
         self._http: InternalPort | None = None
         self._stopping = False
+
+    @property
+    def listeners(self) -> Listeners:
+        """Every socket that workers and the internal port listen on.  Raises UsageError before `start`."""
+        if self._listeners is None:
+            raise UsageError("the gateway was not started")
+        return self._listeners
 
     # -- life ---------------------------------------------------------------------------
 
@@ -96,15 +106,12 @@ class Supervisor:
         except BaseException:
             await self.stop()
             raise
-        _log.info("listening", extra={"edge": str(self.edge_address), "api": str(self.api_address)})
+        log_listening(self.listeners)
 
     async def _start(self) -> None:
-        loop, options = asyncio.get_running_loop(), self.config.server
-        self._hold_port()
-        api_socket = self._open.enter_context(
-            listen("server.api_listen", options.api_listen, options.backlog)
-        )
-        self.api_address = bound(api_socket, options.api_listen)
+        loop = asyncio.get_running_loop()
+        self._listeners = Listeners(self.config, shared=True)
+        self._open.callback(self._listeners.close)
         broker = make_broker(self.config, loop)
         memory = broker if isinstance(broker, MemoryBroker) else make_memory_broker(loop)
         self._service = BrokerService(memory, loop=loop)
@@ -116,18 +123,10 @@ class Supervisor:
             view.broker_samples = lambda: metrics(broker.samples())
         else:
             view = WholeView(self._node, self)
-        self._http = InternalPort(self.config, view, api_socket, ws_port=self.edge_address.port)
+        self._http = InternalPort(self.config, view, self._listeners)
         await self._http.start()
         self._keepers += [loop.create_task(self._keep(number)) for number in self._workers]
         self._keepers.append(loop.create_task(self._check(self._node)))
-
-    def _hold_port(self) -> None:
-        """Bind the edge's port for all workers.  Raises ConfigError, also when another program shares it."""
-        options = self.config.server
-        if options.listen.port:
-            listen("server.listen", options.listen, options.backlog).close()
-        holder = self._open.enter_context(listen("server.listen", options.listen, 0, shared=True))
-        self.edge_address = bound(holder, options.listen)
 
     async def _start_workers(self) -> None:
         for number in range(self.wanted):
@@ -144,6 +143,8 @@ class Supervisor:
             keeper.cancel()
         if self._node is not None:
             self._node.draining = True
+        if self._listeners is not None:
+            self._listeners.unlink_edge()
         await self._end_workers()
         if self._http is not None:
             await self._http.stop()
@@ -175,6 +176,7 @@ class Supervisor:
         if self._node is None or self._http is None:
             raise UsageError("the gateway is not running")
         reload = plan_reload(self.config, config)
+        self.listeners.check(reload.config)
         self.config = reload.config
         self._node.options = node_options(reload.config)
         self._http.reload(reload.config)
@@ -188,12 +190,17 @@ class Supervisor:
     async def _spawn(self, number: int) -> WorkerProcess:
         if self._service is None:
             raise UsageError("the gateway is not running")
+        edge = self.listeners.edge
         settings = WorkerSettings(
             number=number,
             config=self._worker_config(),
-            edge_host=self.edge_address.host,
-            edge_port=self.edge_address.port,
-            api_port=self.api_address.port,
+            ports=[
+                TcpPort(*held.address, held.only_ipv6)
+                for held in edge
+                if isinstance(held.address, Address) and held.holder
+            ],
+            sockets=[shared.sock.fileno() for shared in edge if not shared.holder],
+            api_ports=list(self.listeners.api_ports),
             max_connections=-(-self.config.server.max_connections // self.wanted),
             log_format=self.config.server.log_format,
             broker=self.config.server.broker,
@@ -203,13 +210,8 @@ class Supervisor:
 
     def _worker_config(self) -> str:
         """Return what workers need of the configuration, as TOML: without the internal port and its keys."""
-        server = replace(
-            self.config.server,
-            workers=1,
-            listen=self.edge_address,
-            api_listen=Address("127.0.0.1", 0),
-            broker=MEMORY,
-        )
+        nowhere = (Address("127.0.0.1", 0),)
+        server = replace(self.config.server, workers=1, listen=nowhere, api_listen=nowhere, broker=MEMORY)
         return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}))
 
     async def _keep(self, number: int) -> None:

@@ -1,5 +1,5 @@
-"""A worker process: an edge and a node on the port that all workers share; its broker is
-the supervisor's, or Redis.
+"""A worker process: an edge and a node on what all workers listen on; its broker is the supervisor's,
+or Redis.
 
 Started by the supervisor as `python -m gateway.worker FD`, with its settings as JSON on standard input; FD is
 its end of the socket to the supervisor.  It knows nothing of HTTP.  What always holds: when the supervisor is
@@ -28,13 +28,24 @@ from . import logs
 from .broker import Broker, wire
 from .broker.redis.broker import RedisBroker
 from .broker.remote import RemoteBroker
+from .collector import leave_out_what_is_there
 from .config import Address, Config
 from .config.broker_url import MEMORY
 from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import GatewayError
 from .holding import SessionHolder
-from .parts import connect_view, drain, listen, make_broker, make_edge, make_node, node_options, serve_edge
+from .listeners import EDGE, listen_tcp
+from .parts import (
+    Closable,
+    connect_view,
+    drain,
+    make_broker,
+    make_edge,
+    make_node,
+    node_options,
+    serve_edge,
+)
 from .publish_times import Sample
 from .service_view import ServiceView
 from .tls import EdgeTls, edge_tls
@@ -44,14 +55,25 @@ _ORPHAN_DRAIN_S: Final = 0.5
 _log = logging.getLogger("gateway.worker")
 
 
+class TcpPort(msgspec.Struct, frozen=True, array_like=True):
+    """A port on which every worker listens with a socket of its own."""
+
+    host: str
+    port: int
+    only_ipv6: bool
+
+
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor tells a worker at its start.  `config` is TOML, without secrets."""
+    """What the supervisor tells a worker at its start.
+
+    `config` is TOML, without secrets; `sockets` are descriptors of listening sockets that it inherits.
+    """
 
     number: int
     config: str
-    edge_host: str
-    edge_port: int
-    api_port: int
+    ports: list[TcpPort]
+    sockets: list[int]
+    api_ports: list[int]
     max_connections: int
     log_format: str
     broker: str = MEMORY
@@ -101,15 +123,16 @@ class Worker:
             await self._link.start(self._node)  # for questions alone
         try:
             await self._node.start()
-            server, edge = await self._listen()
+            servers, edge = await self._listen()
         except GatewayError as problem:
             self._link.tell(wire.Notice("failed", str(problem).encode()))
             await self._stop()
             return 1
+        leave_out_what_is_there()
         self._link.tell(wire.Notice("listening", b""))
         await self._ending.wait()
         timeout_s = _ORPHAN_DRAIN_S if self._orphaned else self._config.server.shutdown_timeout
-        await drain(self._node, edge, server, timeout_s=timeout_s)
+        await drain(self._node, edge, servers, timeout_s=timeout_s)
         await self._stop()
         return 1 if self._orphaned else 0
 
@@ -125,15 +148,20 @@ class Worker:
     async def _connect(self) -> socket.socket:
         return self._sock
 
-    async def _listen(self) -> tuple[asyncio.Server, Edge]:
+    async def _listen(self) -> tuple[list[Closable], Edge]:
         s = self._settings
-        address = Address(s.edge_host, s.edge_port)
-        sock = listen("server.listen", address, self._config.server.backlog, shared=True)
-        edge = make_edge(self._config, self._node, api_port=s.api_port, max_connections=s.max_connections)
+        backlog = self._config.server.backlog
+        socks = [
+            listen_tcp(EDGE, Address(p.host, p.port), backlog, shared=True, only_ipv6=p.only_ipv6)
+            for p in s.ports
+        ]
+        socks += [_inherited(descriptor) for descriptor in s.sockets]
+        ports = tuple(s.api_ports)
+        edge = make_edge(self._config, self._node, api_ports=ports, max_connections=s.max_connections)
         self._view = ServiceView(self._node, edge.stats)
         connect_view(self._view, self._node.broker)
         self._tls = edge_tls(self._config)
-        return await serve_edge(edge, sock, self._config, self._tls), edge
+        return await serve_edge(edge, socks, self._config, self._tls), edge
 
     def _orphan(self) -> None:
         _log.error("the supervisor is gone, or this worker was given up: it ends")
@@ -168,6 +196,11 @@ class Worker:
 
     def _release(self, client: str) -> None:
         self._link.tell(wire.ReleaseSession(client))
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
 
 
 def read_config(text: str) -> Config:

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gateway.bench.runs import Subscribing
+from bench.cases import Case
+from gateway.bench.runs import Plan, Subscribing
 
 ROOM = "{payload}"  # the publish message where there are no channels: everything published goes to everybody
 SCENARIOS = ("echo", "fanout", "connect", "idle")
@@ -31,7 +33,8 @@ class Rival:
     `command` starts it for a scenario ("echo", "fanout", "connect", "idle"); `address` finds HOST:PORT in a
     line of its output, None where it is not; `missing` tells what this machine lacks for it, "" when nothing;
     `echo_path` and `path` are where echo and everything else is; `how` tells how to subscribe and publish;
-    `scenarios` are those that it can do.
+    `scenarios` are those that it can do.  `run` measures a case in its own way (address, process id, case,
+    plan) and returns a result named as in `report.as_json`.  One that is not `pinned` may use every core.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Rival:
     path: str = "/subscribe"
     how: Callable[[str], Subscribing] = room
     scenarios: Sequence[str] = SCENARIOS
+    run: Callable[[str, int, Case, Plan], dict[str, Any]] | None = None
+    pinned: bool = True
 
 
 def python_rival(

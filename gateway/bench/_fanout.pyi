@@ -21,6 +21,7 @@ class FanoutLoad(Load):
         *,
         raw: bool = False,
         binary: bool = False,
+        groups: int = 0,
         confirmation: bytes = b"",
         close_when_ready: bool = False,
     ) -> None: ...

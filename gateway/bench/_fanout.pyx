@@ -2,6 +2,8 @@
 """The fan-out scenario: one publisher, many subscribers, and an account of every single delivery.
 
 Message i goes to channel i modulo the number of channels, so a subscriber knows which number it sees next.
+Where a subscriber has several channels, those of a group, groups take the place of channels in the account:
+message i goes to group i modulo their number.
 Closed loop: `in_flight` messages are published and not yet with all their subscribers.
 
 What always holds: expected = delivered + lost, where `expected` is the sum of subscribers over all messages;
@@ -30,7 +32,8 @@ cdef class FanoutLoad(Load):
     """Fan-out to all connections that were added, but the publisher.
 
     `templates` are the messages that publish to each of the channels.  With `raw` (the bare connection of
-    an HTTP publisher) they are sent as they are, without a frame.
+    an HTTP publisher) they are sent as they are, without a frame.  With `groups`, which divides the number
+    of templates, a connection's `channel` is its group: channel i is of group i modulo `groups`.
     """
 
     cdef readonly uint64_t expected, delivered, doubled, reordered
@@ -39,20 +42,21 @@ cdef class FanoutLoad(Load):
     cdef Peer _publisher
     cdef bint _raw
     cdef int _opcode
-    cdef uint32_t _channels
+    cdef uint32_t _channels             # those of the account: groups, where there are some
     cdef uint64_t* _subscribers         # of each channel
     cdef uint64_t* _sent_ns             # of each message on its way
     cdef uint64_t* _remaining           # its deliveries to come
     cdef uint64_t _base                 # number of the first message of this run
     cdef uint64_t _undelivered          # messages on their way
 
-    def __init__(self, bytes mark, list templates, *, bint raw=False, bint binary=False, **options):
+    def __init__(self, bytes mark, list templates, *, bint raw=False, bint binary=False, uint32_t groups=0,
+                 **options):
         Load.__init__(self, **options)
         self._templates = templates
         self._finder = Finder(mark)
         self._raw = raw
         self._opcode = BINARY if binary else TEXT
-        self._channels = len(templates)
+        self._channels = groups or len(templates)
         self._subscribers = <uint64_t*>calloc(self._channels, sizeof(uint64_t))
         self._sent_ns = <uint64_t*>calloc(MAX_UNDELIVERED, sizeof(uint64_t))
         self._remaining = <uint64_t*>calloc(MAX_UNDELIVERED, sizeof(uint64_t))
@@ -152,7 +156,7 @@ cdef class FanoutLoad(Load):
     cdef void _publish(self, uint64_t meant_ns) noexcept:
         cdef uint64_t slot = self.sent % MAX_UNDELIVERED
         cdef uint32_t channel = self.sent % self._channels
-        cdef Template template = <Template>self._templates[channel]
+        cdef Template template = <Template>self._templates[self.sent % <uint64_t>len(self._templates)]
         template.set_number(self._base + self.sent)
         if self._raw:
             self._publisher.add_raw(template.data, template.data_bytes)

@@ -95,11 +95,11 @@ def run_echo(
 ) -> Result:
     """Measure echoes.  Raises BenchError."""
     target = upgrade_target(split(url), plan.headers)
-    load = EchoLoad(_mark(), payload_bytes=size, binary=binary)
+    load = EchoLoad(mark(), payload_bytes=size, binary=binary)
     for _ in range(connections):
         load.add(target)
-    with _opened(load, plan, progress):
-        meter = _measure(load, plan, progress)
+    with opened(load, plan, progress):
+        meter = measure(load, plan, progress)
         counts = {
             "sent": load.sent,
             "echoed": load.completed,
@@ -114,19 +114,19 @@ def run_fanout(
     url: str, plan: Plan, how: Subscribing, *, subscribers: int, size: int, progress: Progress
 ) -> Result:
     """Measure fan-out.  Raises BenchError."""
-    mark = _mark()
+    tag = mark()
     publishing = split(how.publish_url or url, ("ws", "http"))
     raw = publishing.scheme == "http"
-    templates = [_publication(mark, size, how, i, publishing, plan.headers) for i in range(how.channels)]
-    load = FanoutLoad(mark, templates, raw=raw, confirmation=how.confirmation.encode())
+    templates = [publication(tag, size, how, i, publishing, plan.headers) for i in range(how.channels)]
+    load = FanoutLoad(tag, templates, raw=raw, confirmation=how.confirmation.encode())
     target = upgrade_target(split(url), plan.headers)
     for i in range(subscribers):
         load.add(target, subscribe=how.subscribe_to(i % how.channels), channel=i % how.channels)
     publisher = bare_target(publishing) if raw else upgrade_target(publishing, plan.headers)
     load.publish_over(load.add(publisher))
-    with _opened(load, plan, progress):
+    with opened(load, plan, progress):
         _serve(load, _SETTLE_S)
-        meter = _measure(load, plan, progress)
+        meter = measure(load, plan, progress)
         names = ("sent", "expected", "delivered", "lost", "doubled", "reordered")
         counts = {name: int(getattr(load, name)) for name in names}
         settings = {"subscribers": subscribers, "channels": how.channels, "payload_bytes": size}
@@ -139,7 +139,7 @@ def run_connect(url: str, plan: Plan, how: Subscribing, *, connections: int, pro
     _add_subscribers(load, upgrade_target(split(url), plan.headers), how, connections)
     meter = Meter(plan.server_pids)
     try:
-        _open(load, plan, progress, meter)
+        open_all(load, plan, progress, meter)
         usage = meter.read()
         settings = {"connections": connections, "at_once": plan.at_once, "subscribed": bool(how.subscribe)}
         counts = {"opened": load.opened, "failed": load.failed}
@@ -154,7 +154,7 @@ def run_idle(url: str, plan: Plan, how: Subscribing, *, connections: int, progre
     _add_subscribers(load, upgrade_target(split(url), plan.headers), how, connections)
     meter = Meter(plan.server_pids)
     before = meter.memory_bytes()
-    with _opened(load, plan, progress):
+    with opened(load, plan, progress):
         latencies = Histogram(load.latencies())
         meter.restart()
         _serve(load, plan.seconds, lambda part: progress("holding", part))
@@ -175,12 +175,13 @@ def _add_subscribers(load: Load, target: Target, how: Subscribing, count: int) -
         load.add(target, subscribe=how.subscribe_to(channel), channel=channel)
 
 
-def _mark() -> bytes:
+def mark() -> bytes:
+    """Return what the payloads of a run, and of no other, begin with."""
     return b"~" + secrets.token_hex(2)[:3].encode()
 
 
-def _publication(
-    mark: bytes, size: int, how: Subscribing, index: int, place: Place, headers: Sequence[str]
+def publication(
+    tag: bytes, size: int, how: Subscribing, index: int, place: Place, headers: Sequence[str]
 ) -> Template:
     """Return the message that publishes to a channel, around its payload."""
     raw = place.scheme == "http"
@@ -193,15 +194,15 @@ def _publication(
         body_bytes = len(before.encode()) + size + len(after.encode())
         lines = [f"POST {place.path} HTTP/1.1", f"Host: {place.authority}", "Content-Type: application/json"]
         head = "\r\n".join([*lines, *checked(headers), f"Content-Length: {body_bytes}", "", ""])
-    return Template(mark, size, before=(head + before).encode(), after=after.encode())
+    return Template(tag, size, before=(head + before).encode(), after=after.encode())
 
 
 @contextlib.contextmanager
-def _opened(load: Load, plan: Plan, progress: Progress) -> Iterator[None]:
+def opened(load: Load, plan: Plan, progress: Progress) -> Iterator[None]:
     """Open all connections, and close them at the end."""
     Meter(plan.server_pids)  # what cannot be measured is told before anything is opened
     try:
-        _open(load, plan, progress)
+        open_all(load, plan, progress)
         if load.failed:
             raise BenchError(f"{load.failed} of {len(load.peers)} connections failed; {load.problem}")
         yield
@@ -209,7 +210,7 @@ def _opened(load: Load, plan: Plan, progress: Progress) -> Iterator[None]:
         load.close()
 
 
-def _open(load: Load, plan: Plan, progress: Progress, meter: Meter | None = None) -> None:
+def open_all(load: Load, plan: Plan, progress: Progress, meter: Meter | None = None) -> None:
     """Open all connections; with a `meter` they are handshakes to measure, and not kept."""
     _allow_descriptors(plan.at_once if meter is not None and not plan.rate else len(load.peers))
     give_up_s = time.monotonic() + plan.open_timeout_s
@@ -237,8 +238,8 @@ def _allow_descriptors(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _measure(load: EchoLoad | FanoutLoad, plan: Plan, progress: Progress) -> Usage:
-    """Warm up, then measure."""
+def measure(load: EchoLoad | FanoutLoad, plan: Plan, progress: Progress) -> Usage:
+    """Warm up, then measure; the account and the latencies are the load's then."""
     if plan.warm_up_s:
         _drive(load, plan, plan.warm_up_s, 0, lambda part: progress("warming up", part))
     meter = Meter(plan.server_pids)

@@ -120,7 +120,7 @@ def _add_namespace_flag(parser: argparse.ArgumentParser) -> None:
 
 def _default(row: Option) -> str:
     """Return the default as one would type it in a flag."""
-    if isinstance(row.kind, ListKind):
+    if row.default == ():
         return "none"
     return render_default(row).strip('"')
 

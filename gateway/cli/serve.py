@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "run the gateway",
         description=_DESCRIPTION,
         epilog=OPTIONS_EPILOG,
-        usage="ringgate serve [--config FILE] [--listen HOST:PORT] [--api-listen HOST:PORT] [OPTION...]",
+        usage="ringgate serve [--config FILE] [--listen ADDRESS] [--api-listen ADDRESS] [OPTION...]",
     )
     add_option_flags(parser)
     parser.set_defaults(run=run)

@@ -1,10 +1,11 @@
 """Configuration: one table of options, read from a TOML file, the environment and flags.
 
-`schema` is the table and the frozen dataclasses, `kinds` the types of values, `load` merges
-the three sources, `rules` checks across options, `render` prints.  Nothing here opens
+`schema` is the table and the frozen dataclasses, `kinds`, `lists` and `endpoints` the types of values, `load`
+merges the three sources, `rules` checks across options, `render` prints.  Nothing here opens
 sockets or knows what an option is used for.
 """
 
+from .endpoints import Bound, Endpoint, FromSystemd, UnixPath
 from .kinds import Address, Secret
 from .load import Loaded, from_mapping, load
 from .problems import InvalidConfigError, Problem
@@ -20,7 +21,10 @@ from .schema import (
 __all__ = [
     "Address",
     "ApiOptions",
+    "Bound",
     "Config",
+    "Endpoint",
+    "FromSystemd",
     "InvalidConfigError",
     "Loaded",
     "NamespaceOptions",
@@ -28,6 +32,7 @@ __all__ = [
     "Secret",
     "ServerOptions",
     "SessionOptions",
+    "UnixPath",
     "WebSocketOptions",
     "from_mapping",
     "load",

@@ -16,7 +16,7 @@ MEMORY: Final = "memory"
 
 
 class BrokerUrls(Kind):
-    """ "memory", or URLs of Redis separated by spaces; the value is the text."""
+    """The word memory, or URLs of Redis separated by spaces; the value is the text."""
 
     name = "broker"
     metavar = "memory|URL"
@@ -37,7 +37,7 @@ class BrokerUrls(Kind):
             parsed = [parse_url(url) for url in urls]
         except ConfigError as problem:
             raise ValueRefusedError(str(problem)) from None
-        if len(set(map(str, parsed))) < len(parsed):
+        if len({url.name for url in parsed}) < len(parsed):
             raise ValueRefusedError("one Redis stands there twice")
         return " ".join(urls)
 
@@ -56,4 +56,4 @@ def shown_broker(value: str) -> str:
     """Return the value of the option as anybody may see it: without credentials."""
     if value == MEMORY:
         return value
-    return " ".join(f"{url.partition('://')[0]}://{parse_url(url)}" for url in value.split())
+    return " ".join(f"{url.partition('://')[0]}://{parse_url(url).name}" for url in value.split())

@@ -23,7 +23,6 @@ _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86
 _SIZE_UNITS: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,20})?) ?(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,18}) ?(B|KiB|MiB|GiB)?")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,252})")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -324,13 +323,6 @@ class Choice(Kind):
         return quote(str(value))
 
 
-def _ipv6(text: str) -> str:
-    try:
-        return str(ipaddress.IPv6Address(text))
-    except ValueError:
-        raise ValueRefusedError("there is no IPv6 address in the brackets") from None
-
-
 class FilePath(Kind):
     """The path of a file; empty for none.  Whether it can be read is seen when it is needed."""
 
@@ -346,33 +338,6 @@ class FilePath(Kind):
         if "\0" in value:
             raise ValueRefusedError("a path holds no NUL")
         return value
-
-    def _to_toml(self, value: Any) -> str:
-        return quote(str(value))
-
-
-class ListenAddress(Kind):
-    """HOST:PORT, an IPv6 address in brackets."""
-
-    name = "address"
-    metavar = "HOST:PORT"
-
-    def _allowed(self) -> str:
-        return 'HOST:PORT such as "127.0.0.1:8000", "0.0.0.0:8000" or "[::1]:8000" (port 0: any free one)'
-
-    def _from_toml(self, value: object) -> object:
-        if not isinstance(value, str):
-            raise ValueRefusedError
-        host, _, port = value.strip().rpartition(":")
-        if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-            raise ValueRefusedError("there is no port from 0 to 65535 at its end")
-        if host.startswith("[") and host.endswith("]"):
-            return Address(_ipv6(host[1:-1]), int(port))
-        if ":" in host:
-            raise ValueRefusedError("an IPv6 address is written in brackets")
-        if not _HOST_NAME.fullmatch(host):
-            raise ValueRefusedError("there is no host before the port")
-        return Address(host, int(port))
 
     def _to_toml(self, value: Any) -> str:
         return quote(str(value))

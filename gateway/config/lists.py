@@ -1,4 +1,4 @@
-"""Kinds of values that are lists: origins and secrets.
+"""Kinds of values that are lists: origins, host names and secrets.
 
 As text (an environment variable or a flag) the items are separated by commas; in TOML they are
 an array of strings, or a single string.
@@ -16,6 +16,7 @@ from .kinds import Kind, Secret, ValueRefusedError, quote
 HIDDEN: Final = "<hidden>"
 _MAX_SECRET_FILE_BYTES: Final = 4096
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]{0,31}://(?:\[[0-9a-f:.]+\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?")
+_HOST = re.compile(r"\[[0-9a-f:.]{2,45}\]|[a-z0-9_.\-]{1,253}")
 _SECRET = re.compile(r"[!-~]{1,1024}")
 
 
@@ -70,6 +71,30 @@ class Origins(ListKind):
 
     def _to_toml(self, value: Any) -> str:
         return "[" + ", ".join(quote(origin) for origin in value) + "]"
+
+
+class Hosts(ListKind):
+    """Host names without ports, or "*" alone for every one."""
+
+    name = "list of hosts"
+    metavar = "HOST[,HOST...]"
+
+    def _allowed(self) -> str:
+        return 'a list of host names or addresses such as "ringgate" or "gateway.internal", or "*" alone'
+
+    def _from_toml(self, value: object) -> object:
+        hosts = self._items(value)
+        if "*" in hosts and len(hosts) > 1:
+            raise ValueRefusedError('"*" is every host, so nothing can stand beside it')
+        return hosts
+
+    def _item(self, text: str) -> object:
+        if text != "*" and not _HOST.fullmatch(text):
+            raise ValueRefusedError("a host is a name or an address in lower case, without a port")
+        return text
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(host) for host in value) + "]"
 
 
 class Secrets(ListKind):

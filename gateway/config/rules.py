@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
+from .endpoints import Endpoint
 from .kinds import Address, format_duration, format_size, quote
 from .problems import Problem
 from .scan import KeyPath
 from .schema import DEFAULT_NAMESPACE, Config
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound to)
-_LOOPBACK: Final = "a loopback address (127.0.0.1, [::1] or localhost)"
+_LOOPBACK: Final = "a loopback address (127.0.0.1, [::1] or localhost) or a Unix socket"
 
 Where = Callable[[KeyPath], str]
 Rule = Callable[[Config, Where], Iterator[Problem]]
@@ -38,30 +39,59 @@ def check_rules(
     return [problem for rule in kept for problem in rule(config, where)]
 
 
+def check_exposure(config: Config, source: str) -> list[Problem]:
+    """Return who could connect and should not; `source` says where the addresses in `config` come from."""
+    return [
+        problem for rule in (_edge_is_private, _api_is_private) for problem in rule(config, lambda _: source)
+    ]
+
+
 def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without authentication of clients the edge is for this machine only."""
-    if config.server.insecure or config.server.listen.is_loopback:
+    if config.server.insecure:
         return
-    found = quote(str(config.server.listen))
     allowed = f"{_LOOPBACK} while no authentication of clients is configured; --insecure overrides"
-    yield Problem("server.listen", where(_LISTEN), found, allowed)
+    for endpoint in _open_to_others(config.server.listen):
+        yield Problem("server.listen", where(_LISTEN), quote(str(endpoint)), allowed)
 
 
 def _api_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without a key the internal port is for this machine only."""
-    if config.server.insecure or config.api.keys or config.server.api_listen.is_loopback:
+    if config.server.insecure or config.api.keys:
         return
-    found = quote(str(config.server.api_listen))
     allowed = f"{_LOOPBACK} while api.keys is empty; --insecure overrides"
-    yield Problem("server.api_listen", where(_API_LISTEN), found, allowed)
+    for endpoint in _open_to_others(config.server.api_listen):
+        yield Problem("server.api_listen", where(_API_LISTEN), quote(str(endpoint)), allowed)
 
 
-def _ports_differ(config: Config, where: Where) -> Iterator[Problem]:
-    """Edge and internal port cannot be the same."""
+def _open_to_others(endpoints: tuple[Endpoint, ...]) -> Iterator[Endpoint]:
+    return (endpoint for endpoint in endpoints if not endpoint.is_loopback)
+
+
+def _endpoints_differ(config: Config, where: Where) -> Iterator[Problem]:
+    """Nothing can be listened on twice, be it by one side or by both."""
     edge, api = config.server.listen, config.server.api_listen
-    if edge.port and edge.port == api.port and _overlap(edge, api):
-        allowed = f"another address than server.listen, which is {quote(str(edge))}"
-        yield Problem("server.api_listen", where(_API_LISTEN), quote(str(api)), allowed)
+    for path, endpoints in ((_LISTEN, edge), (_API_LISTEN, api)):
+        for twice in dict.fromkeys(e for n, e in enumerate(endpoints) if _is_taken(e, endpoints[:n])):
+            yield Problem(".".join(path), where(path), f"{quote(str(twice))} twice", "every address once")
+    for endpoint in api:
+        for other in edge:
+            if _overlap(endpoint, other):
+                found = quote(str(endpoint))
+                allowed = f"another address than server.listen, which is {quote(str(other))}"
+                yield Problem("server.api_listen", where(_API_LISTEN), found, allowed)
+
+
+def _is_taken(endpoint: Endpoint, others: tuple[Endpoint, ...]) -> bool:
+    return any(endpoint == other and _overlap(endpoint, other) for other in others)
+
+
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
+    if not isinstance(one, Address) or not isinstance(other, Address):
+        return one == other
+    if not one.port or one.port != other.port:
+        return False
+    return one.host == other.host or one.host in _WILDCARDS or other.host in _WILDCARDS
 
 
 def _tls_is_whole(config: Config, where: Where) -> Iterator[Problem]:
@@ -71,10 +101,6 @@ def _tls_is_whole(config: Config, where: Where) -> Iterator[Problem]:
         missing, given = ("tls_key", "tls_cert") if cert else ("tls_cert", "tls_key")
         allowed = f"a file, since server.{given} is set; or neither of the two"
         yield Problem(f"server.{missing}", where(("server", missing)), quote(""), allowed)
-
-
-def _overlap(one: Address, other: Address) -> bool:
-    return one.host == other.host or one.host in _WILDCARDS or other.host in _WILDCARDS
 
 
 def _pings_come_before_idle(config: Config, where: Where) -> Iterator[Problem]:
@@ -115,7 +141,7 @@ _TLS_KEY: Final = ("server", "tls_key")
 RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((_LISTEN, _INSECURE), _edge_is_private),
     ((_API_LISTEN, _INSECURE, ("api", "keys")), _api_is_private),
-    ((_LISTEN, _API_LISTEN), _ports_differ),
+    ((_LISTEN, _API_LISTEN), _endpoints_differ),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from .broker_url import BrokerUrls
+from .endpoints import Endpoint, FileMode, ListenAddresses
 from .kinds import (
     GIB,
     KIB,
@@ -26,14 +28,12 @@ from .kinds import (
     FilePath,
     Integer,
     Kind,
-    ListenAddress,
     Prefix,
     Secret,
     Size,
     WorkerCount,
 )
-from .broker_url import BrokerUrls
-from .lists import Origins, Secrets
+from .lists import Hosts, Origins, Secrets
 
 T = TypeVar("T")
 
@@ -80,14 +80,15 @@ def option(default: T, kind: Kind, doc: str, *, secret: bool = False) -> T:
 class ServerOptions:
     """The process as a whole."""
 
-    listen: Address = option(  # noqa: RUF009 (it makes a field)
-        Address("127.0.0.1", 8000), ListenAddress(), "where WebSocket clients connect (the edge)"
+    listen: tuple[Endpoint, ...] = option(
+        (Address("127.0.0.1", 8000),), ListenAddresses(), "where WebSocket clients connect (the edge)"
     )
-    api_listen: Address = option(  # noqa: RUF009 (it makes a field)
-        Address("127.0.0.1", 8001),
-        ListenAddress(),
+    api_listen: tuple[Endpoint, ...] = option(
+        (Address("127.0.0.1", 8001),),
+        ListenAddresses(),
         "where app services reach the API, health, metrics and demo",
     )
+    socket_mode: int = option(0o600, FileMode(), "who may connect to Unix sockets: the mode of their files")
     tls_cert: str = option("", FilePath(), "certificate chain of the edge in PEM; with it clients speak TLS")
     tls_key: str = option("", FilePath(), "private key of the certificate in PEM, without a passphrase")
     broker: str = option(
@@ -119,6 +120,9 @@ class ApiOptions:
         Secrets(),
         "what app services send as Bearer token; without any, loopback only",
         secret=True,
+    )
+    hosts: tuple[str, ...] = option(
+        (), Hosts(), "names by which a port without keys may be called, beside its own address"
     )
     max_body_bytes: int = option(MIB, Size(KIB, GIB), "largest body of a request")
 

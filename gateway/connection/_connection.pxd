@@ -1,10 +1,11 @@
 # One client's socket.  See _connection.pyx.
 from gateway._frames cimport Decoder
-from gateway._sink cimport Sink, ssize
+from gateway._sink cimport ssize
 from gateway.connection._edge cimport Edge
+from gateway.connection._sockets cimport Endpoint
 
 
-cdef class Connection(Sink):
+cdef class Connection(Endpoint):
     cdef Edge edge
     cdef object transport
     cdef object handler             # None until the handshake is done
@@ -18,6 +19,7 @@ cdef class Connection(Sink):
     cdef bint echo
     cdef bint gathering             # a read is being handled: answers go to edge.out
     cdef bint reading_paused
+    cdef bint turned_away           # there is no room for it: 503
     # timers: the loop's time
     cdef public int wheel_slot
     cdef bint heard                 # something came since the last visit
@@ -25,7 +27,8 @@ cdef class Connection(Sink):
     cdef double last_heard, next_ping, deadline
     cdef size_t queued_before       # bytes behind the socket at the last visit
 
-    cdef int read_head(self, const char* data, size_t n) except -1
+    cdef int go_on(self, object accepted, char* data, size_t n) except -1
+    cdef int read_head(self, char* data, size_t n) except -1
     cdef int open(self, object accepted) except -1
     cdef int refuse(self, object refusal) except -1
     cdef int read_frames(self, char* data, size_t n) except -1

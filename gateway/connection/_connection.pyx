@@ -24,12 +24,14 @@ from libc.string cimport memcpy
 
 from gateway import closecodes
 from gateway._encode cimport encode_close, write_header
-from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder
-from gateway._sink cimport Sink, ssize, unacknowledged
+from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
+from gateway._sink cimport ssize, unacknowledged
 from gateway.connection._edge cimport Edge
+from gateway.connection._sockets cimport Endpoint
 
 from gateway.connection.answers import Plain
-from gateway.connection.handshake import Accepted, head_is_decidable, respond, unavailable
+from gateway.connection.accepted import Accepted
+from gateway.connection.handshake import head_is_decidable, respond, unavailable
 from gateway.deflate import Inflater
 
 cdef enum:
@@ -44,11 +46,12 @@ cdef enum:
     REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
     HEADER_BYTES = 10           # of a frame without a mask, at most
 
+cdef double TURN_AWAY_S = 1.0    # a connection without room that asks for nothing is told after this
 cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
-cdef class Connection(Sink, BufferedProtocol):
+cdef class Connection(Endpoint, BufferedProtocol):
     """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
 
     def __init__(self, Edge edge not None):
@@ -58,27 +61,38 @@ cdef class Connection(Sink, BufferedProtocol):
     # -- what the loop calls ------------------------------------------------------------
 
     def connection_made(self, transport):
-        """Set the socket up; the handshake's deadline starts."""
+        """Begin at a transport of the loop's."""
+        try:
+            # Blocked from the first byte that waits.  TLS counts "at least", and with 0 would never rest.
+            plain = transport.get_extra_info("ssl_object") is None
+            transport.set_write_buffer_limits(high=0 if plain else 1, low=0)
+            self.began(transport, transport.get_extra_info("socket").fileno() if plain else -1)
+        except Exception:
+            self.fail("connection_made")
+
+    cdef int began(self, object transport, int fd) except -1:
+        """Begin: the handshake's deadline starts.  `fd` is -1 where everything goes through the transport."""
         cdef Edge edge = self.edge
         try:
             self.transport = transport
+            self.fd = fd
+            self.direct = fd >= 0
             self.opened_at = self.last_heard = edge.loop.time()
-            # Blocked from the first byte that waits.  TLS counts "at least", and with 0 would never rest.
-            transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0, low=0)
-            if transport.get_extra_info("ssl_object") is None:
-                self.fd = transport.get_extra_info("socket").fileno()
-                self.direct = True
             edge.stats.accepted += 1
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout
-            self.schedule(self.deadline)
             if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
                 edge.stats.count(edge.stats.refusals, "flood")
                 self.abort()
-            elif edge.draining or len(edge.connections) > edge.max_connections:
-                self.refuse(unavailable())
+                return 0
+            if edge.draining or len(edge.connections) > edge.max_connections:
+                # It is told once it asks: nginx takes an answer that comes earlier for the next server's.
+                self.turned_away = True
+                self.deadline = self.opened_at + min(TURN_AWAY_S, edge.handshake_timeout)
+            self.schedule(self.deadline)
         except Exception:
             self.fail("connection_made")
+        return 0
 
     def get_buffer(self, sizehint):
         """Lend the loop the one read buffer."""
@@ -86,8 +100,10 @@ cdef class Connection(Sink, BufferedProtocol):
 
     def buffer_updated(self, nbytes):
         """Handle what was read into the shared buffer."""
+        self.received(nbytes)
+
+    cdef int received(self, size_t n) except -1:
         cdef Edge edge = self.edge
-        cdef size_t n = nbytes
         try:
             edge.stats.bytes_in += n
             self.heard = True
@@ -97,6 +113,7 @@ cdef class Connection(Sink, BufferedProtocol):
                 self.read_head(edge.read_at, n)
         except Exception:
             self.fail("buffer_updated")
+        return 0
 
     def eof_received(self):
         """The peer sends nothing more: have the transport closed."""
@@ -199,37 +216,52 @@ cdef class Connection(Sink, BufferedProtocol):
     @property
     def remote(self):
         """The peer's address; asked for when it is wanted, since most connections are never asked."""
-        peer = None if self.transport is None else self.transport.get_extra_info("peername")
-        if not peer:
+        if self.transport is None:
             return ""
+        peer = self.transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):
+            return peer or ""
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property
     def queued_bytes(self):
         """Bytes that wait behind the socket."""
-        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+        if self.transport is None or (self.direct and not self.blocked):
+            return 0                                # a plain socket is blocked by the first byte that waits
+        return self.transport.get_write_buffer_size()
 
     # -- handshake ----------------------------------------------------------------------
 
-    cdef int read_head(self, const char* data, size_t n) except -1:
+    cdef int read_head(self, char* data, size_t n) except -1:
         cdef Edge edge = self.edge
         cdef size_t seen
+        if self.turned_away:
+            return self.refuse(unavailable())
         if self.head is None:
-            self.head = bytearray()
-        seen = len(self.head)
-        self.head += data[:n]
-        if not head_is_decidable(self.head, seen):
-            return 0
-        answer = respond(bytes(self.head), edge.routes)
+            answer = respond(data[:n], edge.routes)     # nearly always it comes whole
+            if answer is None:
+                self.head = bytearray(data[:n])
+        else:
+            seen = len(self.head)
+            self.head += data[:n]
+            if not head_is_decidable(self.head, seen):
+                return 0
+            answer = respond(self.head, edge.routes)
         if answer is None:
             return 0
         if not isinstance(answer, Accepted):
             return self.refuse(answer)
-        rest = self.head[answer.request.consumed:]
-        self.head = None
-        self.open(answer)
-        if rest and self.state == OPEN:
-            self.read_frames(PyByteArray_AS_STRING(rest), len(rest))
+        if self.head is None:
+            return self.go_on(answer, data, n)
+        received, self.head = self.head, None
+        return self.go_on(answer, PyByteArray_AS_STRING(received), len(received))
+
+    cdef int go_on(self, object accepted, char* data, size_t n) except -1:
+        """Open, and read the frames that came behind the head of the request."""
+        cdef size_t head_bytes = accepted.request.consumed
+        self.open(accepted)
+        if head_bytes < n and self.state == OPEN:
+            self.read_frames(data + head_bytes, n - head_bytes)
         return 0
 
     cdef int open(self, object accepted) except -1:
@@ -244,17 +276,15 @@ cdef class Connection(Sink, BufferedProtocol):
                 takeover=not parameters.client_no_context_takeover,
             )
             self.deflater = edge.deflater(parameters)
-        self.decoder = Decoder(
-            max_message_bytes=edge.options.max_message_bytes,
-            max_fragments=edge.options.max_fragments,
-            inflater=inflater,
-        )
+        self.decoder = new_decoder(edge.max_message_bytes, edge.max_fragments, inflater)
         self.state = OPEN
         edge.stats.opened += 1
         self.last_heard = now
         self.next_ping = now + edge.ping_interval
         self.deadline = 0
-        self.schedule(self.next_visit(now))
+        # The wheel visits it when the handshake would have been late, soon enough for anything else.
+        if self.next_visit(now) < self.opened_at + edge.handshake_timeout:
+            self.schedule(self.next_visit(now))
         memcpy(edge.reserve(len(response)), PyBytes_AS_STRING(response), len(response))
         edge.out_bytes += len(response)
         self.gathering = self.corked = True
@@ -471,7 +501,7 @@ cdef class Connection(Sink, BufferedProtocol):
     # -- timers -------------------------------------------------------------------------
 
     cdef int schedule(self, double due) except -1:
-        self.edge.wheel.schedule(self, due)
+        self.wheel_slot = self.edge.wheel.place(self, self.wheel_slot, due)
         return 0
 
     def visit(self, double now):
@@ -481,6 +511,9 @@ cdef class Connection(Sink, BufferedProtocol):
                 self.visit_open(now)
             elif self.state != CLOSED:
                 if now >= self.deadline:
+                    if self.turned_away and self.state == OPENING:
+                        self.refuse(unavailable())
+                        return
                     if self.state == OPENING:
                         self.edge.stats.count(self.edge.stats.refusals, "timeout")
                     self.abort()

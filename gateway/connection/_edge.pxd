@@ -1,6 +1,8 @@
 # What all connections of a loop share.  See _edge.pyx.
 from libc.stdint cimport uint64_t
 
+from gateway.connection._wheel cimport TimerWheel
+
 
 cdef class EdgeStats:               # counters of all connections of one gateway; never reset
     cdef public uint64_t accepted, opened, closed
@@ -17,7 +19,7 @@ cdef class EdgeStats:               # counters of all connections of one gateway
 cdef class Edge:                    # what the connections of one loop share
     # collaborators
     cdef readonly object loop
-    cdef readonly object wheel
+    cdef readonly TimerWheel wheel
     cdef readonly object options
     cdef readonly EdgeStats stats
     cdef readonly set connections
@@ -30,12 +32,13 @@ cdef class Edge:                    # what the connections of one loop share
     cdef object read_view
     cdef bytearray read_buffer
     cdef char* read_at
+    cdef size_t read_bytes
     cdef char* out
     cdef size_t out_bytes, out_capacity
     # limits, copied from options: seconds and bytes
     cdef double handshake_timeout, message_timeout, ping_interval, idle_timeout, close_timeout
     cdef unsigned int max_missed_pings
-    cdef size_t compression_threshold
+    cdef size_t compression_threshold, max_message_bytes, max_fragments
     cdef Py_ssize_t max_connections
 
     cdef object deflater(self, object parameters)

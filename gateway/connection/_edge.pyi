@@ -3,10 +3,10 @@ import logging
 from collections.abc import Callable, Mapping
 
 from ._connection import Connection
+from ._wheel import TimerWheel
 from .handshake import RouteOptions
 from .interface import HandlerFactory
 from .options import EdgeOptions
-from .wheel import TimerWheel
 
 class EdgeStats:
     accepted: int

@@ -8,7 +8,8 @@ import logging
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdlib cimport free, realloc
 
-from gateway.connection.wheel import TimerWheel
+from gateway.connection._wheel cimport TimerWheel
+
 from gateway.deflate import Deflater
 
 cdef enum:
@@ -49,6 +50,7 @@ cdef class Edge:
         self.read_buffer = bytearray(options.read_buffer_bytes)
         self.read_view = memoryview(self.read_buffer)
         self.read_at = PyByteArray_AS_STRING(self.read_buffer)
+        self.read_bytes = len(self.read_buffer)
         self.handshake_timeout = options.handshake_timeout
         self.message_timeout = options.message_timeout
         self.ping_interval = options.ping_interval
@@ -57,6 +59,8 @@ cdef class Edge:
         self.max_missed_pings = options.max_missed_pings
         self.compression_threshold = options.compression_threshold
         self.max_connections = options.max_connections
+        self.max_message_bytes = options.max_message_bytes
+        self.max_fragments = options.max_fragments
         self._tick()
 
     def __dealloc__(self):

@@ -1,8 +1,9 @@
 """The opening handshake: from the bytes received to the bytes to send (RFC 6455 section 4.2).
 
 Pure functions without I/O; knows nothing of sockets, deadlines, sessions or channels.  `respond` does it all.
-The common well-formed upgrade takes a direct path; everything else that is not refused by a rule of
-ours is judged by wsproto itself, and a property test holds the direct path to wsproto's verdict.
+The common well-formed upgrade takes a direct path, the most common one is read in one pass (`_upgrade`);
+everything else that is not refused by a rule of ours is judged by wsproto itself, and property tests hold
+both short ways to wsproto's verdict.
 What always holds: whatever wsproto refuses is refused; every answer is complete; no
 exception leaves `respond`.  The rules that are stricter than wsproto's are listed in
 `docs/decisions/0003-handshake.md`.
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Final, NamedTuple
 
+from ._upgrade import scan_upgrade
+from .accepted import Accepted
 from .answers import HEALTHY, Plain, Refusal, refuse, unavailable, without_body
 from .negotiate import (
     DeflateOptions,
@@ -106,19 +109,6 @@ class RouteOptions:
         object.__setattr__(self, "common_offers", offers)
 
 
-class Accepted(NamedTuple):
-    """An upgrade that is accepted: `response` is the 101 answer, after which both sides speak frames.
-
-    `subprotocol` is "" when none was selected; `deflate` is None when there is no compression.
-    The bytes received after `request.consumed` are frames.
-    """
-
-    response: bytes
-    subprotocol: str
-    deflate: DeflateParameters | None
-    request: Request
-
-
 def respond(
     data: bytes | bytearray, routes: Mapping[str, RouteOptions], limits: HeadLimits = DEFAULT_LIMITS
 ) -> Accepted | Refusal | Plain | None:
@@ -128,6 +118,9 @@ def respond(
     says.  After anything but Accepted and None the answer is sent and the connection closed.
     """
     try:
+        accepted = scan_upgrade(data, routes, limits)
+        if accepted is not None:
+            return accepted
         request = parse_request(data, limits)
         if not isinstance(request, Request):
             return request

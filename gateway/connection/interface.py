@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..deflate import Deflater
-from .handshake import Accepted
+from .accepted import Accepted
 
 
 class Connection(Protocol):

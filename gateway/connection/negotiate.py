@@ -77,19 +77,17 @@ class DeflateParameters:
 
 
 def select_subprotocol(offered: bytes, supported: Sequence[bytes]) -> bytes:
-    """Return the first of `supported` that the comma-separated list `offered` names, or b"".
+    """Return the first name of the comma-separated list `offered` that is one of `supported`, or b"".
 
-    RFC 6455 section 4.2.2.  Names are compared exactly; nothing but a name of ours is ever sent back.
+    The client's order is its preference (RFC 6455 section 1.9).
+    Names are compared exactly; nothing but a name of ours is ever sent back.
     """
     if not supported:
         return b""
     if offered in supported:
         return offered
-    names = {name.strip() for name in offered.split(b",")}
-    for name in supported:
-        if name in names:
-            return name
-    return b""
+    names = (name.strip() for name in offered.split(b","))
+    return next((name for name in names if name in supported), b"")
 
 
 def parse_extensions(value: bytes) -> list[Offer] | None:

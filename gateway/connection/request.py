@@ -107,6 +107,25 @@ class Request:
         return [value for found, value in self.headers if found == name]
 
 
+class ScannedRequest(Request):
+    """An upgrade that was read in one pass: the rest of it is taken apart when it is asked for."""
+
+    __slots__ = ()
+
+    def __init__(self, head: bytes, path: str, query: str) -> None:
+        self.head = head
+        self.path = path
+        self.query = query
+
+    def __getattr__(self, name: str) -> object:
+        whole = parse_request(self.head)
+        if name not in Request.__slots__ or not isinstance(whole, Request):
+            raise AttributeError(name)
+        for slot in Request.__slots__:
+            setattr(self, slot, getattr(whole, slot))
+        return getattr(whole, name)
+
+
 def redact_target(target: str) -> str:
     r"""Return `target` fit for a log: the value of every `token` query parameter is `[redacted]`.
 

@@ -4,7 +4,8 @@ A pure ASGI wrapper around the whole application; knows nothing of what is asked
 and headers.  With keys, `/api/*` needs one of them; health, metrics, OpenAPI and demo do not.
 Without keys the port is on loopback and trusts every local program, but not the web pages
 that a local browser shows: a request with an Origin of another host (cross-site request
-forgery), or called by a foreign name (DNS rebinding), is refused on every path.
+forgery), or called by a foreign name (DNS rebinding), is refused on every path.  What says HTTP/1.0 and names
+no host at all (a load balancer's health check) is no browser's.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class Guard:
         self._app = app
         self._keys = tuple(key.encode() for key in options.keys)
         self._hosts = frozenset(
-            host.lower().strip("[]") for host in ("localhost", options.listen_host, *options.hosts) if host
+            host.lower().strip("[]") for host in ("localhost", *options.listen_hosts, *options.hosts) if host
         )
         self._any_host = "*" in options.hosts
-        self._any_address = not is_loopback(options.listen_host)
+        self._any_address = not all(map(is_loopback, options.listen_hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; scopes other than HTTP are refused by never being answered."""
@@ -55,7 +56,9 @@ class Guard:
                 self._check_key(_only(headers, b"authorization"))
             return
         host = _only(headers, b"host").lower()
-        self._check_host(host)
+        named = any(name == b"host" for name, _ in headers)
+        if named or scope["http_version"] != "1.0":  # RFC 9112 section 3.2 asks for Host since HTTP/1.1
+            self._check_host(host)
         origin = _only(headers, b"origin").lower()
         if origin and not same_host(origin, host):
             raise CommandError("permission_denied", "web pages of another origin may not call the gateway")

@@ -26,14 +26,14 @@ class HttpOptions:
     """What the internal port is built with.
 
     `keys` are the API keys; with none, every caller is trusted and `auth` guards against web
-    pages instead.  `listen_host` is the host that was configured to listen on.  `hosts` are further names
-    by which a keyless gateway may be called ("*": any).  `ws_port`, `ws_tls` and `ws_path` tell the
+    pages instead.  `listen_hosts` are those that are listened on (none for Unix sockets), `hosts` further
+    names by which a keyless gateway may be called ("*": any).  `ws_port`, `ws_tls` and `ws_path` tell the
     demo page where the edge is.  Sizes are in bytes, times in seconds.
     """
 
     version: str
     keys: tuple[str, ...] = ()
-    listen_host: str = "127.0.0.1"
+    listen_hosts: tuple[str, ...] = ("127.0.0.1",)
     hosts: tuple[str, ...] = ()
     max_body_bytes: int = 1 << 20
     ready_timeout_s: float = 2.0

@@ -14,9 +14,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ..broker.interface import HistoryPage, PublishResult
 from ..errors import CommandError
 from ..message.events import MemberView, PublicationView
-from ..message.json import raw_info
 from ..message.publication import Member
-from ..message.views import view_publication
+from ..message.views import view_member, view_publication
 
 
 class ErrorBody(Struct):
@@ -160,7 +159,7 @@ def refused(error: CommandError) -> ErrorBody:
 
 def presence(members: Sequence[Member]) -> Presence:
     """Return the members of a channel as an answer."""
-    return Presence([MemberView(m.client, m.user, raw_info(m)) for m in members])
+    return Presence([view_member(member) for member in members])
 
 
 def history(page: HistoryPage) -> History:

@@ -1,4 +1,4 @@
-"""Serves an ASGI application on a bound socket, in the running loop, with uvicorn's HTTP protocol.
+"""Serves an ASGI application on listening sockets, in the running loop, with uvicorn's HTTP protocol.
 
 uvicorn's own Server is not used: it takes over the process's signals, wakes ten times a second,
 and changes global loggers; all it adds to its protocol is the accept loop, which is here.  What its
@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ..errors import UsageError
+from ..serving import serve_socket
 from .results import ErrorAnswer, ErrorBody
 
 _MOST_FRAMING: Final = 8
@@ -54,14 +55,13 @@ class ServerLimits:
 
 
 class HttpServer:
-    """One listening socket.  `start` and `stop` belong to the running loop; `port` is the real one."""
+    """An application on listening sockets, TCP or Unix.  `start` and `stop` belong to the running loop."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, limits: ServerLimits | None = None) -> None:
-        self._sock = sock
-        self._port = int(sock.getsockname()[1])
+    def __init__(self, app: ASGIApp, *socks: socket.socket, limits: ServerLimits | None = None) -> None:
+        self._socks = socks
         self._limits = limits or ServerLimits()
         self._state = ServerState()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._config = Config(
             app,
             http="httptools",
@@ -75,29 +75,24 @@ class HttpServer:
             timeout_keep_alive=self._limits.keep_alive_s,
         )
 
-    @property
-    def port(self) -> int:
-        """The port that the socket is bound to, also after `stop`."""
-        return self._port
-
     async def start(self) -> None:
         """Accept connections from now on.  Raises UsageError when it was started before."""
         if self._config.loaded:
             raise UsageError("the HTTP server was started before")
         self._config.load()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: BoundedProtocol(self._config, self._state, self._limits),
-            sock=self._sock,
-            backlog=self._limits.backlog,
-        )
+        for sock in self._socks:
+            self._servers.append(await serve_socket(self._protocol, sock, backlog=self._limits.backlog))
+
+    def _protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(self._config, self._state, self._limits)
 
     async def stop(self) -> None:
         """Accept no more, finish the requests in hand within `stop_s`, close everything.  Idempotent."""
-        server, self._server = self._server, None
-        if server is None:
+        servers, self._servers = self._servers, []
+        if not servers:
             return
-        server.close()
+        for server in servers:
+            server.close()
         for connection in list(self._state.connections):
             connection.shutdown()
         tasks = set(self._state.tasks)
@@ -110,7 +105,8 @@ class HttpServer:
             await asyncio.sleep(_LAST_WORDS_S)
         for connection in list(self._state.connections):
             connection.transport.abort()
-        await server.wait_closed()
+        for server in servers:
+            await server.wait_closed()
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -8,7 +8,6 @@ from gateway.hub._framelog cimport FrameLog
 cdef class Cursor:
     cdef readonly Sink sink
     cdef readonly FrameLog ring         # None once detached
-    cdef readonly object owner      # whatever the hub wants to find again
     # place in the ring
     cdef uint64_t position          # next byte to send
     cdef Py_ssize_t index           # in the ring's list

@@ -1,12 +1,9 @@
-from typing import Any
-
 from .._sink import Sink
 from ._ring import Ring
 
 class Cursor:
     sink: Sink
     ring: Ring | None
-    owner: Any
     gapped: bool
     gap_from: int
     gap_to: int

@@ -4,13 +4,18 @@ It knows the frames of its ring and its sink, but not how anything is sent.  Wha
 position is the start of a frame or the head, but for the moments in which a frame is being sent;
 `holes` are frames ahead of it that this subscriber must not get, in order and apart.
 """
+from cython cimport no_gc
 from libc.stdint cimport uint64_t
 
 from gateway.hub._framelog cimport FrameLog
 
 
+@no_gc
 cdef class Cursor:
-    """A subscriber's place in a ring.  Made by `Ring.attach`, kept alive by its sink's `cursors`."""
+    """A subscriber's place in a ring.  Made by `Ring.attach`, kept alive by its sink's `cursors`.
+
+    The garbage collector does not look at it: the circle through its sink ends when it is detached.
+    """
 
     @property
     def lag_bytes(self):

@@ -122,7 +122,7 @@ cdef class Ring(FrameLog):
 
     # -- subscribers ------------------------------------------------------------------
 
-    def attach(self, Sink sink not None, owner):
+    def attach(self, Sink sink not None):
         """Return a new cursor of `sink` at the head: it gets what is appended from now on."""
         cdef Cursor cursor = Cursor.__new__(Cursor)
         cdef Py_ssize_t capacity
@@ -136,7 +136,6 @@ cdef class Ring(FrameLog):
             self.cursors_capacity = capacity
         cursor.sink = sink
         cursor.ring = self
-        cursor.owner = owner
         cursor.position = self.head
         cursor.index = self.cursor_count
         sink.cursors.append(cursor)

@@ -61,7 +61,7 @@ class Channel:
         """Subscribe a client: it gets what is published from now on.  Raises ValueError if it is one."""
         if client in self.cursors:
             raise ValueError("a client has one cursor in a channel")
-        cursor = self.cursors[client] = self.ring(encoding).attach(sink, (self.name, client))
+        cursor = self.cursors[client] = self.ring(encoding).attach(sink)
         return cursor
 
     def ring(self, encoding: Encoding) -> Ring:

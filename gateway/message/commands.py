@@ -32,6 +32,12 @@ class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     id: Count = 0
 
 
+class Identified(msgspec.Struct):
+    """The only thing that is read of a command that is not understood: what to answer it by."""
+
+    id: Count = 0
+
+
 class Connect(Command, kw_only=True, frozen=True):
     """Show credentials, or resume what a lost connection was subscribed to."""
 
@@ -54,11 +60,11 @@ class Unsubscribe(Command, kw_only=True, frozen=True):
 
 
 class Publish(Command, kw_only=True, frozen=True):
-    """Publish a payload: either JSON `data` as it stands, or bytes as base64 in `data64`."""
+    """Publish a payload: either `data`, JSON text as it came, or the bytes `data64` (base64 in JSON)."""
 
     channel: str
     data: msgspec.Raw = msgspec.Raw()
-    data64: str | None = None
+    data64: bytes | None = None
     key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
 
 

@@ -1,4 +1,8 @@
-"""What the gateway says to a client: one record per event, the same for every encoding."""
+"""What the gateway says to a client: one record per event, the same for every encoding.
+
+In the records a payload is what the broker has: JSON text (`data`, `info`) or bytes (`data64`).  How each
+of them looks to a client is the codec's affair.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +56,13 @@ class Error(Event, frozen=True, kw_only=True):
 
 
 class Message(Event, frozen=True, kw_only=True):
-    """One publication.  Exactly one of `data` (JSON) and `data64` (base64) is present."""
+    """One publication.  Exactly one of `data` (JSON text) and `data64` (bytes; base64 in JSON) is present."""
 
     channel: str
     offset: int = 0
     id: str
     data: msgspec.Raw | None = None
-    data64: str | None = None
+    data64: bytes | None = None
     from_: From | None = msgspec.field(default=None, name="from")
     time: int
 
@@ -135,7 +139,7 @@ class PublicationView(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     time: int
     data: msgspec.Raw | None = None
-    data64: str | None = None
+    data64: bytes | None = None
     from_: From | None = msgspec.field(default=None, name="from")
 
 

@@ -6,7 +6,6 @@ it was checked once, when it came in (`check_json`), and is never parsed and reb
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,13 +13,14 @@ import msgspec
 import orjson
 
 from ..errors import CommandError
-from .commands import AnyCommand, Command, Count, MalformedCommand
-from .events import Event, From, Join, Leave, Message
+from .commands import AnyCommand, Command, Identified
+from .events import Event
+from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
+from .views import join_of, leave_of, message_of
 
 MAX_DEPTH: Final = 64
 _TEXT: Final = 1
-_MOST_CHARS_TOLD: Final = 200
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -29,11 +29,7 @@ _one_command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(AnyCommand)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class _Identified(msgspec.Struct):
-    id: Count = 0
-
-
-_identified = msgspec.json.Decoder(_Identified)
+_identified = msgspec.json.Decoder(Identified)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,7 +78,7 @@ class JsonCodec:
         except _UNREADABLE:
             return _decode_one_by_one(payload, most)
         if isinstance(decoded, list):
-            return _refuse_number(len(decoded), most) or decoded
+            return refuse_number(len(decoded), most) or decoded
         return (decoded,)
 
     def encode(self, event: Event) -> bytes:
@@ -91,31 +87,15 @@ class JsonCodec:
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
         """Return the `message` event of a publication, its JSON data byte for byte."""
-        p = publication
-        return _encode(
-            Message(
-                channel=channel,
-                offset=p.offset,
-                id=p.id,
-                data=None if p.binary else msgspec.Raw(p.data),
-                data64=b64encode(p.data).decode() if p.binary else None,
-                from_=From(client=p.client, user=p.user) if p.client or p.user else None,
-                time=p.time_ms,
-            )
-        )
+        return _encode(message_of(channel, publication))
 
     def encode_join(self, channel: str, member: Member) -> bytes:
         """Return the `join` event of a member."""
-        return _encode(Join(channel=channel, client=member.client, user=member.user, info=raw_info(member)))
+        return _encode(join_of(channel, member))
 
     def encode_leave(self, channel: str, member: Member) -> bytes:
         """Return the `leave` event of a member."""
-        return _encode(Leave(channel=channel, client=member.client, user=member.user, info=raw_info(member)))
-
-
-def raw_info(member: Member) -> msgspec.Raw | None:
-    """Return a member's info as it stands, or None when there is none."""
-    return msgspec.Raw(member.info) if member.info else None
+        return _encode(leave_of(channel, member))
 
 
 def _decode_one_by_one(payload: bytes, most: int) -> Sequence[Command]:
@@ -125,15 +105,8 @@ def _decode_one_by_one(payload: bytes, most: int) -> Sequence[Command]:
     try:
         parts = _raw_list.decode(payload)
     except _UNREADABLE:
-        return (MalformedCommand(message="the message is not valid JSON"),)
-    return _refuse_number(len(parts), most) or [_decode_one(bytes(part)) for part in parts]
-
-
-def _refuse_number(number: int, most: int) -> Sequence[Command]:
-    """Return what stands for a list of `number` commands if there may not be so many; else nothing."""
-    if 0 < number <= most:
-        return ()
-    return (MalformedCommand(message=f"a list holds 1 to {most} commands"),)
+        return (not_readable("JSON"),)
+    return refuse_number(len(parts), most) or [_decode_one(bytes(part)) for part in parts]
 
 
 def _decode_one(payload: bytes) -> Command:
@@ -141,11 +114,9 @@ def _decode_one(payload: bytes) -> Command:
     try:
         return _one_command.decode(payload)
     except msgspec.ValidationError as problem:
-        # It tells what was expected where, and at most quotes what this very client sent.
-        what = str(problem)[:_MOST_CHARS_TOLD]
-        return MalformedCommand(id=_id_of(payload), message=f"the command is not understood: {what}")
+        return not_understood(_id_of(payload), problem)
     except _UNREADABLE:
-        return MalformedCommand(message="the message is not valid JSON")
+        return not_readable("JSON")
 
 
 def _id_of(payload: bytes) -> int:

@@ -1,6 +1,6 @@
 // Drives Node's `ws` for the tests: one JSON object a line in, one a line out.
 //
-//   {"op": "connect", "url", "protocols", "deflate"}    -> {"protocol", "extensions"}
+//   {"op": "connect", "url", "protocols", "deflate", "ca"} -> {"protocol", "extensions"}
 //   {"op": "send", "text" | "base64", "fragments"}      -> {}
 //   {"op": "receive"}                                   -> {"text" | "base64"}, or {"closed": true}
 //   {"op": "ping", "base64"}                            -> {} once a pong with the same bytes came
@@ -10,6 +10,7 @@
 // Answers come in the order of the commands.  A command that failed is answered {"error": text}.
 // The process ends when its standard input does.
 
+import { readFileSync } from "node:fs";
 import WebSocket from "ws";
 
 class Driver {
@@ -21,8 +22,10 @@ class Driver {
     this.extensions = "";
   }
 
-  connect({ url, protocols, deflate }) {
-    const socket = new WebSocket(url, protocols, { perMessageDeflate: deflate, maxPayload: 64 * 1024 * 1024 });
+  connect({ url, protocols, deflate, ca }) {
+    const options = { perMessageDeflate: deflate, maxPayload: 64 * 1024 * 1024 };
+    if (ca) options.ca = readFileSync(ca);
+    const socket = new WebSocket(url, protocols, options);
     this.socket = socket;
     this.closing = new Promise((resolve) => {
       socket.on("close", (code, reason) => {

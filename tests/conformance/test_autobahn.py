@@ -2,6 +2,8 @@
 
 The runner beside this file, `autobahn`, lets NON-STRICT pass and FAILED BY CLIENT too; here neither does.
 `make test` runs all of the groups that take seconds and a sample of the others, `make conformance` all.
+Every case also runs over TLS and with two worker processes: a sample in `make test`, all with
+`make conformance VARIANT=tls` and `VARIANT=workers`.
 """
 
 import json
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.process import StartGateway
+from tests.support.tls import Authority
 
 RUNNER = Path(__file__).with_name("autobahn")
 ALL = 517
@@ -31,6 +34,12 @@ FLAGS = (
     *("--websocket-max-fragments", "65537"),  # 9.3.1: 4 MiB in frames of 64 bytes, and an empty last one
     "--websocket-compression",
 )
+VARIANTS = ("plain", "tls", "workers")
+# A few of every kind of case: what TLS and workers could change is how bytes are cut, gathered and sent.
+VARIANT_SAMPLE = (
+    "1.1.6,1.1.8,1.2.8,2.6,2.10,2.11,3.4,4.1.5,5.8,5.15,5.19,6.2.3,6.4.1,6.4.4,7.1.5,7.3.6,7.7.9,7.9.4,10.1.1,"
+    "9.1.3,9.5.3,9.7.1,12.1.8,13.3.6"
+)
 
 
 @pytest.mark.timeout(300)
@@ -44,13 +53,36 @@ def test_autobahn_quick_groups_all_strictly_ok(
     assert not_ok(verdicts) == {}
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != "plain"])
+def test_autobahn_sample_of_a_variant_all_strictly_ok(
+    gateway_process: StartGateway, tmp_path: Path, variant: str
+) -> None:
+    url = start_variant(gateway_process, tmp_path, variant)
+    verdicts = run_autobahn(url, tmp_path / "reports", VARIANT_SAMPLE)
+    assert len(verdicts) == VARIANT_SAMPLE.count(",") + 1
+    assert not_ok(verdicts) == {}
+
+
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_autobahn_whole_suite_all_strictly_ok(gateway_process: StartGateway, tmp_path: Path) -> None:
-    gateway = gateway_process(*FLAGS)
-    verdicts = run_autobahn(gateway.echo_url, tmp_path / "reports", "*")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_autobahn_whole_suite_all_strictly_ok(
+    gateway_process: StartGateway, tmp_path: Path, variant: str
+) -> None:
+    url = start_variant(gateway_process, tmp_path, variant)
+    verdicts = run_autobahn(url, tmp_path / "reports", "*")
     assert len(verdicts) == ALL
     assert not_ok(verdicts) == {}
+
+
+def start_variant(start: StartGateway, folder: Path, variant: str) -> str:
+    """Start a gateway in one of VARIANTS; return the URL of its echo."""
+    if variant == "tls":
+        gateway = start(*FLAGS, *Authority(folder).flags)
+        return f"wss://{gateway.edge}/echo"
+    gateway = start(*FLAGS, *(("--workers", "2") if variant == "workers" else ()))
+    return gateway.echo_url
 
 
 def run_autobahn(url: str, reports: Path, cases: str) -> dict[str, dict[str, str]]:

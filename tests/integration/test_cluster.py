@@ -111,6 +111,27 @@ async def test_client_resumes_on_another_node_with_its_session_and_every_message
     assert [(event["offset"], event["data"]) for event in heard] == [(n + 2, n) for n in range(5)]
 
 
+async def test_storm_of_resuming_clients_costs_two_reads_of_history(cluster: Cluster) -> None:
+    first, second = cluster.nodes
+    epoch = (await publish(first, "news", 0))["epoch"]
+    for n in range(1, 60):
+        await publish(first, "news", n)
+
+    async def come_back(offset: int) -> None:
+        peer = await Peer.connect(second)
+        answer = await peer.ask("subscribe", channel="news", since=since(epoch, offset))
+        assert answer["recovered"] is True
+        assert await peer.messages(60 - offset) == list(range(offset + 1, 61))
+
+    before = reads(second)
+    await asyncio.gather(*(come_back(n % 60) for n in range(0, 1000, 7)))
+    assert 1 <= reads(second) - before <= 2
+
+
+def reads(gateway: GatewayProcess) -> float:
+    return sum(value for name, value in metrics(gateway).items() if "broker_history_reads" in name)
+
+
 async def test_services_reach_clients_on_whatever_node_they_are(cluster: Cluster) -> None:
     first, second = cluster.nodes
     peer = await Peer.connect(second, "bob")

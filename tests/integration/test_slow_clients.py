@@ -83,6 +83,21 @@ async def test_slow_client_is_disconnected_with_4200_and_resumes_without_a_loss(
     assert await back.messages(newest - heard) == list(range(heard + 1, newest + 1))
 
 
+async def test_every_frame_that_a_disconnected_client_does_not_get_is_counted(gateway: Gateway) -> None:
+    slow = await connect_slow(gateway)
+    await slow.ask("subscribe", channel="disconnect:counted")
+    for newest in range(1, 3001):
+        await gateway.publish("disconnect:counted", "x" * 8000)
+        await asyncio.sleep(0)
+        if newest % 10 == 0 and await metric(gateway, "ringgate_slow_disconnects_total"):
+            break
+    dropped = await metric(gateway, "ringgate_frames_dropped_total")
+    heard = len([text async for text in ended(slow)])
+    # It was closed at one of the last ten, for which room was made: that one was not in the ring yet.
+    assert newest - 10 <= heard + dropped < newest
+    assert await metric(gateway, "ringgate_frames_dropped_total") == dropped
+
+
 @pytest.mark.parametrize("policy", ["skip", "latest"])
 async def test_slow_client_is_told_exactly_what_it_lost_and_goes_on(policy: str, gateway: Gateway) -> None:
     channel = f"{policy}:a"

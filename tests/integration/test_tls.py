@@ -25,32 +25,7 @@ from gateway import Gateway, closecodes
 from gateway.config import InvalidConfigError
 from gateway.errors import ConfigError
 from tests.support.process import GatewayProcess, StartGateway
-
-
-class Authority:
-    """A certificate authority, and the files of certificates that it makes for the gateway."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = trustme.CA()
-        self.cert = folder / "cert.pem"
-        self.key = folder / "key.pem"
-        self.renew()
-
-    def renew(self) -> None:
-        """Write a new certificate and its key."""
-        issued = self.ca.issue_cert("127.0.0.1", "localhost")
-        self.key.write_bytes(issued.private_key_pem.bytes())
-        self.cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        return "--tls-cert", str(self.cert), "--tls-key", str(self.key)
-
-    def client(self) -> ssl.SSLContext:
-        """Return what a client needs to trust the gateway."""
-        context = ssl.create_default_context()
-        self.ca.configure_trust(context)
-        return context
+from tests.support.tls import Authority
 
 
 @pytest.fixture

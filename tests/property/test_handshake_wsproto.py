@@ -18,8 +18,10 @@ from wsproto.events import Request as WsprotoRequest
 from wsproto.extensions import PerMessageDeflate
 
 from gateway.connection import handshake
+from gateway.connection._upgrade import scan_upgrade
 from gateway.connection.handshake import Accepted, DeflateOptions, DeflateParameters, RouteOptions, respond
 from gateway.connection.negotiate import negotiate_deflate, parse_extensions
+from gateway.connection.request import DEFAULT_LIMITS
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 SUBPROTOCOLS = ("ringgate.v1.json", "b")
@@ -161,7 +163,7 @@ def test_ours_accepts_only_what_wsproto_accepts_and_answers_the_same(data: bytes
     connection, request = read
     assert request.target == outcome.request.target
     assert request.host == outcome.request.fields[b"host"].decode("idna")
-    offered = [name for name in SUBPROTOCOLS if name in request.subprotocols]
+    offered = [name for name in request.subprotocols if name in SUBPROTOCOLS]
     assert outcome.subprotocol == (offered[0] if offered else "")
     answer = connection.send(AcceptConnection(subprotocol=outcome.subprotocol or None))
     assert outcome.response.startswith(b"HTTP/1.1 101 ")
@@ -172,14 +174,32 @@ def test_ours_accepts_only_what_wsproto_accepts_and_answers_the_same(data: bytes
 @settings(max_examples=150, deadline=None)
 @given(requests())
 def test_direct_path_and_wsproto_path_come_to_the_same_outcome(data: bytes) -> None:
-    direct = respond(data, ROUTES)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handshake, "scan_upgrade", lambda *_: None)
+        direct = respond(data, ROUTES)
         patch.setattr(handshake, "_is_common", lambda _: False)
         judged = respond(data, ROUTES)
     if isinstance(direct, Accepted) and isinstance(judged, Accepted):
         assert (direct.subprotocol, direct.deflate) == (judged.subprotocol, judged.deflate)
     else:
         assert direct == judged
+
+
+@settings(max_examples=400, deadline=None)
+@given(requests())
+def test_what_is_accepted_in_one_pass_is_accepted_all_the_same_when_it_is_taken_apart(data: bytes) -> None:
+    scanned = scan_upgrade(data, ROUTES, DEFAULT_LIMITS)
+    if scanned is None:
+        event("left to others")
+        return
+    event("accepted in one pass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handshake, "scan_upgrade", lambda *_: None)
+        direct = respond(data, ROUTES)
+    assert isinstance(direct, Accepted)
+    assert scanned[:3] == direct[:3]
+    assert (scanned.request.path, scanned.request.query) == (direct.request.path, direct.request.query)
+    assert (scanned.request.head, scanned.request.headers) == (direct.request.head, direct.request.headers)
 
 
 def meaning(header: bytes) -> DeflateParameters:

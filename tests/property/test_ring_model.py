@@ -111,7 +111,7 @@ class RingMachine(RuleBasedStateMachine):
             client = Client()
             self.clients.append(client)
             for listed in self.rings:
-                listed.subscribers.append(Subscriber(listed.ring.attach(client.sink, None)))
+                listed.subscribers.append(Subscriber(listed.ring.attach(client.sink)))
 
     def make_ring(self, name: bytes, policy: str, retain: int) -> Listed:
         def encode_gap(cursor: Cursor) -> tuple[int, bytes]:
@@ -149,7 +149,7 @@ class RingMachine(RuleBasedStateMachine):
         listed = self.rings[which]
         if client.sink.closed or any(one.cursor.sink is client.sink for one in listed.subscribers):
             return
-        one = Subscriber(listed.ring.attach(client.sink, None))
+        one = Subscriber(listed.ring.attach(client.sink))
         listed.subscribers.append(one)
         if resume:
             offset = data.draw(st.integers(0, listed.offset + 1))

@@ -2,15 +2,17 @@
 
     launch      starts a gateway as a `Target`; its log is looked through when the test is over
     shared      one `Target` for the session, for what needs no options of its own and measures no memory
+    every       the same, and another one that has two workers
     bystander   `bystander(target)`: a context in which a bystander must notice nothing
 
-Tests marked `soak` are the same attacks at full size; they are left out unless `-m soak` asks for them.
+With GATEWAY_TEST_FLAGS="--workers 2" all of it runs against worker processes; memory and descriptors
+are then those of all processes.  Tests marked `soak` are the same attacks at full size; they are left out
+unless `-m soak` asks for them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +21,7 @@ import pytest
 
 from tests.security.bystander import Bystander
 from tests.security.target import Target
-from tests.support.process import StartGateway, start_gateway
+from tests.support.process import StartGateway, special_python, start_gateway
 
 LATENCY_S = 1.0
 """No message of a bystander may take longer: far above what shared machines do, far below any time limit."""
@@ -62,7 +64,7 @@ def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
     def start(*flags: str, key: str = "", impatient: bool = False, descriptors: int = 0) -> Target:
         env = {"RINGGATE_API_KEYS": key} if key else {}
         if impatient or descriptors:
-            python = _python(tmp_path, impatient, descriptors)
+            python = special_python(tmp_path, impatient=impatient, descriptors=descriptors)
             process = start_gateway(*flags, log_path=tmp_path / "special.log", env=env, python=python)
         else:
             process = gateway_process(*flags, env=env)
@@ -75,20 +77,21 @@ def launch(gateway_process: StartGateway, tmp_path: Path) -> Iterator[Launch]:
         target.check_log()
 
 
-def _python(folder: Path, impatient: bool, descriptors: int) -> str:
-    """Return a command that stands for `python` in `python -m gateway serve ...`."""
-    limit = f"ulimit -n {descriptors}\n" if descriptors else ""
-    module = "-m tests.security.impatient " if impatient else ""
-    command = folder / "python"
-    command.write_text(f'#!/bin/sh\n{limit}exec {sys.executable} {module}"$@"\n')
-    command.chmod(0o755)
-    return str(command)
-
-
 @pytest.fixture(scope="session")
 def _session_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     log_path = tmp_path_factory.mktemp("security") / "gateway.log"
     target = Target(start_gateway("--echo", "--log-level", "debug", log_path=log_path))
+    yield target
+    status = target.process.stop()
+    target.check_log()
+    assert status == 0
+
+
+@pytest.fixture(scope="session")
+def _session_target_of_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    log_path = tmp_path_factory.mktemp("security") / "gateway.log"
+    flags = ("--echo", "--log-level", "debug", "--workers", "2")
+    target = Target(start_gateway(*flags, log_path=log_path))
     yield target
     status = target.process.stop()
     target.check_log()
@@ -109,6 +112,13 @@ def _session_target_without_echo(tmp_path_factory: pytest.TempPathFactory) -> It
 def shared(_session_target: Target) -> Iterator[Target]:
     yield _session_target
     _session_target.check_log()
+
+
+@pytest.fixture(params=["_session_target", "_session_target_of_workers"], ids=["one process", "two workers"])
+def every(request: pytest.FixtureRequest) -> Iterator[Target]:
+    target: Target = request.getfixturevalue(request.param)
+    yield target
+    target.check_log()
 
 
 @pytest.fixture

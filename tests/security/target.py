@@ -1,6 +1,6 @@
 """The gateway under attack, looked at from outside: its metrics, memory, descriptors and log.
 
-It knows the process, `/metrics` and /proc; nothing of the gateway's inside.
+It knows the process, and its workers if it has any, `/metrics` and /proc; nothing of the gateway's inside.
 """
 
 from __future__ import annotations
@@ -110,26 +110,41 @@ class Target:
     # -- the process ------------------------------------------------------------------------
 
     def memory(self) -> int:
-        """Bytes of anonymous memory that are resident: heap and stacks, no files."""
+        """Bytes of anonymous memory that are resident, in all processes: heap and stacks, no files."""
         return self._status("RssAnon")
 
     def peak_memory(self) -> int:
-        """The most bytes that were resident since its peak was reset, less the files that are."""
+        """The most bytes that were resident since `reset_peak`, less the files that are.
+
+        Of several processes it is the sum of their peaks, whenever each was.
+        """
         return self._status("VmHWM") - self._status("RssFile") - self._status("RssShmem")
+
+    def reset_peak(self) -> None:
+        """Let `peak_memory` begin anew."""
+        for pid in self.pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def virtual_memory(self) -> int:
         """Bytes of memory that were asked for, used or not."""
         return self._status("VmData")
 
+    def pids(self) -> list[int]:
+        """The process, and its workers where it has any."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, children.split())]
+
     def _status(self, name: str) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(rf"{name}:\s+(\d+) kB", status)
-        assert found, name
-        return int(found[1]) * 1024
+        total = 0
+        for pid in self.pids():
+            found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+            assert found, name
+            total += int(found[1]) * 1024
+        return total
 
     def descriptors(self) -> int:
-        """Open file descriptors."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        """Open file descriptors of all processes."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.pids())
 
     # -- clients ----------------------------------------------------------------------------
 

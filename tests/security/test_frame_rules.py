@@ -51,52 +51,52 @@ BAD_FRAMES = [
 @pytest.mark.parametrize("path", ["/ws", "/echo"])
 @pytest.mark.parametrize(("data", "code"), BAD_FRAMES)
 def test_a_bad_frame_is_answered_with_its_code_and_the_connection_ends(
-    shared: Target, path: str, data: bytes, code: int
+    every: Target, path: str, data: bytes, code: int
 ) -> None:
-    with shared.closes(code), shared.client(path) as client:
+    with every.closes(code), every.client(path) as client:
         client.send(data)
         assert client.closed_with() == code
         assert client.hangs_up()
 
 
-def test_a_bad_frame_that_comes_in_single_bytes_has_the_same_end(shared: Target) -> None:
+def test_a_bad_frame_that_comes_in_single_bytes_has_the_same_end(every: Target) -> None:
     for data, code in ((frame(TEXT, b"ok") + frame(11), 1002), (frame(BINARY, declared=1 << 40), 1009)):
-        with shared.client("/echo") as client:
+        with every.client("/echo") as client:
             for byte in data:
                 client.send(bytes([byte]))
             assert client.closed_with() == code
 
 
-def test_what_follows_a_bad_frame_is_not_looked_at(shared: Target) -> None:
-    with shared.client() as client:
-        before = shared.metric("ringgate_messages_in_total")
+def test_what_follows_a_bad_frame_is_not_looked_at(every: Target) -> None:
+    with every.client() as client:
+        before = every.metric("ringgate_messages_in_total")
         client.send(frame(TEXT, b"x", rsv=1) + frame(TEXT, b'{"type":"ping","id":1}') * 50)
         assert client.frame().opcode == CLOSE
         assert client.hangs_up()
-        assert shared.metric("ringgate_messages_in_total") == before
+        assert every.metric("ringgate_messages_in_total") == before
 
 
-def test_a_binary_message_to_a_json_session_is_1003(shared: Target) -> None:
-    with shared.closes(1003), shared.client() as client:
+def test_a_binary_message_to_a_json_session_is_1003(every: Target) -> None:
+    with every.closes(1003), every.client() as client:
         client.send(frame(BINARY, b"{}"))
         assert client.closed_with() == 1003
 
 
-def test_deflate_that_was_not_negotiated_is_1002(shared: Target) -> None:
+def test_deflate_that_was_not_negotiated_is_1002(every: Target) -> None:
     packer = zlib.compressobj(wbits=-15)
     data = packer.compress(b"hello") + packer.flush(zlib.Z_SYNC_FLUSH)
-    with shared.client(headers={"Sec-WebSocket-Extensions": "permessage-deflate"}) as client:
+    with every.client(headers={"Sec-WebSocket-Extensions": "permessage-deflate"}) as client:
         assert b"permessage-deflate" not in client.response
         client.send(frame(TEXT, data[:-4], rsv=4))
         assert client.closed_with() == 1002
 
 
-def test_a_thousand_bad_peers_harm_nobody(shared: Target, bystander: Watch) -> None:
-    with bystander(shared), shared.closes(1002, by=700):
+def test_a_thousand_bad_peers_harm_nobody(every: Target, bystander: Watch) -> None:
+    with bystander(every), every.closes(1002, by=700):
         for _ in range(20):
             for parameters in BAD_FRAMES:
                 data, code = parameters.values
                 assert isinstance(data, bytes)
-                with shared.client() as client:
+                with every.client() as client:
                     client.send(data)
                     assert client.closed_with() == code

@@ -213,10 +213,16 @@ def fill(target: Target, channel: str, socks: int) -> None:
     for _ in range(100):
         for _ in range(4):
             target.publish(channel, HALF_A_PAGE * 15)
-        now = target.metrics()
-        if now["ringgate_ring_lagging"] + now["ringgate_slow_disconnects_total"] >= socks:
-            return
+        if _held_up(target) >= socks:
+            time.sleep(0.1)  # a worker may have counted those to whom it was just about to send
+            if _held_up(target) >= socks:
+                return
     raise AssertionError("their kernel buffers have no end")
+
+
+def _held_up(target: Target) -> float:
+    now = target.metrics()
+    return now["ringgate_ring_lagging"] + now["ringgate_slow_disconnects_total"]
 
 
 def test_subscribers_that_do_not_read_are_dropped_and_the_others_hear_everything_in_order(
@@ -243,5 +249,6 @@ def test_subscribers_that_do_not_read_are_dropped_and_the_others_hear_everything
                     assert publisher.answer(number)["offset"] == number
             wait_for(lambda: min(readers.last) == messages, "everybody heard everything", timeout_s=30)
         assert not readers.broken
-        assert target.memory() - memory < stalled * 4 * KIB + 4 * KIB * KIB
+        shared = 4 * KIB * KIB * len(target.pids())  # rings and history, which do not grow with the stalled
+        assert target.memory() - memory < stalled * 4 * KIB + shared
         wait_for(lambda: target.connections() == healthy + 2, "the stalled are gone")

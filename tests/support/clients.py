@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 import picows
@@ -22,6 +23,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.typing import Subprotocol
 
+from tests.support.tls import Authority
+
 DRIVER: Final = Path(__file__).resolve().parents[1] / "clients" / "driver.mjs"
 MAX_BYTES: Final = 64 << 20
 NO_STATUS: Final = 1005
@@ -29,6 +32,7 @@ NO_STATUS: Final = 1005
 Library = Literal["websockets", "aiohttp", "picows", "picows.websockets", "ws"]
 LIBRARIES: Final[tuple[Library, ...]] = ("websockets", "aiohttp", "picows", "picows.websockets", "ws")
 DEFLATING: Final[tuple[Library, ...]] = ("websockets", "aiohttp", "picows.websockets", "ws")
+UNIX_ABLE: Final[tuple[Library, ...]] = ("websockets", "aiohttp", "ws")
 FRAGMENTING: Final[tuple[Library, ...]] = ("websockets", "picows", "picows.websockets", "ws")
 
 
@@ -252,8 +256,10 @@ class NodeClient:
         self._process = process
         self.subprotocol = self.extensions = ""
 
-    async def connect(self, url: str, subprotocols: list[str], deflate: bool | Mapping[str, object]) -> None:
-        answer = await self._do(op="connect", url=url, protocols=subprotocols, deflate=deflate)
+    async def connect(
+        self, url: str, subprotocols: list[str], deflate: bool | Mapping[str, object], ca_file: str
+    ) -> None:
+        answer = await self._do(op="connect", url=url, protocols=subprotocols, deflate=deflate, ca=ca_file)
         self.subprotocol, self.extensions = answer["protocol"], answer["extensions"]
 
     async def _do(self, **command: object) -> Any:
@@ -304,13 +310,17 @@ async def open_client(
     node: str = "node",
     node_deflate: Mapping[str, object] | None = None,
     auto_pong: bool = True,
+    authority: Authority | None = None,
+    unix_path: str = "",
 ) -> Client:
     """Connect.  Raises what the library raises when the handshake fails (ConnectionError for `ws`).
 
-    `node_deflate` are options of ws's perMessageDeflate; `auto_pong` can be switched off for picows.
+    `node_deflate` are options of ws's perMessageDeflate; `auto_pong` can be switched off for picows;
+    `authority` is trusted for wss:; with `unix_path` the URL says only what is asked for there (UNIX_ABLE).
     """
+    tls = authority.client() if authority else None
     if library == "aiohttp":
-        session = aiohttp.ClientSession()
+        session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(unix_path) if unix_path else None)
         try:
             return AiohttpClient(
                 session,
@@ -320,6 +330,7 @@ async def open_client(
                     compress=15 if deflate else 0,
                     max_msg_size=0,
                     autoping=False,
+                    ssl=tls or True,
                 ),
             )
         except BaseException:
@@ -329,7 +340,12 @@ async def open_client(
         assert not deflate
         offers = {"Sec-WebSocket-Protocol": ", ".join(subprotocols)} if subprotocols else None
         transport, listener = await picows.ws_connect(
-            _Listener, url, extra_headers=offers, max_frame_size=MAX_BYTES, enable_auto_pong=auto_pong
+            _Listener,
+            url,
+            ssl_context=tls,
+            extra_headers=offers,
+            max_frame_size=MAX_BYTES,
+            enable_auto_pong=auto_pong,
         )
         return PicowsClient(transport, cast(_Listener, listener))
     if library == "ws":
@@ -338,20 +354,28 @@ async def open_client(
         )
         client = NodeClient(process)
         try:
-            await client.connect(url, list(subprotocols), (node_deflate or True) if deflate else False)
+            place = f"ws+unix:{unix_path}:{urlsplit(url).path}" if unix_path else url
+            compress = (node_deflate or True) if deflate else False
+            ca_file = str(authority.ca_file) if authority else ""
+            await client.connect(place, list(subprotocols), compress, ca_file)
         except BaseException:
             await client.drop()
             raise
         return client
     module: Any = websockets if library == "websockets" else picows.websockets
-    connection = await module.connect(
-        url,
+    more: dict[str, Any] = {"ssl": tls} if tls else {}
+    connect = module.connect
+    if unix_path:
+        connect, more["path"] = websockets.unix_connect, unix_path
+    connection = await connect(
+        uri=url,
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         compression="deflate" if deflate else None,
         max_size=MAX_BYTES,
         ping_interval=None,
         close_timeout=1,
-        proxy=None,
+        **({} if unix_path else {"proxy": None}),
+        **more,
     )
     return WebsocketsClient(connection, library == "picows.websockets")
 

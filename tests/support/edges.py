@@ -13,6 +13,7 @@ from typing import Any, cast
 from gateway._frames import PING, PONG, TEXT, Decoder, Event
 from gateway.connection._connection import Connection as EdgeConnection
 from gateway.connection._edge import Edge, EdgeStats
+from gateway.connection._sockets import Listener
 from gateway.connection.handshake import Accepted, RouteOptions
 from gateway.connection.interface import Connection
 from gateway.connection.options import EdgeOptions
@@ -175,7 +176,7 @@ class Rig:
         )
         self.port = 0
         self.peers: list[Peer] = []
-        self.server: asyncio.Server | None = None
+        self.server: Listener | None = None
 
     def make(self, connection: Connection, accepted: Accepted) -> Handler:
         handler = Handler(connection, self.on)
@@ -227,8 +228,9 @@ async def edge(
 ) -> AsyncIterator[Rig]:
     """Return a listening edge; in the end nothing of it may be left."""
     rig = Rig(on, options)
-    rig.server = await asyncio.get_running_loop().create_server(rig.edge, "127.0.0.1", 0)
-    rig.port = rig.server.sockets[0].getsockname()[1]
+    sock = socket.create_server(("127.0.0.1", 0), backlog=100)
+    rig.port = sock.getsockname()[1]
+    rig.server = Listener(rig.edge, sock, loop=asyncio.get_running_loop())
     try:
         yield rig
     finally:

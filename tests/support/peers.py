@@ -7,7 +7,6 @@ leaves no connection open.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Protocol, Self
@@ -17,6 +16,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from gateway import Gateway
+from tests.support.codecs import CASES, Case
 
 Event = dict[str, Any]
 ANY_PORT: dict[str, object] = {"listen": "127.0.0.1:0", "api_listen": "127.0.0.1:0"}
@@ -38,17 +38,23 @@ class Peer:
 
     open_peers: ClassVar[list[Peer]] = []
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, case: Case) -> None:
         self.connection = connection
+        self.case = case
         self.hello: Event = {}
         self._unread: deque[Event] = deque()
         self._asked = 0
 
     @classmethod
-    async def connect(cls, gateway: Reachable, user: str = "", **options: Any) -> Self:
-        """Connect, and take the hello."""
+    async def connect(
+        cls, gateway: Reachable, user: str = "", *, encoding: str = "json", **options: Any
+    ) -> Self:
+        """Connect, and take the hello.  `encoding` is the key of one of the codecs' cases."""
+        case = CASES[encoding]
+        if encoding != "json":
+            options["subprotocols"] = [case.codec.subprotocol]
         url = f"{gateway.ws_url}?user={user}" if user else gateway.ws_url
-        peer = cls(await websockets.connect(url, proxy=None, compression=None, **options))
+        peer = cls(await websockets.connect(url, proxy=None, compression=None, **options), case)
         cls.open_peers.append(peer)
         peer.hello = await peer.event()
         return peer
@@ -57,15 +63,24 @@ class Peer:
         """The next event."""
         if self._unread:
             return self._unread.popleft()
-        return dict(json.loads(await self.connection.recv()))
+        return await self._receive()
 
     async def ask(self, kind: str, **fields: object) -> Event:
         """Send a command and return its answer."""
         self._asked += 1
-        await self.connection.send(json.dumps({"type": kind, "id": self._asked, **fields}))
-        while (event := dict(json.loads(await self.connection.recv()))).get("id") != self._asked:
+        await self.connection.send(self._message({"type": kind, "id": self._asked, **fields}))
+        while (event := await self._receive()).get("id") != self._asked:
             self._unread.append(event)
         return event
+
+    def _message(self, command: Event) -> str | bytes:
+        written = self.case.write(command)
+        return written.decode() if self.case.codec.opcode == 1 else written
+
+    async def _receive(self) -> Event:
+        message = await self.connection.recv()
+        assert isinstance(message, str) == (self.case.codec.opcode == 1)
+        return dict(self.case.read(message.encode() if isinstance(message, str) else message))
 
     async def messages(self, count: int) -> list[int]:
         """The offsets of the next events, which have to be that many messages."""

@@ -21,7 +21,8 @@ START_S = 15.0
 STOP_S = 15.0
 ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = tuple(shlex.split(os.environ.get("GATEWAY_TEST_FLAGS", "")))
-LOOPBACK = ("--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--log-format", "json")
+ANYWHERE = {"--listen": "127.0.0.1:0", "--api-listen": "127.0.0.1:0"}
+LOOPBACK = (*(part for pair in ANYWHERE.items() for part in pair), "--log-format", "json")
 
 
 class GatewayProcessError(AssertionError):
@@ -30,12 +31,17 @@ class GatewayProcessError(AssertionError):
 
 @dataclass
 class GatewayProcess:
-    """A running gateway.  `edge` and `api` are its real addresses, as HOST:PORT."""
+    """A running gateway.  `edge` and `api` are its real addresses, as HOST:PORT: the first ones of several.
+
+    `edges` and `apis` are all of them, Unix sockets as unix:/PATH.
+    """
 
     popen: subprocess.Popen[bytes]
     log_path: Path
     edge: str = ""
     api: str = ""
+    edges: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -109,23 +115,25 @@ def start_gateway(
     log_path: Path,
     env: Mapping[str, str] | None = None,
     python: str = sys.executable,
+    pass_fds: tuple[int, ...] = (),
 ) -> GatewayProcess:
     """Start `gateway serve` on free loopback ports and return once it listens.
 
     `flags` follow the default ones, and those of the variable GATEWAY_TEST_FLAGS (such as "--workers 2", to
-    run whole suites that way), and so override them.  `env` is added to an environment from which the
-    settings of the gateway (RINGGATE_*) were removed.  Raises GatewayProcessError when it ends or
-    says nothing for START_S seconds.
+    run whole suites that way), and so override them (see `defaults`).  `env` is added to an environment from
+    which the settings of the gateway (RINGGATE_*) were removed; `pass_fds` are kept open.  Raises
+    GatewayProcessError when it ends or says nothing for START_S seconds.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RINGGATE_")}
     with log_path.open("wb") as log:
         popen = subprocess.Popen(
-            [python, "-m", "gateway", "serve", *LOOPBACK, *EVERYWHERE, *flags],
+            [python, "-m", "gateway", "serve", *defaults(flags), *EVERYWHERE, *flags],
             cwd=ROOT,
             env={**clean, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
         )
     gateway = GatewayProcess(popen, log_path)
     try:
@@ -137,13 +145,34 @@ def start_gateway(
     return gateway
 
 
+def defaults(flags: tuple[str, ...]) -> list[str]:
+    """Return what a gateway is given besides `flags`: addresses, which add up, only where those have none."""
+    chosen = [(flag, address) for flag, address in ANYWHERE.items() if flag not in flags]
+    return [*(part for pair in chosen for part in pair), "--log-format", "json"]
+
+
+def special_python(folder: Path, *, impatient: bool = False, descriptors: int = 0) -> str:
+    """Write a command that stands for `python` in `python -m gateway serve ...`; return its path.
+
+    `impatient`: the broker forgets channels after a second (`tests.security.impatient`).  `descriptors` above
+    0 is how many the process may have.
+    """
+    limit = f"ulimit -n {descriptors}\n" if descriptors else ""
+    module = "-m tests.security.impatient " if impatient else ""
+    command = folder / "python"
+    command.write_text(f'#!/bin/sh\n{limit}exec {sys.executable} {module}"$@"\n')
+    command.chmod(0o755)
+    return str(command)
+
+
 def _wait_until_it_listens(gateway: GatewayProcess) -> None:
     give_up = time.monotonic() + START_S
     while time.monotonic() < give_up:
         status = gateway.popen.poll()
         event = listening_event(gateway.log)
         if event is not None:
-            gateway.edge, gateway.api = event["edge"], event["api"]
+            gateway.edges, gateway.apis = tuple(event["edge"].split(", ")), tuple(event["api"].split(", "))
+            gateway.edge, gateway.api = gateway.edges[0], gateway.apis[0]
             return
         if status is not None:
             raise GatewayProcessError(

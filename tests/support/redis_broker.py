@@ -1,4 +1,6 @@
-"""Redis brokers on one real redis-server that all tests of a run share, each test under a prefix of its own."""
+"""Redis brokers on one real redis-server that all tests of a run share, each test under a prefix of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
-from gateway.broker.redis.deployment import make_shard
+from gateway.broker.redis.deployment import make_sharding
 from gateway.broker.redis.options import RedisOptions
 from gateway.identifiers import RandomIds
 from tests.support.redis_servers import RedisServer
@@ -51,7 +53,7 @@ def make_broker(
     loop = asyncio.get_running_loop()
     where, connections = url or shared_server().url, redis or RedisOptions()
     return kind(
-        make_shards=lambda: [make_shard(where, connections, loop, Random(1))],
+        make_shards=lambda: make_sharding(where.split(), connections, loop, Random(1)),  # noqa: S311
         options=options,
         loop=loop,
         random_id=RandomIds(),

@@ -23,11 +23,11 @@ from gateway.broker.memory import MemoryBroker
 from gateway.connection.interface import Connection
 from gateway.hub.channel import RingOptions
 from gateway.hub.encoding import Encoding
-from gateway.message.json import JsonCodec
 from gateway.node import Node
 from gateway.options import Namespace, NodeOptions
 from gateway.session import Session
 from tests.support.brokers import PipelinedBroker
+from tests.support.codecs import CASES, Case
 from tests.support.simulated import SimulatedTime, settle
 
 Event = dict[str, Any]
@@ -41,7 +41,6 @@ NAMESPACES: Mapping[str, Namespace] = {
     "plain": Namespace(broker=ChannelOptions(history_size=0), ring=RingOptions(resumable=False)),
     "tiny": Namespace(broker=KEPT, ring=RingOptions(bound_bytes=1024, policy="skip")),
 }
-CODEC = JsonCodec()
 
 
 class FakeConnection(ScriptedSink):
@@ -82,9 +81,10 @@ class FakeConnection(ScriptedSink):
 class Client:
     """One client of the node; `hello` is what it was told first."""
 
-    def __init__(self, node: Node, user: str = "") -> None:
+    def __init__(self, node: Node, user: str = "", case: Case = CASES["json"]) -> None:
+        self.case = case
         self.connection = FakeConnection()
-        self.session = Session(node, cast(Connection, self.connection), Encoding(CODEC), user=user)
+        self.session = Session(node, cast(Connection, self.connection), Encoding(case.codec), user=user)
         self.connection.handler = self.session
         self._decoder = Decoder(client=True, max_message_bytes=1 << 24, max_fragments=1)
         self.session.start()
@@ -97,7 +97,7 @@ class Client:
     def say(self, *commands: Event | list[Event]) -> None:
         """Send each command, or list of commands, in a frame of its own."""
         for command in commands:
-            self.say_bytes(orjson.dumps(command))
+            self.say_bytes(self.case.write(command), self.case.codec.opcode)
 
     def say_bytes(self, payload: bytes, opcode: int = 1) -> None:
         if self.connection.handler is not None:
@@ -107,8 +107,8 @@ class Client:
         """Return the events that came since it was asked last."""
         frames = self._decoder.receive(bytes(self.connection.received))
         self.connection.received.clear()
-        assert all(frame.kind == CODEC.opcode for frame in frames)
-        return [orjson.loads(frame.payload) for frame in frames]
+        assert all(frame.kind == self.case.codec.opcode for frame in frames)
+        return [self.case.read(frame.payload) for frame in frames]
 
     async def ask(self, *commands: Event | list[Event]) -> list[Event]:
         """Send commands; return everything heard until the loop is quiet."""
@@ -146,8 +146,8 @@ class World:
             random_id=lambda: next(ids),
         )
 
-    def connect(self, user: str = "") -> Client:
-        return Client(self.node, user)
+    def connect(self, user: str = "", encoding: str = "json") -> Client:
+        return Client(self.node, user, CASES[encoding])
 
     async def publish(self, channel: str, *data: object, **more: Any) -> int:
         """Publish each of `data` as JSON; return the last one's offset."""

@@ -186,6 +186,42 @@ async def test_jump_of_offsets_is_told_as_a_gap_before_what_follows() -> None:
         assert gap == {"type": "gap", "channel": "news", "from": 7, "to": 8, "reason": "lost"}
 
 
+async def test_loss_after_which_nothing_comes_is_told_at_once_and_once() -> None:
+    async with world() as w:
+        client = w.connect()
+        epoch = (await client.subscribe("news"))["epoch"]
+        w.node.on_publications("news", epoch, [numbered(1)])
+        for _ in range(2):
+            w.node.on_position("news", epoch, 4)
+        w.node.on_position("unheard of", epoch, 4)
+        w.node.on_publications("news", epoch, [numbered(5)])
+        heard = await client.ask()
+        assert [(e["type"], e.get("offset")) for e in heard] == [
+            ("message", 1),
+            ("gap", None),
+            ("message", 5),
+        ]
+        assert heard[1] == {"type": "gap", "channel": "news", "from": 2, "to": 4, "reason": "lost"}
+        w.node.on_position("news", "another", 0)
+        assert await client.ask() == [
+            {"type": "gap", "channel": "news", "epoch": "another", "reason": "lost"}
+        ]
+
+
+async def test_loss_while_a_channel_is_being_opened_is_where_it_begins() -> None:
+    async with world() as w:
+        w.broker.slow = True
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": "news"})
+        await settle()
+        await w.broker.execute()
+        w.node.on_position("news", "another", 7)
+        w.broker.reply()
+        await settle()
+        (reply,) = client.heard()
+        assert (reply["epoch"], reply["offset"]) == ("another", 7)
+
+
 async def test_nobody_resumes_across_a_gap_from_the_ring() -> None:
     async with world() as w:
         client = w.connect()

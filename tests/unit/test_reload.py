@@ -20,7 +20,7 @@ def test_what_can_change_is_taken_and_what_cannot_is_named() -> None:
     wanted = from_mapping(
         {
             "server": {"listen": "127.0.0.1:1", "log_level": "debug", "workers": 3},
-            "api": {"keys": ["a-new-key"], "max_body_bytes": 2048},
+            "api": {"keys": ["a-new-key"], "max_body_bytes": 2048, "hosts": ["ringgate"]},
             "websocket": {"ping_interval": 10},
             "session": {"max_channels": 7},
             "namespace": {"chat": {"history_size": 5}},
@@ -29,6 +29,7 @@ def test_what_can_change_is_taken_and_what_cannot_is_named() -> None:
     reload = plan_reload(Config(), wanted)
     assert sorted(reload.refused) == ["server.listen", "server.workers", "websocket.ping_interval"]
     assert sorted(reload.changed) == [
+        "api.hosts",
         "api.keys",
         "api.max_body_bytes",
         "namespace.chat.history_size",

@@ -183,6 +183,8 @@ async def test_metrics_count_what_happened() -> None:
         }
         assert samples["ringgate_sessions"] == ("gauge", 2)
         assert samples["ringgate_channels"] == ("gauge", 3)
+        assert samples["ringgate_rings"] == ("gauge", 3)
+        assert samples["ringgate_tasks"] == ("gauge", 0)  # of the simulated loop, which runs none
         assert samples["ringgate_messages_out ring"] == ("counter", 2)
         assert samples["ringgate_ring_frames"] == ("counter", 42)
         assert samples["ringgate_frames_dropped slow_skip"][1] > 0

@@ -16,7 +16,7 @@ from gateway import worker_process
 from gateway.broker import wire
 from gateway.broker.memory import MemoryBroker
 from gateway.broker.service import BrokerService
-from gateway.config import from_mapping
+from gateway.config import Address, from_mapping
 from gateway.errors import ConfigError, GatewayError
 from gateway.server import Gateway
 from gateway.supervisor import Supervisor
@@ -152,7 +152,8 @@ async def test_gateway_whose_workers_cannot_start_does_not_start_and_leaves_noth
     supervisor = Supervisor(from_mapping({"server": LOOPBACK}))
     with pytest.raises(GatewayError, match="a worker could not be started: it ended: exit status 1"):
         await supervisor.start()
-    for address in (supervisor.edge_address, supervisor.api_address):
+    for address in (*supervisor.listeners.edge_addresses, *supervisor.listeners.api_addresses):
+        assert isinstance(address, Address)
         with socket.socket() as again:
             again.bind((address.host, address.port))
 

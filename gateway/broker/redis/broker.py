@@ -1,9 +1,9 @@
 """The Redis broker: a `Broker` for gateways on several machines, over one Redis deployment or several.
 
-Puts the parts together, and knows of connections only `Shard`.  How it works: everything of a channel is on one
-shard, chosen by its name, where Lua scripts change it atomically and publish what nodes must hear
-(`publish.lua` and its neighbours); a node hears the channels in which it is interested (`feeds`), holds
-its members under a lease (`presence`), and asks other nodes (`questions`) by way of the first shard.
+Puts the parts together, and knows of connections only `Shard`.  How it works: everything of a channel is on
+one shard, chosen by its name, where Lua scripts change it atomically and publish what nodes must hear
+(`publish.lua` and its neighbours); a node hears the channels in which it is interested (`feeds`), holds its
+members under a lease (`presence`), and asks other nodes (`questions`) by way of the first shard.
 
 What always holds: what this node publishes comes back to it through Redis like everything else, so all nodes
 see one order.
@@ -12,7 +12,9 @@ see one order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,6 +33,7 @@ from .names import Names
 from .presence import Presence
 from .questions import Questions
 from .shard import Shard
+from .sharding import Sharding
 
 _STOP_S: Final = 2.0
 _CONTROL: Final = "control"
@@ -68,7 +71,9 @@ class Side:
         loop: asyncio.AbstractEventLoop,
         random_id: Callable[[], str],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
         self.gathering = Gathering(self.commands, loop=loop, spawn=spawn)
@@ -106,7 +111,7 @@ class Side:
         Raises BrokerUnavailableError.
         """
         self._probed += 1
-        number, begun = self._probed, self._loop.time()
+        number, begun = self._probed, self._clock()
         back = self._probes[number] = self._loop.create_future()
         try:
             async with asyncio.timeout(self._probe_timeout_s):
@@ -117,7 +122,7 @@ class Side:
         finally:
             del self._probes[number]
         self.probed_at = self._loop.time()
-        self.probe_s = self.probed_at - begun
+        self.probe_s = self._clock() - begun
         return self.probe_s
 
     def _take_probe(self, payload: bytes) -> None:
@@ -137,6 +142,7 @@ class Side:
         yield from self.presence.counts.items()
         yield "members_here", self.presence.members
         yield "publish_calls", self.gathering.calls
+        yield "history_reads", self.commands.history_reads
         yield "round_trip_seconds", self.probe_s
         yield "probe_age_seconds", self._loop.time() - self.probed_at
 
@@ -144,28 +150,30 @@ class Side:
 class RedisBroker:
     """A `Broker` over one or more shards.
 
-    `make_shards` returns shards that are not started, anew for each start.  `choose` gives the number of the one
-    that has a channel or session.  `random_id` returns a text that no node ever returned before.
-    `on_question` answers what `gather` asks of this node; an empty answer is left out.
+    `make_shards` returns shards that are not started, anew for each start.  `random_id` returns a text that
+    no node ever returned before. `clock` measures round trips, which are shorter than a loop's
+    clock may tell.  `on_question` answers what `gather` asks of this node; an empty answer is
+    left out.
     """
 
     def __init__(
         self,
         *,
-        make_shards: Callable[[], Sequence[Shard]],
+        make_shards: Callable[[], Sharding[Shard]],
         options: BrokerOptions,
         loop: asyncio.AbstractEventLoop,
         random_id: Callable[[], str],
-        choose: Callable[[str], int] = lambda name: 0,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.on_question: Callable[[str], bytes] = lambda what: b""
         self._make_shards = make_shards
         self._options = options
         self._loop = loop
         self._random_id = random_id
-        self._choose = choose
+        self._clock = clock
         self._relay: Relay | None = None
-        self._sides: list[Side] = []
+        self._sides: Sequence[Side] = ()
+        self._sharding: Sharding[Side] | None = None
         self._questions: Questions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -179,13 +187,15 @@ class RedisBroker:
             raise UsageError("the broker is running already")
         node = self._random_id()
         self._relay = relay
-        self._sides = [
+        sides = [
             Side(
                 shard, relay, self._options, node=node, loop=self._loop, random_id=self._random_id,
-                spawn=self._spawn,
+                spawn=self._spawn, clock=self._clock,
             )
-            for shard in self._make_shards()
+            for shard in self._make_shards().shards
         ]  # fmt: skip
+        self._sharding = Sharding([(side.shard.name, side) for side in sides])
+        self._sides = sorted(sides, key=lambda side: side.shard.name)  # the first is the same for all nodes
         try:
             await asyncio.gather(*(side.start() for side in self._sides))
             self._questions = self._listen(self._sides[0], node)
@@ -212,7 +222,7 @@ class RedisBroker:
 
     async def stop(self) -> None:
         """See `Broker.stop`."""
-        sides, self._sides, relay, self._relay = self._sides, [], self._relay, None
+        sides, self._sides, relay, self._relay = self._sides, (), self._relay, None
         if self._keeper is not None:
             self._keeper.cancel()
             self._keeper = None
@@ -221,7 +231,9 @@ class RedisBroker:
         if relay is not None:
             for side in sides:
                 if side.shard.connected:
-                    await self._logged(side.presence.withdraw())
+                    with contextlib.suppress(TimeoutError):  # its lease runs out
+                        async with asyncio.timeout(_STOP_S):
+                            await self._logged(side.presence.withdraw())
                 side.feeds.stop()
                 await side.shard.stop()
         for task in list(self._tasks):
@@ -261,9 +273,9 @@ class RedisBroker:
         return False
 
     def _of(self, name: str) -> Side:
-        if not self._sides or self._relay is None:
+        if self._relay is None or self._sharding is None:
             raise BrokerUnavailableError("the broker is not running")
-        return self._sides[self._choose(name)]
+        return self._sharding.shard_of(name)
 
     # -- channels ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from ...errors import BrokerUnavailableError
-from ...message.publication import Member, Position, Publication
+from ...message.publication import Member, Position
 from ..interface import ChannelOptions, HistoryPage, PublishResult
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
@@ -39,7 +39,9 @@ class Entry(NamedTuple):
 
 
 class Leased(NamedTuple):
-    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the caller."""
+    """How a lease stands (`HELD`, `UNKNOWN`, `LOST`), and owners whose leases ran out, claimed for the
+    caller.
+    """
 
     state: int
     claimed: list[str]
@@ -66,6 +68,7 @@ class Commands:
         self._random_id = random_id
         self._idle_s = idle_s
         self._scripts: dict[str, Script] = {}
+        self.history_reads = 0
 
     async def _run(
         self, name: str, keys: Sequence[bytes], args: Iterable[Argument] = (), *, writes: bool
@@ -74,6 +77,10 @@ class Commands:
         if script is None:
             script = self._scripts[name] = load_script(name)
         return await self.shard.run(script, keys, [*args], writes=writes)
+
+    def fresh_id(self) -> str:
+        """Return a text that no node returned before."""
+        return self._random_id()
 
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
@@ -107,6 +114,7 @@ class Commands:
         self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
     ) -> HistoryPage:
         """Read history; `mode` is "since", "next" or "before" (see history.lua)."""
+        self.history_reads += 1
         args = (
             *self._life(options),
             *_bounds(options),

@@ -154,7 +154,8 @@ def require_master(connection: Connection, state: ServerState, *, cluster: bool)
             connection,
             "it is no member of a Cluster" if cluster else "it is a Cluster; write redis+cluster://",
         )
-    if cluster and int(state.version.partition(".")[0] or 0) < 7:
+    major = state.version.partition(".")[0]
+    if cluster and not (major.isdecimal() and int(major) >= 7):
         _refuse(connection, f"a Cluster needs Redis 7 or newer; this is {state.version}")
     if not state.master:
         _refuse(connection, "it is a replica; the gateway needs the master")

@@ -1,10 +1,10 @@
 """All channels that a node hears through one shard: drives their state machines, and tells the relay.
 
 Knows the shard and its scripts, and nothing of publishing, presence or other shards.  How it works: the shard
-brings messages and says when subscriptions are confirmed; `interest.Interest` says what follows from it; reads
-go out a bounded number at a time, so that a reconnect of very many channels is no flood.  All channels
-are compared with Redis every `check_interval_s`, a part each second, whatever happened or not: pub/sub tells of
-no loss.
+brings messages and says when subscriptions are confirmed; `interest.Interest` says what follows from it;
+reads go out a bounded number at a time, so that a reconnect of very many channels is no flood.  All
+channels are compared with Redis every `check_interval_s`, a part each second, whatever happened or not:
+pub/sub tells of no loss.
 
 What always holds: a message for a channel without interest costs a look into a dictionary.
 """
@@ -24,13 +24,12 @@ from ...message.publication import Position
 from ..interface import ChannelOptions, HistoryPage, PresenceChange, Relay
 from . import messages
 from .commands import Commands
-from .interest import Announce, Deliver, Interest, LookAgain, Read, Renew, State, Step
+from .interest import Announce, Deliver, Interest, Mark, Read, Renew, State, Step
 from .names import ChannelKeys
 
 READS_AT_ONCE: Final = 64
 PAGE: Final = 500
 _RETRY_S: Final = 0.5
-_LOOK_AGAIN_S: Final = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -38,20 +37,21 @@ _logger = logging.getLogger(__name__)
 class Feed:
     """One channel: its names, its state, and who waits for its first position."""
 
-    __slots__ = ("interest", "keys", "name", "waiting")
+    __slots__ = ("interest", "keys", "mark", "marked", "name", "waiting")
 
     def __init__(self, name: str, keys: ChannelKeys, options: ChannelOptions) -> None:
         self.name = name
         self.keys = keys
         self.interest = Interest(options)
+        self.mark, self.marked = "", Position("", 0)  # the mark that is on its way, and what it is about
         self.waiting: list[asyncio.Future[Position]] = []
 
 
 class Feeds:
     """The `ShardListener` of one shard.
 
-    `spawn` runs a coroutine that nobody waits for.  `others` are pub/sub channels of the broker's own and what
-    takes their messages.  `used` gives more channels that must not be forgotten, with their options.
+    `spawn` runs a coroutine that nobody waits for.  `others` are pub/sub channels of the broker's own and
+    what takes their messages.  `used` gives more channels that must not be forgotten, with their options.
     """
 
     def __init__(
@@ -171,6 +171,8 @@ class Feeds:
             self._tell(self.relay.on_presence, feed.name, PresenceChange(message.joined, message.member))
         elif isinstance(message, messages.Renewed):
             self._carry_out(feed, feed.interest.renewed(message.epoch))
+        elif isinstance(message, messages.Marked) and message.mark == feed.mark:
+            self._carry_out(feed, feed.interest.marked(feed.marked))
 
     # -- what follows ---------------------------------------------------------------------------
 
@@ -181,8 +183,9 @@ class Feeds:
             elif isinstance(step, Announce):
                 self.counts["lost_announced"] += 1
                 self._tell(self.relay.on_position, feed.name, *step.position)
-            elif isinstance(step, LookAgain):
-                self._loop.call_later(_LOOK_AGAIN_S, self._look_again, feed)
+            elif isinstance(step, Mark):
+                feed.mark, feed.marked = self._commands.fresh_id(), step.top
+                self._spawn(self._commands.tell(feed.keys.pubsub, messages.pack(messages.Marked(feed.mark))))
             else:
                 self._due.append((feed, feed.interest.turn, step))
         if self._due:
@@ -258,10 +261,6 @@ class Feeds:
         for at in range(0, len(channels), READS_AT_ONCE):
             looks = (self._look(name, options) for name, options in channels[at : at + READS_AT_ONCE])
             await asyncio.gather(*looks)
-
-    def _look_again(self, feed: Feed) -> None:
-        if self._here(feed):
-            self._spawn(self._look(feed.name, feed.interest.options))
 
     async def _look(self, name: str, options: ChannelOptions) -> None:
         keys = self._commands.names.channel(name)

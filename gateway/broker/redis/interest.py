@@ -59,11 +59,13 @@ class Renew(NamedTuple):
     epoch: str
 
 
-class LookAgain(NamedTuple):
-    """Compare positions once more in a moment, and tell `compare`."""
+class Mark(NamedTuple):
+    """Send a mark behind what is on its way, and tell `marked` when it comes."""
+
+    top: Position
 
 
-Step = Deliver | Announce | Read | Renew | LookAgain
+Step = Deliver | Announce | Read | Renew | Mark
 
 
 class _Held(NamedTuple):
@@ -75,7 +77,7 @@ class _Held(NamedTuple):
 class Interest:
     """One channel's state.  `position` is None until the first read."""
 
-    __slots__ = ("_behind", "_held", "_late_to", "_past", "options", "position", "state", "turn")
+    __slots__ = ("_held", "_late_to", "_past", "options", "position", "state", "turn")
 
     def __init__(self, options: ChannelOptions) -> None:
         self.options = options
@@ -87,7 +89,6 @@ class Interest:
         self._past: deque[str] = deque(maxlen=_PAST_EPOCHS)
         # Up to here messages may still come though they were read from history: they left before.
         self._late_to = 0
-        self._behind: Position | None = None
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -137,13 +138,14 @@ class Interest:
             return self._read_again() if mine == before else []
         if before.epoch == top.epoch and top.offset < before.offset:
             return self._renew()
-        if top.offset <= mine.offset:
-            self._behind = None
+        return [Mark(top)] if top.offset > mine.offset else []  # it may be on its way
+
+    def marked(self, top: Position) -> list[Step]:
+        """Take that everything that was published up to `top` has come, or never will."""
+        mine = self.position
+        if self.state is not State.LIVE or mine is None or mine.epoch != top.epoch:
             return []
-        if self._behind == mine:
-            return self._read_again()
-        self._behind = mine  # what is missing may be on its way
-        return [LookAgain()]
+        return self._read_again() if top.offset > mine.offset else []
 
     # -- replies --------------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class Interest:
         return steps + self._go_live(top)
 
     def _go_live(self, top: Position) -> list[Step]:
-        self.state, self._late_to, self._behind = State.LIVE, top.offset, None
+        self.state, self._late_to = State.LIVE, top.offset
         steps: list[Step] = []
         while self._held and self.state is State.LIVE:
             steps += self._take(self._held.popleft())

@@ -280,6 +280,8 @@ class Master:
                 self._take_incarnation(state, await self._guide.lineage(connection))
             except BrokerUnavailableError as problem:  # lost, or an error such as BUSY: it lives
                 _logger.debug("redis: no heartbeat", extra={"server": self.name, "reason": str(problem)})
+            except Exception:
+                _logger.exception("redis: a heartbeat failed", extra={"server": self.name})
 
     def _take_incarnation(self, state: ServerState, lineage: str | None) -> None:
         incarnation = _incarnation(state, lineage)

@@ -62,7 +62,13 @@ class Probed(Message, frozen=True, array_like=True, gc=False, tag=6):
     number: int
 
 
-Any = Published | PresenceMoved | Renewed | Asked | Answered | Probed
+class Marked(Message, frozen=True, array_like=True, gc=False, tag=7):
+    """A mark among a channel's messages: for the node that knows it, what was published before has come."""
+
+    mark: str
+
+
+Any = Published | PresenceMoved | Renewed | Asked | Answered | Probed | Marked
 
 pack: Final = msgspec.msgpack.Encoder().encode
 unpack: Final = msgspec.msgpack.Decoder(Any).decode

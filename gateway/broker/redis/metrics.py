@@ -31,6 +31,7 @@ METRICS: Final = {
     "leases_lost": ("counter", "times this node was taken for dead"),
     "members_here": ("gauge", "members of this node"),
     "publish_calls": ("counter", "calls that publish; each holds what one turn brought for a channel"),
+    "history_reads": ("counter", "reads of channels' histories"),
     "round_trip_seconds": ("gauge", "time of the last probe through Redis and back"),
     "probe_age_seconds": ("gauge", "time since a probe came back"),
 }

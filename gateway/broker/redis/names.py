@@ -1,7 +1,8 @@
 """The names of everything that the Redis broker keeps in Redis.
 
-Knows nothing of what is kept.  What always holds: all keys of a channel, and the pub/sub channel that is named
-like it, carry the same hash tag, so that they are in one slot of a Cluster; so does all that concerns leases.
+Knows nothing of what is kept.  What always holds: all keys of a channel, and the pub/sub channel that is
+named like it, carry the same hash tag, so that they are in one slot of a Cluster; so does all that concerns
+leases.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Who of this node's clients is present where, and the lease under which they are.
 
-Knows its own members, so that it can enter them anew.  How it works: every member belongs to an owner, which is a
-node under one lease.  The lease is renewed all the time; where one has run out, some other node claims the
-owner and takes its members out, channel by channel, each atomically.  A node whose lease has run out (it was
-stopped for a minute, or could not reach Redis) goes on as another owner and enters its members anew.
+Knows its own members, so that it can enter them anew.  How it works: every member belongs to an owner,
+which is a node under one lease.  The lease is renewed all the time; where one has run out, some other node
+claims the owner and takes its members out, channel by channel, each atomically.  A node whose lease has run
+out (it was stopped for a minute, or could not reach Redis) goes on as another owner and enters its members
+anew.
 
 What always holds: a member of an owner without a lease is taken out, and interested nodes hear of it, once;
 what a client was told to leave while Redis could not be reached, it leaves when Redis is back.
@@ -15,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...message.publication import Member
@@ -28,11 +29,18 @@ _AT_ONCE: Final = 64
 _logger = logging.getLogger(__name__)
 
 
-class _Room(NamedTuple):
-    """A channel in which this node has members: their records as Redis has them, by client."""
+class _Room:
+    """A channel in which this node has members: their records as Redis has them, by client.
 
-    options: ChannelOptions
-    members: dict[str, bytes]
+    `entered` is the owner for which Redis notes that it has members here.
+    """
+
+    __slots__ = ("entered", "members", "options")
+
+    def __init__(self, options: ChannelOptions) -> None:
+        self.options = options
+        self.members: dict[str, bytes] = {}
+        self.entered = ""
 
 
 class Presence:
@@ -83,15 +91,15 @@ class Presence:
         if self._loop.time() - self._renewed_at > self._lease_s:
             await self.renew()  # who has slept for long is perhaps another owner now
         room = self._rooms.get(channel)
-        fresh = room is None
         if room is None:
-            room = self._rooms[channel] = _Room(options, {})
+            room = self._rooms[channel] = _Room(options)
         packed = room.members[member.client] = pack(member)
         self._owed.discard((channel, member.client))
         owner = self.owner
         try:
-            if fresh:
+            if room.entered != owner:
                 await self._commands.enter(owner, channel)
+                room.entered = owner
             await self._commands.join(
                 self._commands.names.channel(channel), owner, member.client, packed, tell=True
             )

@@ -17,9 +17,12 @@ local function keep(blob, bytes)
         return
     end
     local entry = { 'XADD', stream, 'MAXLEN', '=', size, whole(top) .. '-' .. arrival, 'd', blob, 'c', whole(total) }
-    if type(redis.pcall(unpack(entry))) == 'table' then -- an older stream was left behind
-        redis.call('DEL', stream)
-        redis.call(unpack(entry))
+    local added = redis.pcall(unpack(entry))
+    if type(added) == 'table' then
+        if string.find(added.err, 'equal or smaller', 1, true) then -- an older stream was left behind
+            redis.call('DEL', stream)
+        end
+        redis.call(unpack(entry)) -- raises the error that it was, such as OOM
     end
     total = total + bytes
 end

@@ -1,4 +1,5 @@
-"""What nodes ask each other: control messages with a count of the connections they reached, and what there is.
+"""What nodes ask each other: control messages with a count of the connections they reached, and what there
+is.
 
 Knows nothing of connections or of what a question means.  How it works: a question goes to all nodes at once,
 the one that asks among them; each answers to the asking node, which waits for as many answers as there are

@@ -162,6 +162,7 @@ class Subscriber:
     def on_refused(self, channel: bytes, error: ReplyError) -> None:
         """Take note that the server did not subscribe."""
         if self._answer(channel):
+            self._told.discard(channel)  # it was never confirmed
             self._displace(channel, str(error))
 
     def on_lost(self, reason: str) -> None:

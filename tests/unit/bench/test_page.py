@@ -1,12 +1,13 @@
 """The page of the benchmarks: verdicts on the targets, blocks between markers, figures, pictures."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import cases, compare, page, plots, targets
+from bench import cases, compare, own_tables, page, plots, targets
 from bench.tables import FLOOR
 
 
@@ -65,14 +66,22 @@ def test_figures_are_rounded_against_us_and_told_with_their_range() -> None:
     assert targets.at_most([3160.0], 2500, "B").text == "3,160 B"
 
 
-def test_rows_without_a_case_are_listed_as_not_measured() -> None:
-    open_rows = [row for row in targets.rows(targets.Figures([], [])) if not row.checks]
-    assert {row.what.partition(":")[0].partition(" instead")[0] for row in open_rows} == {
-        "memory of 1,000 stalled clients on a busy channel",
-        "resume",
-        "2 workers",
-    }
-    assert {row.verdict for row in open_rows} == {targets.NOT_MEASURED}
+def test_rows_that_were_not_measured_are_listed_as_such() -> None:
+    rows = targets.rows(targets.Figures([], []))
+    assert {row.verdict for row in rows} == {targets.NOT_MEASURED}
+    assert len({row.key for row in rows}) == len(rows) == 14
+
+
+def test_a_miss_is_told_with_its_profile_and_without_one_says_so(tmp_path: Path) -> None:
+    (tmp_path / "echo-1.md").write_text("It is the echo.\n")
+    rows = targets.rows(targets.Figures(echoes([2.0], [1.0]), []))
+    text = own_tables.misses(rows, tmp_path)
+    assert text.endswith("It is the echo.")
+    assert text.startswith(
+        "### echo, 64 B, 1 in flight, 100 connections: server CPU per message\n\n2.00 x the"
+    )
+    assert own_tables.misses(rows, tmp_path / "none").endswith("There is no profile of it yet.")
+    assert own_tables.misses(targets.rows(targets.Figures([], [])), tmp_path) == "None in this run."
 
 
 def test_blocks_are_replaced_and_the_prose_stays() -> None:
@@ -128,3 +137,25 @@ def test_code_that_changes_during_a_run_is_noticed(tmp_path: Path) -> None:
     assert compare.fingerprint(tmp_path) == before
     (tmp_path / "a.py").write_text("x = 2")
     assert compare.fingerprint(tmp_path) != before
+
+
+def test_a_run_goes_on_where_one_was_broken_off(tmp_path: Path) -> None:
+    earlier = {
+        "records": [*echoes([1.0]), record(cases.FANOUT, "Ringgate", 0), record(cases.IDLE, "Ringgate", 0)],
+        "done": {cases.ECHO.title: "this code", cases.IDLE.title: "older code"},
+        "notes": ["noted"], "time": "then", "arguments": ["--full"],
+    }  # fmt: skip
+    path = tmp_path / "compare.json"
+    path.write_text(json.dumps(earlier))
+    wanted = [cases.ECHO, cases.FANOUT, cases.IDLE]
+
+    result: dict[str, Any] = {"records": [], "done": {}, "notes": []}
+    assert compare.take_over(result, path, wanted, "this code") == [cases.FANOUT, cases.IDLE]
+    assert {r["case"] for r in result["records"]} == {cases.ECHO.title}
+    assert result["done"] == {cases.ECHO.title: "this code"}
+    assert result["notes"][0] == "noted"
+
+    kept: dict[str, Any] = {"records": [], "done": {}, "notes": []}
+    assert compare.take_over(kept, path, [cases.ECHO], "") == [cases.ECHO]
+    assert {r["case"] for r in kept["records"]} == {cases.FANOUT.title, cases.IDLE.title}
+    assert compare.take_over(kept, tmp_path / "none", wanted, "x") == wanted

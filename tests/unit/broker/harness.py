@@ -306,7 +306,9 @@ class RedisHarness(Harness):
         return kept(self.prefix)
 
     async def advance(self, seconds: float) -> None:
-        """Wait, and sweep all the while as a node does: it keeps channels with interest from being forgotten."""
+        """Wait, and sweep all the while as a node does: it keeps channels with interest from being
+        forgotten.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while (left := until - loop.time()) > 0:

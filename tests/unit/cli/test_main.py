@@ -109,7 +109,10 @@ def test_serve_hands_the_configuration_of_all_three_places_to_the_server(
     )
     assert status == 7
     (config,) = served
-    assert (config.server.listen.port, config.server.api_listen.port) == (1, 2)
+    assert [str(a) for a in (*config.server.listen, *config.server.api_listen)] == [
+        "127.0.0.1:1",
+        "127.0.0.1:2",
+    ]
     assert (config.server.backlog, config.server.log_level) == (6, "warning")
     assert config.server.echo
     assert config.server.insecure

@@ -17,14 +17,13 @@ from gateway.config.kinds import (
     Duration,
     Integer,
     Kind,
-    ListenAddress,
     Secret,
     Size,
     ValueRefusedError,
     WorkerCount,
     quote,
 )
-from gateway.config.lists import HIDDEN, Origins, Secrets
+from gateway.config.lists import HIDDEN, Hosts, Origins, Secrets
 
 DURATION = Duration(0.01, 86400.0)
 SIZE = Size(1, 1 << 30)
@@ -79,44 +78,6 @@ def test_size_of_another_form_or_outside_its_bounds_is_refused(value: object) ->
 @given(st.integers(1, 1 << 30))
 def test_size_written_reads_back_equal(size: int) -> None:
     assert SIZE.from_text(SIZE.to_toml(size).strip('"')) == size
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:8000", Address("127.0.0.1", 8000)),
-        ("localhost:0", Address("localhost", 0)),
-        ("[::1]:65535", Address("::1", 65535)),
-        ("[0:0::1]:1", Address("::1", 1)),
-    ],
-)
-def test_address_is_host_and_port_and_writes_back(text: str, address: Address) -> None:
-    read = ListenAddress().from_text(text)
-    assert read == address
-    assert ListenAddress().from_text(str(read)) == address
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "8000",
-        ":8000",
-        "::1:8000",
-        "[::1]",
-        "[x]:1",
-        "a:65536",
-        "a:-1",
-        "a:",
-        "a b:1",
-        "a:٣",
-        "a\n:1",
-        8000,
-        None,
-    ],
-)
-def test_address_of_another_form_is_refused(value: object) -> None:
-    with pytest.raises(ValueRefusedError):
-        ListenAddress().from_toml(value)
 
 
 @pytest.mark.parametrize(
@@ -259,3 +220,17 @@ def test_quote_is_printable_ascii_and_parses_back(text: str) -> None:
     assert quoted.isascii()
     assert quoted.isprintable()
     assert tomllib.loads(f"x = {quoted}") == {"x": text}
+
+
+@pytest.mark.parametrize("host", ["ringgate", "gateway-1.internal", "10.0.0.7", "[::1]", "*"])
+def test_hosts_takes_names_and_addresses(host: str) -> None:
+    assert Hosts().from_toml([host]) == (host,)
+    assert Hosts().from_text(host) == (host,)
+
+
+@pytest.mark.parametrize(
+    "value", [["Ringgate"], ["a:8001"], ["http://a"], ["a b"], [""], ["a", "*"], ["*.a"], 1]
+)
+def test_hosts_with_ports_schemes_or_patterns_are_refused(value: object) -> None:
+    with pytest.raises(ValueRefusedError):
+        Hosts().from_toml(value)

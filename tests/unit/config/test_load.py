@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 
 from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
+from gateway.config.endpoints import FileMode, ListenAddresses
 from gateway.config.kinds import (
     Boolean,
     Choice,
     Duration,
     FilePath,
     Integer,
-    ListenAddress,
+    Kind,
     Prefix,
     Size,
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Origins, Secrets
+from gateway.config.lists import Hosts, ListKind, Origins, Secrets
 from gateway.config.schema import Option, all_options
 from gateway.config.sources import match_variable
 
@@ -41,6 +42,18 @@ SPECIAL = {
 }
 
 
+TEXTS: dict[type[Kind], tuple[str, str, str]] = {
+    WorkerCount: ("2", "auto", "256"),
+    Duration: ("301s", "6m", "401"),
+    Prefix: ("a", "b.c", "d-e"),
+    FilePath: ("a.pem", "/etc/b.pem", "c.pem"),
+    FileMode: ("660", "0666", "700"),
+    Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
+    Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
+    Secrets: ("first-key", "second-key,third-key", "fourth-key"),
+}
+
+
 def texts(row: Option) -> tuple[str, str, str]:
     """Return three allowed texts for an option, different ones where its kind has as many, no default."""
     if row.key in SPECIAL:
@@ -54,29 +67,19 @@ def texts(row: Option) -> tuple[str, str, str]:
         return words[0], words[-1], words[0]
     if isinstance(kind, Integer):
         return str(kind.low), str(kind.low + 1), str(kind.high)
-    if isinstance(kind, WorkerCount):
-        return "2", "auto", "256"
     if isinstance(kind, Size):
         return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
-    if isinstance(kind, Duration):
-        return "301s", "6m", "401"
-    if isinstance(kind, Prefix):
-        return "a", "b.c", "d-e"
-    if isinstance(kind, FilePath):
-        return "a.pem", "/etc/b.pem", "c.pem"
-    if isinstance(kind, ListenAddress):
-        return "127.0.0.1:1", "localhost:2", "[::1]:3"
-    if isinstance(kind, Origins):
-        return "https://a.example", "http://b.example:1,http://c.example", "*"
-    assert isinstance(kind, Secrets)
-    return "first-key", "second-key,third-key", "fourth-key"
+    if isinstance(kind, ListenAddresses):
+        return "127.0.0.1:1", f"localhost:2,unix:/run/{row.name}.sock", f"[::1]:3,systemd:{row.name}"
+    return TEXTS[type(kind)]
 
 
 def toml_of(row: Option, text: str) -> str:
     """Return a file that sets one option to a text."""
     table = "namespace.chat" if row.section == "namespace" else row.section
-    bare = isinstance(row.kind, Boolean | Integer) or text.isdecimal()
-    if isinstance(row.kind, Origins | Secrets):
+    is_number = text.isdecimal() and not isinstance(row.kind, FileMode)
+    bare = isinstance(row.kind, Boolean | Integer) or is_number
+    if isinstance(row.kind, ListKind):
         value = "[" + ", ".join(quote(part) for part in text.split(",")) + "]"
     else:
         value = text if bare else quote(text)
@@ -119,8 +122,8 @@ def problems(tmp_path: Path, text: str, **others: Any) -> str:
 def test_load_of_nothing_gives_the_documented_defaults() -> None:
     config = load().config
     assert config == Config()
-    assert config.server.listen == Address("127.0.0.1", 8000)
-    assert config.server.api_listen == Address("127.0.0.1", 8001)
+    assert config.server.listen == (Address("127.0.0.1", 8000),)
+    assert config.server.api_listen == (Address("127.0.0.1", 8001),)
     assert config.server.broker == "memory"
     default = config.namespace("")
     assert (default.history_size, default.history_ttl) == (100, 300.0)
@@ -205,7 +208,10 @@ def test_all_errors_of_all_places_are_reported_together(tmp_path: Path) -> None:
             'line 1: namespace: found "a b"; allowed: a name of 1 to 199 characters',
         ),
         ("server = 1", "line 1: server: found 1; allowed: a table [server]"),
-        ('[server]\nbroker = "http://h"', "line 2: server.broker: found a value that is not shown; the URL of Redis is wrong"),
+        (
+            '[server]\nbroker = "http://h"',
+            "line 2: server.broker: found a value that is not shown; the URL of Redis is wrong",
+        ),
         ("[server]\nlisten = \n", "/ringgate.toml, line 2: Invalid value; allowed: a TOML file"),
         ("[server]\nlisten = ", "/ringgate.toml: Invalid value, at the end of the file"),
         ("[server]\necho = true\necho = true\n", "/ringgate.toml, line 3: Cannot overwrite a value"),
@@ -385,7 +391,7 @@ def test_every_option_has_one_line_of_documentation() -> None:
 
 def test_from_mapping_reads_what_a_file_could_say() -> None:
     config = from_mapping({"server": {"listen": "127.0.0.1:0"}, "namespace": {"chat": {"slow": "skip"}}})
-    assert config.server.listen == Address("127.0.0.1", 0)
+    assert config.server.listen == (Address("127.0.0.1", 0),)
     assert config.namespace("chat").slow == "skip"
     assert from_mapping({"websocket": {"origins": ("https://a.example",)}}).websocket.origins
 

@@ -102,11 +102,23 @@ async def test_connections_beyond_the_bound_get_503_and_room_is_made_again() -> 
     async with edge(max_connections=2) as rig:
         first, _ = await rig.open(), await rig.open()
         third = await rig.dial()
+        await rig.pass_time(0.5)
+        assert len(rig.edge.connections) == 3
+        await third.send(b"GET /ws HTTP/1.1\r\n")
         assert (await third.everything()).startswith(b"HTTP/1.1 503 ")
         third.close()
         first.close()
         await eventually(lambda: len(rig.edge.connections) == 1)
         await rig.open()
+
+
+async def test_silent_connection_beyond_the_bound_gets_503_all_the_same() -> None:
+    async with edge(max_connections=1) as rig:
+        await rig.open()
+        silent = await rig.dial()
+        await rig.pass_time(1.5)
+        assert (await silent.everything()).startswith(b"HTTP/1.1 503 ")
+        assert rig.stats.refusals == {"unavailable": 1}
 
 
 # -- messages -----------------------------------------------------------------------------------
@@ -380,6 +392,7 @@ async def test_drain_closes_everybody_and_lets_nobody_in() -> None:
             await peer.send(frame(CLOSE, b"\x10\x6a"))
         assert await half.everything() == b""
         late = await rig.dial()
+        await late.send(b"GET /ws HTTP/1.1\r\n")
         assert (await late.everything()).startswith(b"HTTP/1.1 503 ")
         for peer in (*peers, late):
             peer.close()

@@ -46,7 +46,7 @@ def test_browser_upgrade_is_answered_as_the_rfc_says() -> None:
     [
         (b"b", "b"),
         (b"a, b", "a"),
-        (b"b, a", "a"),  # the server's preference counts
+        (b"b, a", "b"),  # the client's preference counts
         (b"x,\tb ,a2", "b"),
         (b"x", ""),
         (b"A", ""),
@@ -146,6 +146,9 @@ def test_a_fault_of_ours_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: object) -> None:
         raise RuntimeError
 
+    monkeypatch.setattr(handshake, "scan_upgrade", fail)
+    assert label_of(respond(request(), ROUTES)) == "internal"
+    monkeypatch.setattr(handshake, "scan_upgrade", lambda *_: None)
     monkeypatch.setattr(handshake, "_route", fail)
     assert label_of(respond(request(), ROUTES)) == "internal"
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gateway.connection.wheel import TimerWheel
+from gateway.connection._wheel import TimerWheel
 
 
 class Item:

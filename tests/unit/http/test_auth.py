@@ -91,7 +91,7 @@ async def test_what_shows_no_data_needs_no_key(path: str) -> None:
 async def test_a_keyless_port_answers_only_to_its_own_names(
     path: str, host: str, listen_host: str, hosts: tuple[str, ...], allowed: bool
 ) -> None:
-    async with http_client(FakeNode(), listen_host=listen_host, hosts=hosts) as client:
+    async with http_client(FakeNode(), listen_hosts=(listen_host,), hosts=hosts) as client:
         response = await client.get(path, headers={"host": host})
     assert response.status_code == (200 if allowed else 403)
     assert allowed or error_code(response) == "permission_denied"

@@ -28,14 +28,21 @@ HEAD = b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 BODY = b'{"channel":"a","data":[1.0 ]}'
 
 
+class Served(HttpServer):
+    """A server, and its port."""
+
+    port = 0
+
+
 @asynccontextmanager
 async def serving(
     node: FakeNode | None = None, limits: ServerLimits | None = None, **options: Any
-) -> AsyncIterator[HttpServer]:
+) -> AsyncIterator[Served]:
     node = node or FakeNode()
     chosen = HttpOptions(**{"version": "1", "max_body_bytes": 4096, **options})
     sock = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(build_app(node, chosen, Metrics(node, chosen)), sock, limits)
+    server = Served(build_app(node, chosen, Metrics(node, chosen)), sock, limits=limits)
+    server.port = sock.getsockname()[1]
     await server.start()
     try:
         yield server
@@ -44,7 +51,7 @@ async def serving(
 
 
 async def exchange(
-    server: HttpServer, *parts: bytes, delay_s: float = 0.0, answers: int = 1
+    server: Served, *parts: bytes, delay_s: float = 0.0, answers: int = 1
 ) -> list[tuple[int, Any]]:
     """Send `parts`, read until so many answers came or the server closed; return status and JSON of each."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -303,6 +310,17 @@ async def test_a_websocket_upgrade_is_answered_like_any_request(caplog: pytest.L
     async with serving() as server:
         assert await exchange(server, request) == [(200, {"status": "ok"})]
     assert caplog.text == ""
+
+
+async def test_a_load_balancer_that_speaks_http_1_0_and_names_no_host_is_answered() -> None:
+    ready = (200, {"status": "ready", "details": {"broker": "ok"}})
+    async with serving() as server:
+        assert await exchange(server, b"GET /health/ready HTTP/1.0\r\n\r\n") == [ready]
+        foreign = await exchange(server, b"GET /health/ready HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        empty = await exchange(server, b"GET /health/ready HTTP/1.0\r\nHost:\r\n\r\n")
+        page = await exchange(server, b"GET /api/nodes HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n")
+        modern = await exchange(server, b"GET /health/ready HTTP/1.1\r\n\r\n")
+    assert [only(answers)[0] for answers in (foreign, empty, page, modern)] == [403, 400, 403, 400]
 
 
 async def test_answers_do_not_name_the_server() -> None:

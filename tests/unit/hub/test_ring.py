@@ -31,7 +31,7 @@ class Stage:
 
     def attach(self, take: Callable[[int], int] | None = None) -> tuple[ScriptedSink, Cursor]:
         sink = ScriptedSink(take)
-        return sink, self.ring.attach(sink, "owner")
+        return sink, self.ring.attach(sink)
 
     def append(self, *payloads: bytes) -> bytes:
         """Append numbered payloads; return the bytes of their frames."""

@@ -41,7 +41,7 @@ def test_skip_into_the_midst_of_excluded_frames_does_not_deliver_the_rest_of_the
     flusher, stats = Flusher(Calls().append), HubStats()
     ring = make_ring(flusher, stats, "skip")
     sink = ScriptedSink()
-    cursor = ring.attach(sink, None)
+    cursor = ring.attach(sink)
     sink.blocked = True
     excluded = range(3, 8)
     for offset in range(1, 10):
@@ -59,7 +59,7 @@ def test_ring_full_of_excluded_frames_costs_a_blocked_subscriber_nothing() -> No
     flusher, stats = Flusher(Calls().append), HubStats()
     ring = make_ring(flusher, stats, "disconnect")
     sink = ScriptedSink()
-    cursor = ring.attach(sink, None)
+    cursor = ring.attach(sink)
     sink.blocked = True
     for offset in range(1, 30):
         ring.append(TEXT, b"x" * SIZE, offset)
@@ -75,7 +75,7 @@ def test_ring_full_of_excluded_frames_costs_a_blocked_subscriber_nothing() -> No
 def test_deliveries_are_counted_right_after_history_was_put_in_front() -> None:
     flusher, stats = Flusher(Calls().append), HubStats()
     ring = make_ring(flusher, stats, "skip")
-    first = ring.attach(ScriptedSink(), None)
+    first = ring.attach(ScriptedSink())
     for offset in range(1, 4):
         ring.append(TEXT, b"abcdef", offset)
     flusher.run()
@@ -84,7 +84,7 @@ def test_deliveries_are_counted_right_after_history_was_put_in_front() -> None:
     ring.detach(first)
     # The same bytes as before, in other frames: one publication where there were three.
     assert ring.prepend([(TEXT, b"x" * 22)])
-    again = ring.attach(ScriptedSink(), None)
+    again = ring.attach(ScriptedSink())
     assert ring.seek(again, 2)
     flusher.run()
     assert stats.frames_delivered == 4

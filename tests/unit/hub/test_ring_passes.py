@@ -20,7 +20,7 @@ class Turns:
         self.calls: list[Callable[[], None]] = []
         self.flusher = Flusher(self.calls.append, sends_per_turn=sends_per_turn)
         self.ring = self.make_ring()
-        self.cursors = [self.ring.attach(ScriptedSink(), None) for _ in range(subscribers)]
+        self.cursors = [self.ring.attach(ScriptedSink()) for _ in range(subscribers)]
 
     def make_ring(self) -> Ring:
         return Ring(
@@ -88,7 +88,7 @@ def test_subscriber_that_takes_the_place_of_one_already_served_is_not_forgotten(
 def test_rings_take_turns_when_one_has_many_subscribers() -> None:
     world = Turns(6, sends_per_turn=2)
     other = world.make_ring()
-    listener = other.attach(ScriptedSink(), None)
+    listener = other.attach(ScriptedSink())
     world.ring.append(TEXT, b"a")
     other.append(TEXT, b"b")
     world.turn()
@@ -102,7 +102,7 @@ def test_rings_of_one_sink_leave_in_one_send() -> None:
     rings = [world.make_ring() for _ in range(5)]
     sink = ScriptedSink()
     for ring in rings:
-        ring.attach(sink, None)
+        ring.attach(sink)
     for ring, payload in zip(rings, b"abcde", strict=True):
         ring.append(TEXT, bytes([payload]))
     world.turn()
@@ -115,7 +115,7 @@ def test_short_send_for_several_rings_is_finished_in_the_same_turn() -> None:
     rings = [world.make_ring() for _ in range(3)]
     sink = ScriptedSink(lambda n: 4)
     sink.absorbs = True
-    cursors = [ring.attach(sink, None) for ring in rings]
+    cursors = [ring.attach(sink) for ring in rings]
     for _ in range(3):
         for ring in rings:
             ring.append(TEXT, b"abc")

@@ -264,6 +264,7 @@ async def test_connection_whose_process_did_not_run_gives_replies_another_chance
     await asyncio.sleep(0)
     time.now += 60.0
     time.advance(0.0)
+    time.advance(1.0)
     assert not transport.is_closing()
     connection.data_received(b"+PONG\r\n")
     assert await reply == b"PONG"

@@ -14,7 +14,6 @@ from tests.support.redis_servers import RedisServer, free_port
 from tests.support.redis_shards import COUNT, ECHO, Recorder, shard_of, until
 from tests.unit.broker.redis_transport.conftest import StartShard
 
-
 AWKWARD = "s3cret/@:"
 
 
@@ -75,6 +74,7 @@ async def test_tls(tmp_path: Path, start_shard: StartShard) -> None:
             await until(recorder.subscribed.copy, "the subscription")
         assert "certificate is not valid here" in await refusal(f"{there}?ca={other_ca}")
         assert "certificate is not valid here" in await refusal(f"{elsewhere}?ca={ca}")
+        assert "certificate is not valid here" in await refusal(f"{elsewhere}?ca={other_ca}&verify=ca")
         assert "certificate is not valid here" in await refusal(there)
         server.ask("CONFIG", "SET", "tls-auth-clients", "yes")
         await refusal(f"{there}?ca={ca}")

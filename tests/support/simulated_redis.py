@@ -1,0 +1,429 @@
+"""A Redis without a process: does what the Lua scripts do, and brings messages and replies when a test says
+so.
+
+Held to the real scripts on a real server by tests/unit/broker/test_redis_simulated.py.  `SimulatedRedis` is
+the server: its data, a clock that only the test moves, and faults of whole servers (lost data, a count that
+goes back, a promotion).  A `SimulatedShard` is one node's two connections to it: what they carry waits in
+queues until the test moves it on, and can be cut at any place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.broker.redis.shard import Script, ShardListener
+from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
+
+pack = msgspec.msgpack.encode
+
+
+class Kept(NamedTuple):
+    """One entry of a stream: what the real one's id and fields say."""
+
+    offset: int
+    arrival_ms: int
+    packed: bytes
+    before: int
+
+
+class Data:
+    """Everything a server has, and until when."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, Any] = {}
+        self.until_ms: dict[bytes, int] = {}
+
+
+class SimulatedRedis:
+    """One server.  `execute` runs a script by its name, atomically, as the Lua file of that name does."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_764_000_000_000
+        self.incarnation = b"run1"
+        self.data = Data()
+        self.shards: list[SimulatedShard] = []
+        self.published: list[tuple[bytes, bytes]] = []
+        self.executed: list[str] = []
+        self._lives = 1
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def lose_all(self) -> None:
+        """Start again without data."""
+        self.data = Data()
+        self.promote()
+
+    def promote(self) -> None:
+        """Have another server, with the same data, in its place."""
+        self._lives += 1
+        self.incarnation = b"run%d" % self._lives
+
+    def snapshot(self) -> Data:
+        """Return the data as it is now."""
+        return copy.deepcopy(self.data)
+
+    def go_back(self, data: Data) -> None:
+        """Have older data, and claim that nothing was lost."""
+        self.data = copy.deepcopy(data)
+
+    # -- scripts --------------------------------------------------------------------------------
+
+    def execute(self, name: str, keys: Sequence[bytes], args: Sequence[bytes | int]) -> Any:
+        """Run a script; `args` are those after the shard's own two."""
+        self.executed.append(name)
+        texts = [str(arg).encode() if isinstance(arg, int) else arg for arg in args]
+        return getattr(self, f"_{name}")(list(keys), texts)
+
+    def _get(self, key: bytes) -> Any:
+        until = self.data.until_ms.get(key)
+        if until is not None and until <= self.now_ms:
+            self._delete(key)
+        return self.data.values.get(key)
+
+    def _delete(self, *keys: bytes) -> None:
+        for key in keys:
+            self.data.values.pop(key, None)
+            self.data.until_ms.pop(key, None)
+
+    def _expire(self, key: bytes, ttl_ms: int) -> None:
+        if key in self.data.values:
+            self.data.until_ms[key] = self.now_ms + ttl_ms
+
+    def _send(self, channel: bytes, payload: bytes) -> None:
+        self.published.append((channel, payload))
+        for shard in self.shards:
+            shard.receive(channel, payload)
+
+    def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
+        meta = self._get(keys[0])
+        if meta is None or meta["i"] != self.incarnation:
+            self._delete(keys[0], keys[1])
+            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0}
+            self.data.values[keys[0]] = meta
+            self._expire(keys[0], int(idle_ms))
+        return dict(meta)
+
+    def _publish(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        size, bound, ttl_ms, key_ms = map(int, args[2:6])
+        life = self._life(keys, *args[:2])
+        first, keeps = life["o"] + 1, size > 0 and ttl_ms > 0
+        stream: list[Kept] = list(self._get(keys[1]) or [])
+        results: list[Any] = [life["e"]]
+        packed: list[bytes] = []
+        for at in range(6, len(args), 3):
+            place = int(args[at + 2])
+            known = self._get(keys[2 + place]) if place else None
+            if known is not None:
+                results.append(known)
+                continue
+            life["o"] += 1
+            packed.append(args[at])
+            results.append(life["o"])
+            counted = int(args[at + 1])
+            if keeps and 0 < bound < counted:
+                stream = []
+            elif keeps:
+                stream = [*stream, Kept(life["o"], self.now_ms, args[at], life["c"])][-size:]
+                life["c"] += counted
+            if place:
+                self.data.values[keys[2 + place]] = b"%b:%d" % (life["e"], life["o"])
+                self._expire(keys[2 + place], key_ms)
+        if packed:
+            if not keeps and life["c"]:
+                stream, life["c"] = [], 0
+            if keeps and bound:
+                stream = [kept for kept in stream if life["c"] - kept.before <= bound]
+            if keeps and life["o"] % 16 == 0:
+                stream = [kept for kept in stream if kept.arrival_ms > self.now_ms - ttl_ms]
+            self._put_stream(keys[1], stream)
+            self._expire(keys[1], ttl_ms)
+            self.data.values[keys[0]] = life
+            self._expire(keys[0], int(args[1]))
+            head = (
+                b"\x94\x01"
+                + pack(life["e"].decode())
+                + pack(first)
+                + b"\xdc"
+                + len(packed).to_bytes(2, "big")
+            )
+            self._send(keys[2], head + b"".join(packed))
+        return results
+
+    def _put_stream(self, key: bytes, stream: list[Kept]) -> None:
+        if stream:
+            self.data.values[key] = stream
+        else:
+            self._delete(key)
+
+    def _position(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        life = self._life(keys, *args[:2])
+        self._expire(keys[0], int(args[1]))
+        return [life["e"], life["o"]]
+
+    def _history(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        size, bound, ttl_ms = map(int, args[2:5])
+        mode, epoch, offset, limit = args[5], args[6], int(args[7]), int(args[8])
+        life = self._life(keys, *args[:2])
+        self._expire(keys[0], int(args[1]))
+        stream = [kept for kept in self._get(keys[1]) or [] if kept.arrival_ms > self.now_ms - ttl_ms]
+        stream = stream[-size:] if size > 0 and ttl_ms > 0 else []
+        stream = [kept for kept in stream if not bound or life["c"] - kept.before <= bound]
+        self._put_stream(keys[1], stream)
+        top = life["o"]
+        if mode == b"before":
+            newest = offset - 1 if 0 < offset <= top else top
+            there = [kept for kept in stream if kept.offset <= newest]
+            page = there[len(there) - min(len(there), max(0, limit)) :]
+            first = page[0].offset if page else 0
+            return [life["e"], top, int(len(page) == len(there)), first, *(kept.packed for kept in page)]
+        count = top - offset
+        if epoch != life["e"] or count < 0 or count > len(stream) or (mode == b"since" and count > limit):
+            return [life["e"], top, 0, 0]
+        page = [kept for kept in stream if kept.offset > offset][:limit]
+        return [life["e"], top, 1, offset + 1 if page else 0, *(kept.packed for kept in page)]
+
+    def _renew(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        life = self._life(keys, *args[:2])
+        if life["e"] == args[2]:
+            life.update(e=args[0], o=0, c=0)
+            self.data.values[keys[0]] = life
+            self._delete(keys[1])
+            self._send(keys[2], b"\x92\x03" + pack(args[0].decode()))
+        self._expire(keys[0], int(args[1]))
+        return [life["e"], life["o"]]
+
+    # -- presence and leases -----------------------------------------------------------------------
+
+    def _announce(self, channel: bytes, joined: bool, member: bytes) -> None:
+        self._send(channel, b"\x93\x02" + (b"\xc3" if joined else b"\xc2") + member)
+
+    def _join(self, keys: list[bytes], args: list[bytes]) -> int:
+        room = self.data.values.setdefault(keys[0], {"joins": 0, "members": {}})
+        old = room["members"].get(args[1])
+        if old is None:
+            room["joins"] += 1
+        room["members"][args[1]] = (old[0] if old else room["joins"], args[0], args[2])
+        if old is None and args[3] == b"1":
+            self._announce(keys[1], True, args[2])
+        return int(old is None)
+
+    def _remove(self, keys: list[bytes], clients: list[bytes]) -> None:
+        room = self.data.values[keys[0]]
+        for client in clients:
+            member = room["members"].pop(client)[2]
+            if not room["members"]:
+                self._delete(keys[0])
+            self._announce(keys[1], False, member)
+
+    def _leave(self, keys: list[bytes], args: list[bytes]) -> int:
+        room = self._get(keys[0])
+        if room is None or args[0] not in room["members"]:
+            return 0
+        self._remove(keys, [args[0]])
+        return 1
+
+    def _reap(self, keys: list[bytes], args: list[bytes]) -> int:
+        members = (self._get(keys[0]) or {"members": {}})["members"]
+        gone = sorted((order, client) for client, (order, owner, _) in members.items() if owner == args[0])
+        self._remove(keys, [client for _, client in gone]) if gone else None
+        return len(gone)
+
+    def _members(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
+        members = (self._get(keys[0]) or {"members": {}})["members"]
+        return [b"%d %b %b" % member for member in members.values()]
+
+    def _lease(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        leases, claims, graves = (self.data.values.setdefault(key, {}) for key in keys)
+        if args[0] in claims or args[0] in graves:
+            return [-1]
+        result: list[Any] = [int(args[0] in leases)]
+        leases[args[0]] = self.now_ms + int(args[1])
+        if args[2] == b"1":
+            for other in [
+                o for _, o in sorted((until, o) for o, until in leases.items()) if leases[o] <= self.now_ms
+            ]:
+                if claims.get(other, 0) <= self.now_ms:
+                    claims[other] = self.now_ms + int(args[1])
+                    result.append(other)
+        return result[:9]
+
+    def _bury(self, keys: list[bytes], args: list[bytes]) -> int:
+        leases, claims, graves = (self.data.values.setdefault(key, {}) for key in keys)
+        leases.pop(args[0], None)
+        claims.pop(args[0], None)
+        graves[args[0]] = self.now_ms
+        return 1
+
+    # -- the rest -----------------------------------------------------------------------------------
+
+    def _ask(self, keys: list[bytes], args: list[bytes]) -> int:
+        live: int = sum(until > self.now_ms for until in self.data.values.get(keys[0], {}).values())
+        self._send(keys[1], args[0])
+        return live
+
+    def _tell(self, keys: list[bytes], args: list[bytes]) -> int:
+        self._send(keys[0], args[0])
+        return 1
+
+    def _call(self, keys: list[bytes], args: list[bytes]) -> Any:
+        key, command, rest = keys[0], args[0], args[1:]
+        value = self._get(key)
+        if command == b"SET":
+            self.data.values[key] = rest[0]
+            self._expire(key, int(rest[2]))
+            return b"OK"
+        if command in (b"DEL", b"GETDEL"):
+            self._delete(key)
+            return int(value is not None) if command == b"DEL" else value
+        if command == b"SMEMBERS":
+            return sorted(value or set())
+        had = set(value or set())
+        now = had | {rest[0]} if command == b"SADD" else had - {rest[0]}
+        self.data.values[key] = now
+        return int(now != had)
+
+
+class _Command(NamedTuple):
+    script: Script
+    keys: Sequence[bytes]
+    args: Sequence[bytes | int]
+    writes: bool
+    waits: asyncio.Future[Any]
+
+
+class SimulatedShard:
+    """One node's connections to a `SimulatedRedis`: a `Shard`.  With `at_once` nothing waits to be
+    moved on.
+    """
+
+    name = "simulated"
+
+    def __init__(self, redis: SimulatedRedis, *, at_once: bool = False) -> None:
+        self.redis = redis
+        self.at_once = at_once
+        self.commands_up = self.pubsub_up = False
+        self.listener: ShardListener | None = None
+        self.sent: deque[_Command] = deque()
+        self.replies: deque[tuple[_Command, Any]] = deque()
+        self.incoming: deque[Callable[[ShardListener], None]] = deque()
+        self._wanted: dict[bytes, None] = {}
+        self._heard: set[bytes] = set()
+
+    @property
+    def connected(self) -> bool:
+        return self.commands_up and self.pubsub_up
+
+    async def start(self, listener: ShardListener) -> None:
+        self.listener = listener
+        self.commands_up = self.pubsub_up = True
+        self.redis.shards.append(self)
+
+    async def stop(self) -> None:
+        self.commands_up = self.pubsub_up = False
+        if self in self.redis.shards:
+            self.redis.shards.remove(self)
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int], *, writes: bool
+    ) -> Any:
+        if not self.commands_up:
+            raise BrokerUnavailableError("cut")
+        waits = asyncio.get_running_loop().create_future()
+        self.sent.append(_Command(script, keys, list(args), writes, waits))
+        if self.at_once:
+            self.execute()
+            self.reply()
+        return await waits
+
+    def subscribe(self, channels: Sequence[bytes]) -> None:
+        self._wanted.update(dict.fromkeys(channels))
+        if self.pubsub_up:
+            self._hear(list(channels))
+
+    def unsubscribe(self, channels: Sequence[bytes]) -> None:
+        for channel in channels:
+            self._wanted.pop(channel, None)
+            self._heard.discard(channel)
+
+    def stats(self) -> Mapping[str, float]:
+        return {"connected": float(self.connected)}
+
+    # -- what moves ---------------------------------------------------------------------------------
+
+    def _hear(self, channels: list[bytes]) -> None:
+        self._heard.update(channels)
+        self._bring(lambda listener: listener.on_subscribed(channels))
+
+    def _bring(self, event: Callable[[ShardListener], None]) -> None:
+        self.incoming.append(event)
+        if self.at_once:
+            asyncio.get_running_loop().call_soon(self.deliver)
+
+    def receive(self, channel: bytes, payload: bytes) -> None:
+        """Take what the server published."""
+        if self.pubsub_up and channel in self._heard:
+            self._bring(lambda listener: listener.on_messages([(channel, payload)]))
+
+    def execute(self) -> None:
+        """Have the server carry out one command that was sent."""
+        if self.sent:
+            command = self.sent.popleft()
+            self.replies.append(
+                (command, self.redis.execute(command.script.name, command.keys, command.args))
+            )
+
+    def reply(self) -> None:
+        """Bring one reply."""
+        if self.replies:
+            command, reply = self.replies.popleft()
+            if not command.waits.done():
+                command.waits.set_result(reply)
+
+    def deliver(self) -> None:
+        """Bring one message, or one confirmation."""
+        if self.incoming and self.listener is not None:
+            self.incoming.popleft()(self.listener)
+
+    def lose_message(self) -> None:
+        """Lose what would be brought next, without anybody noticing; confirmations are not lost."""
+        if self.incoming and "on_messages" in self.incoming[0].__code__.co_names:
+            self.incoming.popleft()
+
+    # -- faults -------------------------------------------------------------------------------------
+
+    def cut_commands(self, random: Random) -> None:
+        """Break the connection for commands; some that were sent are still carried out, though unanswered."""
+        for _ in range(random.randint(0, len(self.sent))):
+            self.execute()
+        lost = [command for command, _ in self.replies] + list(self.sent)
+        self.sent.clear()
+        self.replies.clear()
+        self.commands_up = False
+        for command in lost:
+            if not command.waits.done():
+                problem = OutcomeUnknownError if command.writes else BrokerUnavailableError
+                command.waits.set_exception(problem("cut"))
+
+    def mend_commands(self) -> None:
+        """Connect for commands again."""
+        self.commands_up = True
+
+    def cut_pubsub(self) -> None:
+        """Break the connection for pub/sub: what it would have brought is lost."""
+        self.incoming.clear()
+        self._heard.clear()
+        self.pubsub_up = False
+        if self.listener is not None:
+            self.listener.on_interrupted(list(self._wanted))
+
+    def mend_pubsub(self) -> None:
+        """Connect for pub/sub again, and subscribe to everything anew."""
+        self.pubsub_up = True
+        self._hear(list(self._wanted))

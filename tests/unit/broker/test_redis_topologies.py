@@ -1,0 +1,106 @@
+"""The Redis broker where Redis is more than one server: a Cluster, and several independent ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.broker.interface import Control, ControlKind
+from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.errors import BrokerUnavailableError
+from gateway.message.publication import Member, Position
+from tests.support.redis_broker import make_broker
+from tests.support.redis_servers import RedisServer
+from tests.support.redis_sets import RedisCluster
+from tests.unit.broker.harness import KEPT, RecordingRelay, message
+
+CHANNELS = [f"c{n}" for n in range(12)]
+
+
+class Pair:
+    """Two brokers, and the relay of the second."""
+
+    def __init__(self, url: str) -> None:
+        self.first, self.second = (make_broker(BrokerOptions(), url=url) for _ in range(2))
+        self.relay = RecordingRelay()
+
+    async def start(self) -> None:
+        await self.first.start(RecordingRelay())
+        await self.second.start(self.relay)
+
+    async def stop(self) -> None:
+        await self.first.stop()
+        await self.second.stop()
+
+
+@pytest.fixture(params=["cluster", "two_servers"])
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
+    if request.param == "cluster":
+        with RedisCluster(tmp_path, replicas=False) as cluster:
+            async for started in _started(cluster.url):
+                yield started
+    else:
+        with RedisServer(tmp_path) as one, RedisServer(tmp_path) as other:
+            async for started in _started(f"{one.url} {other.url}"):
+                yield started
+
+
+async def _started(url: str) -> AsyncIterator[Pair]:
+    pair = Pair(url)
+    await pair.start()
+    yield pair
+    await pair.stop()
+
+
+async def until_heard(relay: RecordingRelay, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(relay.publications) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_channels_work_wherever_they_are(pair: Pair) -> None:
+    epochs = {name: (await pair.second.subscribe(name, KEPT)).epoch for name in CHANNELS}
+    for name in CHANNELS:
+        publishes = (pair.first.publish(name, message(f"m{n}"), KEPT, key=f"k{n}") for n in range(3))
+        await asyncio.gather(*publishes)
+        assert (await pair.first.publish(name, message("m1"), KEPT, key="k1")).duplicate
+    await until_heard(pair.relay, 3 * len(CHANNELS))
+    for name in CHANNELS:
+        assert pair.relay.offsets(name) == [1, 2, 3]
+        page = await pair.first.history(name, KEPT, since=Position(epochs[name], 1), limit=10)
+        assert ([p.offset for p in page.publications], page.complete) == ([2, 3], True)
+
+
+async def test_presence_sessions_control_and_probe_work(pair: Pair) -> None:
+    for name in CHANNELS:
+        await pair.first.join(name, Member(client=f"of {name}"), KEPT)
+    for name in CHANNELS:
+        assert [m.client for m in await pair.second.presence(name, KEPT)] == [f"of {name}"]
+        await pair.first.save_session(name, name.encode(), 10.0)
+        assert await pair.second.take_session(name) == name.encode()
+    pair.relay.reached = 2
+    assert await pair.first.control(Control(kind=ControlKind.DISCONNECT, user="u")) == 2
+    assert await pair.second.probe() > 0
+    await pair.first.stop()
+    assert [await pair.second.presence(name, KEPT) for name in CHANNELS] == [[] for _ in CHANNELS]
+
+
+async def test_server_that_is_down_takes_only_its_own_channels_along(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as one, RedisServer(tmp_path) as other:
+        async for pair in _started(f"{one.url} {other.url}"):
+            other.kill()
+            worked = [await published(pair.first, name) for name in CHANNELS]
+            assert 0 < sum(worked) < len(CHANNELS)
+            with pytest.raises(BrokerUnavailableError):
+                await pair.first.probe()
+
+
+async def published(broker: RedisBroker, channel: str) -> bool:
+    try:
+        await broker.publish(channel, message(), KEPT)
+    except BrokerUnavailableError:
+        return False
+    return True
