@@ -1,22 +1,20 @@
 """A client that comes back: it subscribes, hears, writes everything down, and resumes when it is cut.
 
 It follows docs/protocol.md ("A client, step by step") and knows nothing of what is right; the log is for the
-judge.  It is made for some hundreds in one process: callbacks of picows, one small task each.  What
-always holds: every event of a channel is logged in the order in which it came, and `Connected` and `Lost`
-enclose what came over one connection.
+judge.  It is made for some hundreds in one process: callbacks of a connection (wire.py), one small task
+each.  What always holds: every event of a channel is logged in the order in which it came, and `Connected`
+and `Lost` enclose what came over one connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-import picows
 
 from .records import (
     AnyRecord,
@@ -29,8 +27,8 @@ from .records import (
     Subscribing,
     Unsubscribed,
 )
+from .wire import Wire, dial
 
-ABRUPT: Final = 1006
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 5.0
 BACK_OFF_S: Final = (0.02, 0.6)
@@ -65,36 +63,6 @@ _decode: Final = msgspec.json.Decoder(_Event).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Link(picows.WSListener):
-    """One connection of a client.  What a connection that was given up says is not heard."""
-
-    def __init__(self, owner: ChaosClient) -> None:
-        self.owner = owner
-
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        if self.owner.link is self:
-            self.owner.transport, self.owner.heard_at = transport, time.monotonic()
-        else:
-            transport.disconnect(graceful=False)
-
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        if self.owner.link is not self:
-            return
-        self.owner.heard_at = time.monotonic()
-        if frame.msg_type == picows.WSMsgType.TEXT:
-            self.owner.take(_decode(frame.get_payload_as_memoryview()))
-        elif frame.msg_type == picows.WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        handshake: Any = transport.close_handshake  # None without one, whatever its type says
-        told = handshake.recv if handshake else None
-        code: Any = told.code if told else ABRUPT
-        if self.owner.link is self:
-            self.owner.ended(int(getattr(code, "value", code)))
-
-
 class ChaosClient:
     """One user agent.  `choose` says to which URL it connects next; `wanted` are its channels.
 
@@ -116,8 +84,7 @@ class ChaosClient:
         self.wanted = wanted
         self.positions: dict[str, tuple[str, int]] = {}
         self.subscribed: set[str] = set()
-        self.transport: picows.WSTransport | None = None
-        self.link: _Link | None = None
+        self.transport: Wire | None = None
         self.heard_at = 0.0
         self.refused: list[str] = []
         self._choose = choose
@@ -128,7 +95,6 @@ class ChaosClient:
         self._asked = 0
         self._asked_for: set[str] = set()
         self._pending: dict[int, tuple[str, str, float]] = {}
-        self._ended = asyncio.Event()
         self._leaving = False
         self._task: asyncio.Task[None] | None = None
         self._dice = random.Random(name)  # noqa: S311
@@ -149,7 +115,7 @@ class ChaosClient:
         if self._task is None:
             return
         self.log.append(Left(at=time.monotonic()))
-        self._leaving = True  # should a cancellation get lost, which wait_for can do
+        self._leaving = True
         task, self._task = self._task, None
         task.cancel()
         await asyncio.wait({task}, timeout=ANSWER_S)
@@ -158,13 +124,12 @@ class ChaosClient:
         if not task.cancelled() and (problem := task.exception()):
             raise problem
         if self.transport is not None:
-            self.transport.send_close(picows.WSCloseCode.OK)
-            self.transport.disconnect()
+            self.transport.close(1000)
 
     def cut(self) -> None:
         """Lose the connection without a word; it is made anew."""
         if self.transport is not None:
-            self.transport.disconnect(graceful=False)
+            self.transport.abort()
 
     def want(self, channel: str, *, wanted: bool) -> None:
         """Subscribe or unsubscribe, now or when it is connected next."""
@@ -183,51 +148,59 @@ class ChaosClient:
     async def _work(self) -> None:
         back_off_s = BACK_OFF_S[0]
         while not self._leaving:
-            self._ended.clear()
-            self.link = link = _Link(self)
             try:
-                async with asyncio.timeout(CONNECT_S):
-                    await picows.ws_connect(lambda: link, self._choose(), max_frame_size=1 << 20)  # noqa: B023
-                    back_off_s = BACK_OFF_S[0]
-                await self._watch()
-            except (OSError, picows.WSError, TimeoutError, EOFError):
+                wire = await dial(self, self._choose(), CONNECT_S)
+            except OSError:
                 pass
-            if self.transport is not None:
-                self.link = None
-                self.cut()
-                self.ended(ABRUPT)
+            else:
+                back_off_s = BACK_OFF_S[0]
+                await self._watch(wire)
+                wire.abort()
+                await wire.ended.wait()  # so that two of its connections never speak at once
             await asyncio.sleep(self._dice.uniform(back_off_s / 2, back_off_s))
             back_off_s = min(back_off_s * 2, BACK_OFF_S[1])
 
-    async def _watch(self) -> None:
-        """Ping, and give up a connection over which nothing comes, or no answer."""
-        # A connection that was reset with its handshake is returned by picows, and neither begun nor ended.
-        while self.transport is not None and not self._ended.is_set() and not self._leaving:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), min(self._ping_s, 1.0))
+    async def _watch(self, wire: Wire) -> None:
+        """Ping, and return when it is over, or nothing comes, or no answer."""
+        while True:
+            try:
+                async with asyncio.timeout(min(self._ping_s, 1.0)):
+                    await wire.ended.wait()
                 return
+            except TimeoutError:
+                pass
             now = time.monotonic()
             oldest = min((asked for _, _, asked in self._pending.values()), default=now)
             if now - self.heard_at > 2 * self._ping_s or now - oldest > ANSWER_S:
-                self.cut()
-            else:
-                self._send({"type": "ping"})
-                self._align()
+                return
+            self._send({"type": "ping"})
+            self._align()
 
-    def ended(self, code: int) -> None:
-        """Hear from the connection that it is over."""
+    def opened(self, wire: Wire) -> None:
+        """Hear from a connection that the gateway let it in."""
+        self.transport, self.heard_at = wire, time.monotonic()
+
+    def heard(self, wire: Wire, message: bytes) -> None:
+        """Hear a message.  What comes after it left is not for the log."""
+        if wire is self.transport:
+            self.heard_at = time.monotonic()
+            self.take(_decode(message))
+
+    def closed(self, wire: Wire, code: int) -> None:
+        """Hear from a connection that it is over; one that was never open is not worth a record."""
+        if wire is not self.transport:
+            return
         self.transport = None
         self.log.append(Lost(at=time.monotonic(), code=code))
         self.subscribed.clear()
         self._pending.clear()
         self._forget_unwanted()
-        self._ended.set()
 
     # -- commands ---------------------------------------------------------------------------
 
     def _send(self, command: dict[str, Any]) -> None:
-        if self.transport is not None and not self.transport.is_disconnected:
-            self.transport.send(picows.WSMsgType.TEXT, _encode(command))
+        if self.transport is not None:
+            self.transport.send(_encode(command))
 
     def _ask(self, kind: str, about: str, **fields: Any) -> None:
         self._asked += 1
