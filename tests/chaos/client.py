@@ -9,6 +9,7 @@ and `Lost` enclose what came over one connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -123,8 +124,12 @@ class ChaosClient:
             raise AssertionError(f"client {self.name} does not end: {task.get_stack()}")
         if not task.cancelled() and (problem := task.exception()):
             raise problem
-        if self.transport is not None:
-            self.transport.close(1000)
+        if (wire := self.transport) is not None:
+            wire.close(1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await wire.ended.wait()
+            wire.abort()  # who does not answer is not waited for
 
     def cut(self) -> None:
         """Lose the connection without a word; it is made anew."""

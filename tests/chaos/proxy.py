@@ -66,6 +66,7 @@ class FaultProxy:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+        await asyncio.sleep(0.05)  # in which sockets are closed
 
     # -- what can be wrong ----------------------------------------------------------------
 
@@ -92,31 +93,32 @@ class FaultProxy:
 
     # -- moving bytes -----------------------------------------------------------------------
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if self.refusing:
-            _reset(writer)
-            return
-        for gate in self._gates.values():
-            await gate.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = {writer}
         try:
+            if self.refusing:
+                return
+            for gate in self._gates.values():
+                await gate.wait()
             other_reader, other = await asyncio.open_connection(*self.target)
-        except OSError:
-            _reset(writer)
-            return
-        mine = {writer, other}
-        self._writers |= mine
-        try:
+            mine.add(other)
+            self._writers |= mine
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, other, writer, "up"))
                 group.create_task(self._pump(other_reader, writer, other, "down"))
+        except OSError:
+            pass
         finally:
             self._writers -= mine
             for each in mine:
+                if len(mine) == 1:
+                    _reset(each)  # it was refused, here or behind
                 each.close()
 
     async def _pump(

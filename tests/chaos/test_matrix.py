@@ -5,6 +5,8 @@ The long form (`make chaos`) has every row while idle, at a steady rate and in a
 
 from __future__ import annotations
 
+import asyncio
+import io
 import random
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.chaos.scenario import Run, Size, run
 from tests.chaos.site import Site, WorkersSite
 from tests.chaos.violations import report
 
+_LONGEST_S = 100.0
 SHORT = ("worker-killed", "client-torn-frame", "racing", "slow-readers")
 ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS)}
 
@@ -40,7 +43,9 @@ async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> R
     setting = Setting(
         at=time.monotonic(), row=row.name, seed=seed, epochs_change=row.epochs_change, killed=row.killed
     )
+    watch = asyncio.create_task(tell_of_a_hang(_LONGEST_S))
     logs, done = await run(site_of(row, folder, seed), row.fault, setting=setting, size=size, keeps=row.keeps)
+    watch.cancel()
     violations = judge(logs)
     kept = config.getoption("--chaos-logs", default="")
     if violations or kept:
@@ -53,6 +58,15 @@ async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> R
     slowest_s = max(p.slowest_s for p in done.publishers)
     assert slowest_s < row.answer_s, f"a publish waited {slowest_s:.1f} s for its answer (seed {seed})"
     return done
+
+
+async def tell_of_a_hang(within_s: float) -> None:
+    """Print what every task of a run waits for that takes too long."""
+    await asyncio.sleep(within_s)
+    told = io.StringIO()
+    for task in asyncio.all_tasks():
+        task.print_stack(file=told)
+    print(f"still running after {within_s:g} s\n{told.getvalue()}", flush=True)
 
 
 def _codes(done: Run) -> set[str]:

@@ -121,7 +121,11 @@ class RedisServer:
         if tls:
             ca, cert, key = tls
             settings += [("tls-port", str(self.tls_port)), ("tls-ca-cert-file", str(ca))]
-            settings += [("tls-cert-file", str(cert)), ("tls-key-file", str(key)), ("tls-auth-clients", "optional")]
+            settings += [
+                ("tls-cert-file", str(cert)),
+                ("tls-key-file", str(key)),
+                ("tls-auth-clients", "optional"),
+            ]
         settings += options
         self._config = self.folder / "redis.conf"
         self._config.write_text("".join(f"{name} {value}\n" for name, value in settings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import BrokerUnavailableError
@@ -341,3 +343,53 @@ async def test_channel_that_falls_idle_while_others_are_opened_is_opened_again()
         await w.publish("a", 1)
         await settle()
         assert offsets(client.heard()) == [1]
+
+
+async def lagging(w: World, channel: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, list[Any]]:
+    """Publish three messages of which the node hears the first only; return where they begin, and the others."""
+    start = since(await w.connect().subscribe(channel))
+    await w.publish(channel, 1)
+    held: list[Any] = []
+    monkeypatch.setattr(w.node, "on_publications", lambda *what: held.append(what))
+    await w.publish(channel, 2, 3)
+    await settle()
+    monkeypatch.undo()
+    return start, held
+
+
+@pytest.mark.parametrize("channel", ["news", "plain:x"])
+async def test_client_that_knows_more_than_this_node_is_not_sent_back(
+    channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it comes from another node to one that was stopped or cut off."""
+    async with world() as w:
+        start, held = await lagging(w, channel, monkeypatch)
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": channel, "since": {**start, "offset": 3}})
+        await settle()
+        assert client.heard()[1:] == [], "to nothing but the hello it is not told yet where it stands"
+        for what in held:
+            w.node.on_publications(*what)
+        w.time.advance(0.1)
+        await settle()
+        heard = client.heard()
+        assert [(e["type"], e["offset"], e["recovered"]) for e in heard] == [("reply", 3, True)]
+        await w.publish(channel, 4)
+        await settle()
+        assert offsets(client.heard()) == [4]
+
+
+async def test_client_that_knows_more_than_this_node_is_refused_when_that_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        start, _ = await lagging(w, "news", monkeypatch)
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "offset": 3}})
+        for _ in range(30):
+            await settle()
+            w.time.advance(0.1)
+        await settle()
+        heard = client.heard()
+        assert (heard[-1]["type"], heard[-1]["code"]) == ("error", "unavailable")
+        assert not w.node.hub.get("news").cursors.get(client.id)  # type: ignore[union-attr]

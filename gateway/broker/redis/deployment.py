@@ -19,7 +19,9 @@ from .single import Fixed, SingleShard
 from .url import RedisUrl, parse_url
 
 
-def make_shard(url: str | RedisUrl, options: RedisOptions, loop: asyncio.AbstractEventLoop, random: Random) -> Shard:
+def make_shard(
+    url: str | RedisUrl, options: RedisOptions, loop: asyncio.AbstractEventLoop, random: Random
+) -> Shard:
     """Return the shard of a URL, not started.  Raises ConfigError."""
     parsed = parse_url(url) if isinstance(url, str) else url
     dialer = Dialer(loop, options, parsed.login, parsed.tls)

@@ -92,7 +92,11 @@ class Dialer:
             await loop.create_connection(lambda: connection, address.host, address.port)
         else:
             await loop.create_connection(
-                lambda: connection, address.host, address.port, ssl=self._context, server_hostname=address.host
+                lambda: connection,
+                address.host,
+                address.port,
+                ssl=self._context,
+                server_hostname=address.host,
             )
 
     async def _log_in(self, connection: Connection) -> None:
