@@ -4,8 +4,8 @@ It knows sessions and the node, but no sockets.  How it works: everything that m
 (interest at the broker, missed publications from its history) is waited for first; then in
 one go, so that nothing comes between, the client is attached, answered, and sent what it missed.
 A client may know more of a channel than this node, which was cut off or stopped for a while; then the
-node catches up first.  What always holds: the answer precedes the missed messages, and these precede new ones; a
-client that goes while it subscribes leaves nothing behind.
+node catches up first.  What always holds: the answer precedes the missed messages, and these precede new
+ones; a client that goes while it subscribes leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ async def _catch_up(session: Session, here: Channel, since: Position) -> None:
 
 async def _pause(loop: asyncio.AbstractEventLoop) -> None:
     done: asyncio.Future[bool] = loop.create_future()
-    timer = loop.call_later(_LOOK_S, done.set_result, True)  # noqa: FBT003
+    timer = loop.call_later(_LOOK_S, done.set_result, True)
     try:
         await done
     finally:

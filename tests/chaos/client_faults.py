@@ -18,6 +18,8 @@ from .scenario import CHANNELS, LOUD, Run, until
 from .site import WorkersSite, descriptors, family
 
 IDLE_TIMEOUT_S = 3.0
+CLOSE_TIMEOUT_S = 1.0
+MACHINE_S = 3.0  # what a busy machine may add
 SLOW_CLIENTS = 4
 LOUD_BYTES = 30_000
 LOUD_MESSAGES = 700  # more than the sockets of a slow client and its ring hold
@@ -96,7 +98,7 @@ async def half_open(run: Run) -> None:
     )
     took_s = time.monotonic() - begun
     run.note(f"{gone} half-open connections were closed within {took_s:.1f} s")
-    assert took_s < 1.5 * IDLE_TIMEOUT_S + 1.0, f"the heartbeat took {took_s:.1f} s"
+    assert took_s < 1.5 * IDLE_TIMEOUT_S + CLOSE_TIMEOUT_S + MACHINE_S, f"the heartbeat took {took_s:.1f} s"
     for proxy in run.site.client_proxies:
         proxy.heal()
 

@@ -138,7 +138,8 @@ class Publisher:
     async def _work(self) -> None:
         due = time.monotonic()
         while not self._stopping:
-            if not self.rate:
+            rate = self.rate
+            if not rate:
                 await asyncio.sleep(0.02)
                 due = time.monotonic()
                 continue
@@ -146,7 +147,7 @@ class Publisher:
                 await self.send(self._dice.choice(self._users))
             else:
                 await self.publish(self._dice.choice(self._channels))
-            due = max(due + 1 / self.rate, time.monotonic() - 1.0)
+            due = max(due + 1 / rate, time.monotonic() - 1.0)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def publish(self, channel: str) -> bool:

@@ -64,6 +64,11 @@ async def node_stopped_15s(run: Run) -> None:
     await _node_stopped(run, 15.0)
 
 
+async def node_stopped_60s(run: Run) -> None:
+    """A node does nothing for so long that everybody has forgotten it."""
+    await _node_stopped(run, 60.0)
+
+
 async def nodes_rolling(run: Run) -> None:
     """One node after the other ends and comes back."""
     for number in range(len(_site(run).gateways)):

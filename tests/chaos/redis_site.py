@@ -1,4 +1,4 @@
-"""Three gateways that are nodes of one Redis, each behind a proxy of its own to it.
+"""Three gateways that are nodes of one Redis: a server behind proxies, or Sentinels, or a Cluster.
 
 What always holds: a node that is restarted listens on the ports that it had; no Redis is left at the end.
 """
@@ -10,18 +10,49 @@ from pathlib import Path
 
 from tests.support.process import GatewayProcess
 from tests.support.redis_servers import RedisServer, wait_until
+from tests.support.redis_sets import RedisCluster, SentinelSet
 
 from .proxy import FaultProxy
 from .site import Site
 
 
-class RedisSite(Site):
+class NodesSite(Site):
+    """Gateways that are nodes of one Redis, reached by `urls`, one for each node."""
+
+    nodes = 3
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        self.urls: list[str] = []
+
+    async def _start_nodes(self) -> None:
+        starts = [self._launch("--broker", url) for url in self.urls]
+        self.gateways = list(await asyncio.gather(*starts))
+        for gateway in self.gateways:
+            await self._stand_before(gateway)
+
+    async def _again(self, number: int, old: GatewayProcess) -> GatewayProcess:
+        ports = ("--listen", old.edge, "--api-listen", old.api)
+        return await self._launch("--broker", self.urls[number], *ports)
+
+    def servers(self) -> list[RedisServer]:
+        """Every server that holds channels."""
+        raise NotImplementedError
+
+    def _more_values(self) -> dict[str, float]:
+        """Count the channels of gateways that anybody is subscribed to."""
+        names = set()
+        for server in self.servers():
+            for command in ("CHANNELS", "SHARDCHANNELS"):
+                names |= set(server.ask("PUBSUB", command))
+        return {"rig_redis_subscriptions": float(sum(name.startswith(b"ringgate") for name in names))}
+
+
+class RedisSite(NodesSite):
     """`aof`: Redis keeps an append-only file, so that a restart loses nothing.
 
     `redis` is the master, `redis_proxies` are between each node and it.
     """
-
-    nodes = 3
 
     def __init__(self, folder: Path, seed: int, *, aof: bool = False) -> None:
         super().__init__(folder, seed)
@@ -35,14 +66,11 @@ class RedisSite(Site):
             proxy = FaultProxy(self.redis.address, seed=self._seed + number)
             await proxy.start()
             self.redis_proxies.append(proxy)
-        starts = [self._launch("--broker", f"redis://{p.address}") for p in self.redis_proxies]
-        self.gateways = list(await asyncio.gather(*starts))
-        for gateway in self.gateways:
-            await self._stand_before(gateway)
+        self.urls = [f"redis://{proxy.address}" for proxy in self.redis_proxies]
+        await self._start_nodes()
 
-    async def _again(self, number: int, old: GatewayProcess) -> GatewayProcess:
-        ports = ("--listen", old.edge, "--api-listen", old.api)
-        return await self._launch("--broker", f"redis://{self.redis_proxies[number].address}", *ports)
+    def servers(self) -> list[RedisServer]:
+        return [self.redis]
 
     async def start_replica(self) -> RedisServer:
         """Start a replica of the master, and wait until it has everything."""
@@ -57,10 +85,6 @@ class RedisSite(Site):
         await asyncio.to_thread(start)
         return replica
 
-    def _more_values(self) -> dict[str, float]:
-        """Count the channels that anybody is subscribed to."""
-        return {"rig_redis_subscriptions": float(len(self.redis.ask("PUBSUB", "CHANNELS")))}
-
     async def stop(self) -> None:
         try:
             for proxy in self.redis_proxies:
@@ -71,3 +95,47 @@ class RedisSite(Site):
                 await proxy.close()
             for server in self._servers:
                 server.kill()
+
+
+class SentinelSite(NodesSite):
+    """Nodes of a master and a replica with three Sentinels."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        self.redis = SentinelSet(folder)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.redis.__enter__)
+        self.urls = [self.redis.url] * self.nodes
+        await self._start_nodes()
+
+    def servers(self) -> list[RedisServer]:
+        return [server for server in self.redis.servers if server.running]
+
+    async def stop(self) -> None:
+        try:
+            await super().stop()
+        finally:
+            self.redis.__exit__(None, None, None)
+
+
+class ClusterSite(NodesSite):
+    """Nodes of a Redis Cluster of three masters with a replica each."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        self.redis = RedisCluster(folder)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.redis.__enter__)
+        self.urls = [self.redis.url] * self.nodes
+        await self._start_nodes()
+
+    def servers(self) -> list[RedisServer]:
+        return self.redis.running
+
+    async def stop(self) -> None:
+        try:
+            await super().stop()
+        finally:
+            self.redis.__exit__(None, None, None)

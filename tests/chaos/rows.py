@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from . import client_faults, redis_faults
+from . import client_faults, failovers, redis_faults
 from .redis_faults import babbling, refused, stalled
 from .scenario import FaultFunction
 
@@ -45,26 +45,43 @@ CLIENT_ROWS: Final = (
     Row("slow-readers", client_faults.slow_readers, phases=("steady",)),
 )
 
+FAILOVER_ROWS: Final = (
+    Row("sentinel", failovers.sentinel_promotes, epochs_change=True, redis="sentinel"),
+    Row(
+        "sentinel-lost-tail",
+        failovers.sentinel_promotes_with_a_lost_tail,
+        epochs_change=True,
+        redis="sentinel",
+    ),
+    Row("sentinel-asked", failovers.sentinel_is_asked, epochs_change=True, redis="sentinel"),
+    Row("cluster", failovers.cluster_promotes, epochs_change=True, redis="cluster"),
+    Row(
+        "cluster-lost-tail",
+        failovers.cluster_promotes_with_a_lost_tail,
+        epochs_change=True,
+        redis="cluster",
+    ),
+)
+
 NONSENSE: Final = b"$-7\r\n*3\r\n:what\r\n"
 REDIS_ROWS: Final = (
     Row("node-killed", redis_faults.node_killed, killed=True, redis="plain"),
     Row("node-stopped-1s", redis_faults.node_stopped_1s, redis="plain"),
     Row("node-stopped-15s", redis_faults.node_stopped_15s, redis="plain"),
+    Row("node-stopped-60s", redis_faults.node_stopped_60s, redis="plain", phases=("steady",)),
     Row("nodes-rolling", redis_faults.nodes_rolling, killed=True, redis="plain"),
     Row("redis-restarted-aof", redis_faults.redis_restarted, redis="aof"),
-    Row(
-        "redis-restarted-empty", redis_faults.redis_restarted, epochs_change=True, keeps=False, redis="plain"
-    ),
+    Row("redis-restarted-empty", redis_faults.redis_restarted, epochs_change=True, redis="plain"),
     Row("redis-stopped", redis_faults.redis_stopped, redis="plain"),
-    Row("redis-flushall", redis_faults.flushall, epochs_change=True, keeps=False, redis="plain"),
+    Row("redis-flushall", redis_faults.flushall, epochs_change=True, redis="plain"),
     Row("redis-trimmed", redis_faults.trimmed, keeps=False, redis="plain"),
-    Row("replica-promoted", redis_faults.promoted, epochs_change=True, keeps=False, redis="plain"),
+    Row("replica-promoted", redis_faults.promoted, epochs_change=True, redis="plain"),
     Row("cut-dropped-1s", stalled(1.0), redis="plain"),
     Row("cut-dropped-15s", stalled(15.0), redis="plain"),
-    Row("cut-dropped-60s", stalled(60.0), redis="plain"),
+    Row("cut-dropped-60s", stalled(60.0), redis="plain", phases=("steady",)),
     Row("cut-refused-1s", refused(1.0), redis="plain"),
     Row("cut-refused-15s", refused(15.0), redis="plain"),
-    Row("cut-refused-60s", refused(60.0), redis="plain"),
+    Row("cut-refused-60s", refused(60.0), redis="plain", phases=("steady",)),
     Row("cut-one-way-up", stalled(5.0, ["up"]), redis="plain"),
     Row("cut-one-way-down", stalled(5.0, ["down"]), redis="plain"),
     Row("cut-flapping", redis_faults.flapping, redis="plain"),

@@ -189,14 +189,19 @@ def _bad_gap(before: Position | None, gap: Gap) -> str:
 
 
 def rule_4(logs: Logs, ledger: Ledger) -> Iterator[Violation]:
-    """What is delivered was meant, for this channel, and is one publication in each epoch."""
+    """What is delivered was meant, for this channel, and is one publication in each epoch.
+
+    A new connection cannot say what it had of a personal channel, so there once for each connection.
+    """
     places: dict[tuple[str, str], int] = {}
     for who, records in logs.clients.items():
-        mine: set[tuple[str, str, int]] = set()
+        mine: set[tuple[str, str, str, int]] = set()
         for r in records:
+            if isinstance(r, Connected):
+                mine = {place for place in mine if not is_personal(place[0])}
             if not isinstance(r, Delivered):
                 continue
-            message = ledger.messages.get(r.message)
+            message, place = ledger.messages.get(r.message), (r.channel, r.message, r.epoch, r.offset)
             problem = ""
             if message is None:
                 problem = f"{r.message} was never published"
@@ -204,7 +209,7 @@ def rule_4(logs: Logs, ledger: Ledger) -> Iterator[Violation]:
                 problem = f"{r.message} was meant for {message.intent.channel}"
             elif message.never:
                 problem = f"{r.message} came, though its publisher was told that nothing happened"
-            elif (r.message, r.epoch, r.offset) in mine:
+            elif place in mine:
                 problem = f"{r.message} came twice"
             elif places.setdefault((r.message, r.epoch), r.offset) != r.offset:
                 problem = (
@@ -214,7 +219,7 @@ def rule_4(logs: Logs, ledger: Ledger) -> Iterator[Violation]:
                 problem = f"{r.message} was acknowledged at {message.acknowledged[0].offset}"
             if problem:
                 yield Violation(4, problem, r.channel, r.offset, who)
-            mine.add((r.message, r.epoch, r.offset))
+            mine.add(place)
 
 
 def rule_5(logs: Logs, ledger: Ledger) -> Iterator[Violation]:

@@ -31,7 +31,10 @@ NAMESPACES: Final = (
     "skipping.slow=skip",
     "skipping.ring_bytes=128KiB",
 )
-HEARTBEAT: Final = ("--websocket-ping-interval", "1s", "--websocket-idle-timeout", "3s")
+HEARTBEAT: Final = (
+    *("--websocket-ping-interval", "1s", "--websocket-idle-timeout", "3s"),
+    *("--websocket-close-timeout", "1s"),
+)
 FLAGS: Final = (
     *HEARTBEAT,
     *("--shutdown-timeout", "3s", "--session-resume-ttl", "5s"),

@@ -15,15 +15,16 @@ import pytest
 
 from tests.chaos.judge import judge
 from tests.chaos.records import Setting
-from tests.chaos.redis_site import RedisSite
-from tests.chaos.rows import CLIENT_ROWS, REDIS_ROWS, Row
+from tests.chaos.redis_site import ClusterSite, RedisSite, SentinelSite
+from tests.chaos.rows import CLIENT_ROWS, FAILOVER_ROWS, REDIS_ROWS, Row
 from tests.chaos.scenario import Run, Size, run
 from tests.chaos.site import Site, WorkersSite
 from tests.chaos.violations import report
 
 _LONGEST_S = 100.0
 SHORT = ("worker-killed", "client-torn-frame", "racing", "slow-readers")
-ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS)}
+ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS, *FAILOVER_ROWS)}
+OTHERS = {"sentinel": SentinelSite, "cluster": ClusterSite}
 
 
 def seed_of(config: pytest.Config) -> int:
@@ -33,7 +34,11 @@ def seed_of(config: pytest.Config) -> int:
 
 
 def site_of(row: Row, folder: Path, seed: int) -> Site:
-    return RedisSite(folder, seed, aof=row.redis == "aof") if row.redis else WorkersSite(folder, seed)
+    if not row.redis:
+        return WorkersSite(folder, seed)
+    if row.redis in OTHERS:
+        return OTHERS[row.redis](folder, seed)
+    return RedisSite(folder, seed, aof=row.redis == "aof")
 
 
 async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> Run:

@@ -346,7 +346,7 @@ async def test_channel_that_falls_idle_while_others_are_opened_is_opened_again()
 
 
 async def lagging(w: World, channel: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, list[Any]]:
-    """Publish three messages of which the node hears the first only; return where they begin, and the others."""
+    """Publish three messages, of which the node hears the first; return where they begin, and the others."""
     start = since(await w.connect().subscribe(channel))
     await w.publish(channel, 1)
     held: list[Any] = []
