@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.support.redis_servers import RedisServer, wait_until
+from tests.support.redis_sets import MASTER_NAME, SentinelSet
 
 from .redis_site import ClusterSite, SentinelSite
 from .scenario import Run
@@ -60,6 +61,19 @@ async def _of_sentinels(run: Run, *, loses: bool) -> None:
     redis = run.site.redis
     master, replica = await asyncio.to_thread(lambda: (redis.master, redis.replica))
     await _fail_over(run, master, replica, lambda: redis.wait_promoted(master), loses=loses)
+    await asyncio.to_thread(_wait_for_sentinels, redis)
+
+
+def _wait_for_sentinels(redis: SentinelSet) -> None:
+    """Wait until each Sentinel would promote the replica."""
+
+    def good(sentinel: RedisServer) -> bool:
+        (reply,) = sentinel.ask("SENTINEL", "REPLICAS", MASTER_NAME)
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        return bool(fields[b"flags"] == b"slave" and fields[b"master-link-status"] == b"ok")
+
+    for sentinel in redis.sentinels:
+        wait_until(partial(good, sentinel), "the Sentinels to see the replica", 30.0)
 
 
 async def sentinel_promotes(run: Run) -> None:
@@ -80,6 +94,7 @@ async def sentinel_is_asked(run: Run) -> None:
     await asyncio.to_thread(redis.failover)
     await run.hold(1.5)
     await asyncio.to_thread(redis.follow)
+    await asyncio.to_thread(_wait_for_sentinels, redis)
 
 
 async def _of_cluster(run: Run, *, loses: bool) -> None:

@@ -10,13 +10,23 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from tests.support.redis_servers import RedisError, RedisServer
 
+from .client import ChaosClient
 from .proxy import BOTH, Direction, FaultProxy
+from .publisher import Publisher
+from .records import Acknowledged, Kind
 from .redis_site import RedisSite
-from .scenario import FaultFunction, Run
+from .scenario import FaultFunction, Run, until
+from .site import HISTORY
+
+FLOOD: Final = "long:flood"
+FLOOD_MESSAGES: Final = 800
+CUT_OFF: Final = "for overcoming of output buffer limits"
 
 
 def _site(run: Run) -> RedisSite:
@@ -221,18 +231,38 @@ async def torn(run: Run) -> None:
 
 
 async def buffer_limit(run: Run) -> None:
-    """A subscriber that reads too slowly is cut off by Redis."""
+    """A node reads too slowly, and Redis cuts off its pub/sub connection for a full buffer.
+
+    Clients of a channel with a history, one on each node, get all of it nevertheless.
+    """
     site = _site(run)
-    for limit in ("pubsub 32kb 8kb 1", "pubsub 32mb 8mb 60"):
-        await _ask(site.redis, "CONFIG", "SET", "client-output-buffer-limit", limit)
-        if limit.startswith("pubsub 32kb"):
-            run.note("Redis cuts off slow subscribers, and a node is one")
-            proxy = run.dice.choice(site.redis_proxies)
-            proxy.stall(["down"])
-            await run.hold(1.2)
-            await _ask(site.redis, "CLIENT", "KILL", "TYPE", "pubsub")
-            proxy.heal()
-    await run.hold(1.0)
+    begun, stalled = len(run.crowd), run.dice.randrange(len(site.gateways))
+    run.logs.run.append(Kind(at=time.monotonic(), channel=FLOOD, history=HISTORY["long"]))
+    clients = [ChaosClient(f"f{begun + n}", run.choose(n, proxied=False), {FLOOD}) for n in range(3)]
+    run.crowd += clients
+    for client in clients:
+        client.start()
+    await until(lambda: all(client.settled for client in clients), "the clients of the flood are there")
+    publisher = Publisher(f"flood{begun}", [site.apis[stalled - 1]], [FLOOD], seed=begun, padding=30_000)
+    run.publishers.append(publisher)
+    await _ask(site.redis, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 256kb 0 0")
+    cut_off = site.redis.log.count(CUT_OFF)
+    run.note(f"node {stalled} does not read, and a lot is published")
+    site.redis_proxies[stalled].stall(["down"])
+    for _ in range(FLOOD_MESSAGES):
+        await publisher.publish(FLOOD)
+        if site.redis.log.count(CUT_OFF) > cut_off:
+            break
+    else:
+        raise AssertionError("Redis bore it all: make the flood larger")
+    site.redis_proxies[stalled].heal()
+    await _ask(site.redis, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
+    run.note("it was cut off, and reads again")
+    await publisher.publish(FLOOD)
+    answer = publisher.log[-1]
+    assert isinstance(answer, Acknowledged)
+    there = (answer.epoch, answer.offset)
+    await until(lambda: all(c.positions.get(FLOOD) == there for c in clients), "all of the flood is there")
 
 
 # -- errors ---------------------------------------------------------------------------------------

@@ -102,10 +102,14 @@ class SentinelSite(NodesSite):
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
-        self.redis = SentinelSet(folder)
+        self.redis = SentinelSet(folder, down_after_ms=1000)
 
     async def start(self) -> None:
         await asyncio.to_thread(self.redis.__enter__)
+        for sentinel in self.redis.sentinels:
+            # A replica of which a Sentinel has not heard for five of these it does not promote, and it asks
+            # each second.
+            sentinel.ask("SENTINEL", "DEBUG", "PING-PERIOD", 300)
         self.urls = [self.redis.url] * self.nodes
         await self._start_nodes()
 
