@@ -10,12 +10,11 @@ ones; a client that goes while it subscribes leaves nothing behind.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .broker import ChannelOptions
-from .errors import BrokerError, BrokerUnavailableError, CommandError
+from .errors import BrokerError, CommandError
 from .hub.channel import Channel
 from .message.events import Event, Resumed
 from .message.publication import Position, Publication
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 NONE_UNDER_WAY: Final[
     dict[str, object]
 ] = {}  # of all sessions that subscribe to nothing just now; never changed
-
-
-CATCH_UP_S: Final = 2.0
-_LOOK_S: Final = 0.02
 
 
 class _Ready(NamedTuple):
@@ -90,8 +85,8 @@ async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> l
         ready = []
         for name, since in wanted.items():
             here = await node.open_channel(name)
-            if since is not None and _is_behind(here, since):
-                await _catch_up(session, here, since)
+            if since is not None:
+                await node.ahead.settle(here, since, lambda here=here: _is_open(session, here))  # type: ignore[misc]
             missed = await _read_missed(session, here, since) if since is not None else []
             ready.append(_Ready(here, since, missed))
         # One that fell idle while others were waited for may have been closed: begin again.
@@ -99,35 +94,8 @@ async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> l
             return ready
 
 
-def _is_behind(here: Channel, since: Position) -> bool:
-    """Tell whether a client names something that has not come to this node."""
-    return since.epoch == here.position.epoch and since.offset > here.position.offset
-
-
-async def _catch_up(session: Session, here: Channel, since: Position) -> None:
-    """Wait until this node has what the client has: else the client would be sent back, and hear it twice.
-
-    Returns at once where there is no such thing at the broker either.  Raises BrokerUnavailableError when
-    it takes too long.
-    """
-    node = session.node
-    page = await node.history_since(here.name, since, reaching=since.offset)
-    if page.top.epoch != since.epoch or page.top.offset < since.offset:
-        return
-    give_up = node.loop.time() + CATCH_UP_S
-    while _is_behind(here, since) and node.hub.get(here.name) is here and not session.connection.closed:
-        if node.loop.time() >= give_up:
-            raise BrokerUnavailableError("the client has messages that have not come to this gateway yet")
-        await _pause(node.loop)
-
-
-async def _pause(loop: asyncio.AbstractEventLoop) -> None:
-    done: asyncio.Future[bool] = loop.create_future()
-    timer = loop.call_later(_LOOK_S, done.set_result, True)
-    try:
-        await done
-    finally:
-        timer.cancel()
+def _is_open(session: Session, here: Channel) -> bool:
+    return session.node.hub.get(here.name) is here and not session.connection.closed
 
 
 async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication]:

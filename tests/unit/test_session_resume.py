@@ -379,6 +379,41 @@ async def test_client_that_knows_more_than_this_node_is_not_sent_back(
         assert offsets(client.heard()) == [4]
 
 
+async def test_client_that_knows_a_newer_epoch_than_this_node_is_not_sent_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        start, held = await lagging(w, "news", monkeypatch)
+        w.node.on_position("news", "an older life", 7)
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "offset": 2}})
+        await settle()
+        assert client.heard() == []
+        epoch, publications = held[0][1], [p for what in held for p in what[2]]
+        w.node.on_publications("news", epoch, publications)
+        w.time.advance(0.1)
+        await settle()
+        heard = client.heard()
+        assert (heard[0]["type"], heard[0]["epoch"], heard[0]["recovered"]) == ("reply", epoch, True)
+        assert offsets(heard) == [3]
+
+
+async def test_clients_of_an_epoch_that_is_over_share_a_read_and_are_told() -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=True)
+        clients = [w.connect() for _ in range(20)]
+        w.broker.calls.clear()
+        w.broker.slow = True
+        for client in clients:
+            client.say({"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "epoch": "over"}})
+        await w.broker.flow()
+        assert [c.heard()[0]["recovered"] for c in clients] == [False] * 20
+        assert w.broker.calls == ["history"]
+        late = await w.connect().subscribe("news", since={**start, "epoch": "over"})
+        assert late["recovered"] is False
+        assert w.broker.calls == ["history"], "such an epoch never comes back"
+
+
 async def test_client_that_knows_more_than_this_node_is_refused_when_that_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
