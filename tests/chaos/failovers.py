@@ -36,6 +36,7 @@ def _heal(promoted: RedisServer, old: RedisServer) -> None:
     """Bring the old master back, as a replica of the one that was promoted."""
     promoted.ask("CONFIG", "SET", "masteruser", "")
     promoted.ask("CONFIG", "SET", "masterauth", "")
+    promoted.ask("CONFIG", "REWRITE")  # the Sentinels may have had the wrong ones written
     old.start()
     wait_until(lambda: old.ask("ROLE")[0] == b"slave", "the old master to follow", 30.0)
     wait_until(partial(_link_is, b"up", old), "the old master to be in step", 30.0)

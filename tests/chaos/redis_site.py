@@ -6,6 +6,9 @@ What always holds: a node that is restarted listens on the ports that it had; no
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
+import subprocess
 from pathlib import Path
 
 from tests.support.process import GatewayProcess
@@ -62,6 +65,9 @@ class RedisSite(NodesSite):
 
     async def start(self) -> None:
         await asyncio.to_thread(self.redis.start)
+        await self._start_before_redis()
+
+    async def _start_before_redis(self) -> None:
         for number in range(self.nodes):
             proxy = FaultProxy(self.redis.address, seed=self._seed + number)
             await proxy.start()
@@ -95,6 +101,41 @@ class RedisSite(NodesSite):
                 await proxy.close()
             for server in self._servers:
                 server.kill()
+
+
+class SteppedSite(RedisSite):
+    """Gateways and a Redis whose wall clocks can be stepped: `gateway_clock`, `redis_clock`."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        self.gateway_clock, self.redis_clock = Clock(folder / "gateways"), Clock(folder / "redis")
+
+    async def start(self) -> None:
+        library = self.folder / "clockstep.so"
+        source = Path(__file__).with_name("clockstep.c")
+        command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+        try:
+            os.environ |= {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(self.redis_clock.path)}
+            await asyncio.to_thread(self.redis.start)
+            os.environ["CHAOS_CLOCK"] = str(self.gateway_clock.path)
+            await self._start_before_redis()
+        finally:
+            for name in ("LD_PRELOAD", "CHAOS_CLOCK"):
+                os.environ.pop(name, None)
+
+
+class Clock:
+    """How far the clock of processes is stepped, in a file that they look at (clockstep.c)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.step(0)
+
+    def step(self, seconds: int) -> None:
+        """Be so far from the true time, from now on."""
+        with self.path.open("r+b" if self.path.exists() else "wb") as file:
+            file.write(struct.pack("q", seconds))
 
 
 class SentinelSite(NodesSite):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from . import client_faults, failovers, redis_faults
+from . import client_faults, clock_faults, failovers, redis_faults
 from .redis_faults import babbling, refused, stalled
 from .scenario import FaultFunction
 
@@ -61,6 +61,11 @@ FAILOVER_ROWS: Final = (
         epochs_change=True,
         redis="cluster",
     ),
+)
+
+CLOCK_ROWS: Final = (
+    Row("clock-of-gateways", clock_faults.gateways_step, redis="stepped"),
+    Row("clock-of-redis", clock_faults.redis_steps, epochs_change=True, keeps=False, redis="stepped"),
 )
 
 NONSENSE: Final = b"$-7\r\n*3\r\n:what\r\n"

@@ -15,16 +15,16 @@ import pytest
 
 from tests.chaos.judge import judge
 from tests.chaos.records import Setting
-from tests.chaos.redis_site import ClusterSite, RedisSite, SentinelSite
-from tests.chaos.rows import CLIENT_ROWS, FAILOVER_ROWS, REDIS_ROWS, Row
+from tests.chaos.redis_site import ClusterSite, RedisSite, SentinelSite, SteppedSite
+from tests.chaos.rows import CLIENT_ROWS, CLOCK_ROWS, FAILOVER_ROWS, REDIS_ROWS, Row
 from tests.chaos.scenario import Run, Size, run
 from tests.chaos.site import Site, WorkersSite
 from tests.chaos.violations import report
 
 _LONGEST_S = 100.0
-SHORT = ("worker-killed", "client-torn-frame", "racing", "slow-readers")
-ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS, *FAILOVER_ROWS)}
-OTHERS = {"sentinel": SentinelSite, "cluster": ClusterSite}
+SHORT = ("worker-killed", "redis-restarted-empty", "client-torn-frame", "racing", "slow-readers")
+ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS, *FAILOVER_ROWS, *CLOCK_ROWS)}
+OTHERS = {"sentinel": SentinelSite, "cluster": ClusterSite, "stepped": SteppedSite}
 
 
 def seed_of(config: pytest.Config) -> int:

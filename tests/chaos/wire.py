@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 ABRUPT: Final = 1006
 _TEXT: Final = 0x1
 _CLOSE: Final = 0x8
+_PING: Final = 0x9
+_PONG: Final = 0xA
 _LONGEST_HEAD: Final = 16384
 _MASK: Final = b"\0\0\0\0"  # a mask that changes nothing is one
 
@@ -99,7 +101,9 @@ class Wire(asyncio.Protocol):
         elif opcode == 0x80 | _CLOSE:
             self._code = int.from_bytes(payload[:2]) if payload else 1005
             self.close(self._code)
-        elif opcode not in {0x89, 0x8A}:
+        elif opcode == 0x80 | _PING:
+            self._write(_PONG, payload)
+        else:
             raise AssertionError(f"the gateway sent a frame that begins with {opcode:#x}")
         return True
 
