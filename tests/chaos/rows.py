@@ -30,6 +30,8 @@ class Row(NamedTuple):
     phases: tuple[str, ...] = ()
 
 
+STOPPED_S: Final = 20.0
+"""A stopped gateway answers nobody: a publisher waits for it until it gives up by itself, after 15 s."""
 CLIENT_ROWS: Final = (
     Row("worker-killed", client_faults.worker_killed, killed=True),
     Row("worker-crash-loop", client_faults.crash_loop, killed=True),
@@ -72,8 +74,14 @@ NONSENSE: Final = b"$-7\r\n*3\r\n:what\r\n"
 REDIS_ROWS: Final = (
     Row("node-killed", redis_faults.node_killed, killed=True, redis="plain"),
     Row("node-stopped-1s", redis_faults.node_stopped_1s, redis="plain"),
-    Row("node-stopped-15s", redis_faults.node_stopped_15s, redis="plain"),
-    Row("node-stopped-60s", redis_faults.node_stopped_60s, redis="plain", phases=("steady",)),
+    Row("node-stopped-15s", redis_faults.node_stopped_15s, redis="plain", answer_s=STOPPED_S),
+    Row(
+        "node-stopped-60s",
+        redis_faults.node_stopped_60s,
+        redis="plain",
+        answer_s=STOPPED_S,
+        phases=("steady",),
+    ),
     Row("nodes-rolling", redis_faults.nodes_rolling, killed=True, redis="plain"),
     Row("redis-restarted-aof", redis_faults.redis_restarted, redis="aof"),
     Row("redis-restarted-empty", redis_faults.redis_restarted, epochs_change=True, redis="plain"),

@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from .client import ChaosClient
@@ -75,13 +76,31 @@ FaultFunction = Callable[[Run], Awaitable[None]]
 
 
 async def run(
-    site: Site, fault: FaultFunction, *, setting: Setting, size: Size, keeps: bool = True
+    site: Site,
+    fault: FaultFunction,
+    *,
+    setting: Setting,
+    size: Size,
+    keeps: bool = True,
+    leave: Path | None = None,
 ) -> tuple[Logs, Run]:
     """Carry out one run, and return its logs for the judge.
 
-    `keeps`: the history survives the fault, so that all can be had from it.
+    `keeps`: the history survives the fault, so that all can be had from it.  A run that does not come to its
+    end leaves its logs in the folder `leave`, if any.
     """
     logs = Logs(run=[setting])
+    try:
+        return logs, await _run(site, fault, logs, setting=setting, size=size, keeps=keeps)
+    except BaseException:
+        if leave is not None:
+            logs.write(leave)
+        raise
+
+
+async def _run(
+    site: Site, fault: FaultFunction, logs: Logs, *, setting: Setting, size: Size, keeps: bool
+) -> Run:
     for channel in (*CHANNELS, LOUD):
         history = HISTORY[channel.partition(":")[0]] if keeps else 0
         logs.run.append(Kind(at=setting.at, channel=channel, history=history))
@@ -104,7 +123,7 @@ async def run(
         await site.stop()
         logs.clients |= {client.name: client.log for client in [*this.clients, *this.crowd]}
         logs.publishers |= {publisher.name: publisher.log for publisher in this.publishers}
-    return logs, this
+    return this
 
 
 async def _warm_up(this: Run) -> None:

@@ -49,12 +49,13 @@ async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> R
         at=time.monotonic(), row=row.name, seed=seed, epochs_change=row.epochs_change, killed=row.killed
     )
     watch = asyncio.create_task(tell_of_a_hang(_LONGEST_S))
-    logs, done = await run(site_of(row, folder, seed), row.fault, setting=setting, size=size, keeps=row.keeps)
+    kept = config.getoption("--chaos-logs", default="")
+    target = (Path(kept) if kept else folder) / f"{row.name}-{seed}"
+    site = site_of(row, folder, seed)
+    logs, done = await run(site, row.fault, setting=setting, size=size, keeps=row.keeps, leave=target)
     watch.cancel()
     violations = judge(logs)
-    kept = config.getoption("--chaos-logs", default="")
     if violations or kept:
-        target = (Path(kept) if kept else folder) / f"{row.name}-{seed}"
         logs.write(target)
         print(f"logs: {target}")
     published = sum(len(p.log) for p in done.publishers) // 2
