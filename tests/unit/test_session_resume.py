@@ -136,6 +136,25 @@ async def test_messages_published_while_history_is_read_follow_what_was_missed()
         assert offsets(heard) == [1, 2, 3, 4, 5, 6, 7]
 
 
+async def test_so_much_while_history_is_read_that_no_ring_keeps_it_is_read_again() -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=False)
+        client = w.connect()
+        w.broker.slow = True
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": start})
+        await settle()
+        await w.broker.execute()
+        w.broker.reply()
+        await settle()
+        await w.broker.execute()  # history was read up to 5, and then more is published than a ring keeps
+        w.broker.slow = False
+        await w.publish("news", *["x" * 30_000] * 8)
+        await w.broker.flow()
+        heard = client.heard()
+        assert (heard[0]["recovered"], heard[0]["offset"]) == (True, 13)
+        assert offsets(heard) == list(range(1, 14))
+
+
 async def test_publications_between_brokers_answer_and_opening_are_neither_lost_nor_twice() -> None:
     async with world() as w:
         client = w.connect()
