@@ -301,12 +301,16 @@ async def read_only(run: Run) -> None:
 
 
 def babbling(answer: bytes) -> FaultFunction:
-    """Return a fault: whatever is asked of Redis is answered so."""
+    """Return a fault: whatever is asked of Redis is answered so, and not done."""
 
     async def fault(run: Run) -> None:
-        run.note(f"Redis says {answer[:30]!r}")
         proxies = _some(run)
         for proxy in proxies:
+            proxy.stall(["up"])
+        await asyncio.sleep(0.3)  # what was asked before was done, and Redis itself answers it
+        run.note(f"Redis says {answer[:30]!r}")
+        for proxy in proxies:
+            proxy.heal()
             proxy.babble = answer
         await run.hold(2.5)
         for proxy in proxies:
