@@ -18,7 +18,7 @@ COMPARE ?=
 CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench bench-cluster soak conformance fuzz proto sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster checker chaos soak conformance fuzz proto sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -53,6 +53,12 @@ bench-cluster: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure two nodes aro
 		scripts/apt-install "the benchmark of a cluster needs Redis" redis-server redis-tools
 	@$(BIN)/python -m bench.cluster $(CLUSTER)
 	@$(BIN)/python -m bench.cluster.page
+
+checker: $(DONE)/build $(DONE)/test ## the checker of chaos runs against its planted bugs, each of which it has to find
+	@$(PYTEST) -m "full or not full" tests/chaos/test_checker.py tests/chaos/test_planted_in_parts.py $(ARGS)
+
+chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 -k killed'): an hour and a half
+	@$(PYTEST) -m full tests/chaos/test_matrix.py -s $(ARGS)
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)

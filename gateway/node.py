@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Any, Final
 
+from .ahead import Ahead
 from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, PublishResult
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
@@ -71,6 +72,7 @@ class Node:
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
+        self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
         self._unwanted: set[str] = set()  # closed here, but the broker could not be told
@@ -303,6 +305,10 @@ class Node:
         return await self.broker.history_before(
             channel, options, before=0, limit=max(1, options.history_size)
         )
+
+    async def _top(self, channel: str, since: Position) -> Position:
+        options = self.options.namespace(channel).broker
+        return (await self.broker.history(channel, options, since=since, limit=1)).top
 
     async def presence(self, channel: str) -> list[Member]:
         """Return who is in a channel.  Raises CommandError and BrokerError."""

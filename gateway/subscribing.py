@@ -3,13 +3,15 @@
 It knows sessions and the node, but no sockets.  How it works: everything that must be waited for
 (interest at the broker, missed publications from its history) is waited for first; then in
 one go, so that nothing comes between, the client is attached, answered, and sent what it missed.
-What always holds: the answer precedes the missed messages, and these precede new ones; a
-client that goes while it subscribes leaves nothing behind.
+A client may know more of a channel than this node, which was cut off or stopped for a while; then the
+node catches up first.  What always holds: the answer precedes the missed messages, and these precede new
+ones; a client that goes while it subscribes leaves nothing behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .broker import ChannelOptions
@@ -27,12 +29,16 @@ NONE_UNDER_WAY: Final[
 ] = {}  # of all sessions that subscribe to nothing just now; never changed
 
 
+_MOST_TRIES: Final = 5
+
+
 class _Ready(NamedTuple):
     """A channel that can be attached to at once."""
 
     here: Channel
     since: Position | None
     missed: list[Publication]  # read from history, because the ring does not reach back to `since`
+    lost: bool = False  # history does not either
 
 
 async def subscribe(
@@ -63,7 +69,7 @@ async def subscribe(
                 del session.subscribing[name]
         if not session.subscribing:
             session.subscribing = NONE_UNDER_WAY
-    for here, _, _ in ready:
+    for here, *_ in ready:
         options = session.node.options.namespace(here.name).broker
         if options.presence and not here.name.startswith("@"):
             await join(session, here.name, options)
@@ -80,24 +86,45 @@ def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None
 async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> list[_Ready]:
     """Open the channels and read what was missed.  When this returns, all of them are open."""
     node = session.node
-    while True:
+    for tries in count():
         ready = []
         for name, since in wanted.items():
             here = await node.open_channel(name)
+            if since is not None:
+                await node.ahead.settle(here, since, lambda here=here: _is_open(session, here))  # type: ignore[misc]
             missed = await _read_missed(session, here, since) if since is not None else []
-            ready.append(_Ready(here, since, missed))
+            ready.append(_Ready(here, since, missed or [], missed is None))
         # One that fell idle while others were waited for may have been closed: begin again.
-        if session.connection.closed or all(node.hub.get(r.here.name) is r.here for r in ready):
-            return ready
+        if not session.connection.closed and not all(node.hub.get(r.here.name) is r.here for r in ready):
+            continue
+        if session.connection.closed or tries >= _MOST_TRIES or all(_adjoins(session, r) for r in ready):
+            break
+    return ready
 
 
-async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication]:
-    """Return what must be read from the broker's history because the ring does not reach back to `since`."""
+def _adjoins(session: Session, ready: _Ready) -> bool:
+    """Tell whether what was read still reaches up to the ring, which may have dropped what came meanwhile."""
+    since, here = ready.since, ready.here
+    if since is None or ready.lost or since.epoch != here.position.epoch:
+        return True
+    had = ready.missed[-1].offset if ready.missed else since.offset
+    return here.ring(session.encoding).covered <= had
+
+
+def _is_open(session: Session, here: Channel) -> bool:
+    return session.node.hub.get(here.name) is here and not session.connection.closed
+
+
+async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication] | None:
+    """Return what must be read from the broker's history because the ring does not reach back to `since`.
+
+    None where history does not either.
+    """
     ring = here.ring(session.encoding)  # from now on it keeps what is published while history is read
     if since.epoch != here.position.epoch or ring.covered <= since.offset:
         return []
     page = await session.node.history_since(here.name, since, reaching=ring.covered)
-    return page.publications if page.complete else []
+    return page.publications if page.complete else None
 
 
 def _attach_all(
@@ -106,7 +133,7 @@ def _attach_all(
     """Subscribe, answer, and send what was missed: all in one go, so that nothing comes between."""
     subscriptions: list[Resumed] = []
     directly: list[tuple[str, Publication]] = []
-    for here, since, missed in ready:
+    for here, since, missed, _ in ready:
         session.attach(here)
         recovered = None
         if since is not None:

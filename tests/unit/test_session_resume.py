@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import BrokerUnavailableError
@@ -132,6 +134,25 @@ async def test_messages_published_while_history_is_read_follow_what_was_missed()
         assert heard[0]["recovered"] is True
         assert heard[0]["offset"] == 7
         assert offsets(heard) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_so_much_while_history_is_read_that_no_ring_keeps_it_is_read_again() -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=False)
+        client = w.connect()
+        w.broker.slow = True
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": start})
+        await settle()
+        await w.broker.execute()
+        w.broker.reply()
+        await settle()
+        await w.broker.execute()  # history was read up to 5, and then more is published than a ring keeps
+        w.broker.slow = False
+        await w.publish("news", *["x" * 30_000] * 8)
+        await w.broker.flow()
+        heard = client.heard()
+        assert (heard[0]["recovered"], heard[0]["offset"]) == (True, 13)
+        assert offsets(heard) == list(range(1, 14))
 
 
 async def test_publications_between_brokers_answer_and_opening_are_neither_lost_nor_twice() -> None:
@@ -341,3 +362,88 @@ async def test_channel_that_falls_idle_while_others_are_opened_is_opened_again()
         await w.publish("a", 1)
         await settle()
         assert offsets(client.heard()) == [1]
+
+
+async def lagging(w: World, channel: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, list[Any]]:
+    """Publish three messages, of which the node hears the first; return where they begin, and the others."""
+    start = since(await w.connect().subscribe(channel))
+    await w.publish(channel, 1)
+    held: list[Any] = []
+    monkeypatch.setattr(w.node, "on_publications", lambda *what: held.append(what))
+    await w.publish(channel, 2, 3)
+    await settle()
+    monkeypatch.undo()
+    return start, held
+
+
+@pytest.mark.parametrize("channel", ["news", "plain:x"])
+async def test_client_that_knows_more_than_this_node_is_not_sent_back(
+    channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it comes from another node to one that was stopped or cut off."""
+    async with world() as w:
+        start, held = await lagging(w, channel, monkeypatch)
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": channel, "since": {**start, "offset": 3}})
+        await settle()
+        assert client.heard()[1:] == [], "to nothing but the hello it is not told yet where it stands"
+        for what in held:
+            w.node.on_publications(*what)
+        w.time.advance(0.1)
+        await settle()
+        heard = client.heard()
+        assert [(e["type"], e["offset"], e["recovered"]) for e in heard] == [("reply", 3, True)]
+        await w.publish(channel, 4)
+        await settle()
+        assert offsets(client.heard()) == [4]
+
+
+async def test_client_that_knows_a_newer_epoch_than_this_node_is_not_sent_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        start, held = await lagging(w, "news", monkeypatch)
+        w.node.on_position("news", "an older life", 7)
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "offset": 2}})
+        await settle()
+        assert client.heard() == []
+        epoch, publications = held[0][1], [p for what in held for p in what[2]]
+        w.node.on_publications("news", epoch, publications)
+        w.time.advance(0.1)
+        await settle()
+        heard = client.heard()
+        assert (heard[0]["type"], heard[0]["epoch"], heard[0]["recovered"]) == ("reply", epoch, True)
+        assert offsets(heard) == [3]
+
+
+async def test_clients_of_an_epoch_that_is_over_share_a_read_and_are_told() -> None:
+    async with world() as w:
+        start = await five_published(w, keep_ring=True)
+        clients = [w.connect() for _ in range(20)]
+        w.broker.calls.clear()
+        w.broker.slow = True
+        for client in clients:
+            client.say({"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "epoch": "over"}})
+        await w.broker.flow()
+        assert [c.heard()[0]["recovered"] for c in clients] == [False] * 20
+        assert w.broker.calls == ["history"]
+        late = await w.connect().subscribe("news", since={**start, "epoch": "over"})
+        assert late["recovered"] is False
+        assert w.broker.calls == ["history"], "such an epoch never comes back"
+
+
+async def test_client_that_knows_more_than_this_node_is_refused_when_that_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        start, _ = await lagging(w, "news", monkeypatch)
+        client = w.connect()
+        client.say({"type": "subscribe", "id": 1, "channel": "news", "since": {**start, "offset": 3}})
+        for _ in range(30):
+            await settle()
+            w.time.advance(0.1)
+        await settle()
+        heard = client.heard()
+        assert (heard[-1]["type"], heard[-1]["code"]) == ("error", "unavailable")
+        assert not w.node.hub.get("news").cursors.get(client.id)  # type: ignore[union-attr]
