@@ -119,8 +119,10 @@ async def _run(
         await _leave(this)
         logs.run += await site.quiet(start, size.heal_s)
     finally:
-        await _leave(this)
-        await site.stop()
+        try:
+            await _leave(this)
+        finally:
+            await site.stop()
         logs.clients |= {client.name: client.log for client in [*this.clients, *this.crowd]}
         logs.publishers |= {publisher.name: publisher.log for publisher in this.publishers}
     return this
@@ -201,8 +203,7 @@ def _at_head(client: ChaosClient, heads: dict[str, tuple[str, int]]) -> bool:
 
 
 async def _leave(this: Run) -> None:
-    for publisher in this.publishers:
-        await publisher.abandon()
+    await asyncio.gather(*(publisher.abandon() for publisher in this.publishers))
     await asyncio.gather(*(client.leave() for client in [*this.clients, *this.crowd]))
 
 
