@@ -1,8 +1,8 @@
 """The edge protocol: one client's socket, from accept to close.
 
-A `Connection` is a uvloop BufferedProtocol.  All connections of a loop read into one buffer and
-gather their answers in one other, so an idle connection holds neither.  It knows
-handshakes and frames; channels and sessions are its handler's.
+A `Connection` is a uvloop BufferedProtocol: under TLS of a transport of the loop's, else of one of
+`_sockets`.  All connections of a loop read into one buffer and gather their answers in one other, so an
+idle connection holds neither.  It knows handshakes and frames; channels and sessions are its handler's.
 
 What always holds:
 
