@@ -20,7 +20,7 @@ class Connection(Protocol):
 
     @property
     def remote(self) -> str:
-        """The peer's address as `host:port`, or the empty string for a Unix socket."""
+        """The peer's address as `host:port`; `unix:pid=N`, or `unix`, for a Unix socket."""
 
     @property
     def shared_deflater(self) -> Deflater | None:
