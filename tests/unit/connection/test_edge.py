@@ -104,7 +104,7 @@ async def test_connections_beyond_the_bound_get_503_and_room_is_made_again() -> 
         first, _ = await rig.open(), await rig.open()
         third = await rig.dial()
         await rig.pass_time(0.5)
-        assert len(rig.edge.connections) == 3
+        assert (len(rig.edge.connections), rig.stats.refusals) == (3, {}), "not told before it asks"
         await third.send(b"GET /ws HTTP/1.1\r\n")
         assert (await third.everything()).startswith(b"HTTP/1.1 503 ")
         third.close()
