@@ -130,11 +130,11 @@ class Client:
     ) -> None:
         self.sock = connect(port, timeout_s=timeout_s, receive_buffer=receive_buffer)
         self._data = bytearray()
-        self.sock.sendall(upgrade(path, headers, f"127.0.0.1:{port}"))
-        self.response = self._read_until(b"\r\n\r\n")
-        if not self.response.startswith(b"HTTP/1.1 101 "):
+        try:
+            self.response = self._upgrade(upgrade(path, headers, f"127.0.0.1:{port}"))
+        except BaseException:  # whatever it was, nobody else can close the socket
             reset(self.sock)
-            raise ConnectionRefusedError(self.response.decode("latin-1"))
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +143,14 @@ class Client:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.reset()
+
+    def _upgrade(self, request: bytes) -> bytes:
+        """Return the head of a 101.  Raises ConnectionRefusedError for any other, OSError."""
+        self.sock.sendall(request)
+        response = self._read_until(b"\r\n\r\n")
+        if not response.startswith(b"HTTP/1.1 101 "):
+            raise ConnectionRefusedError(response.decode("latin-1"))
+        return response
 
     def reset(self) -> None:
         """Be gone."""
