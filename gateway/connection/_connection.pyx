@@ -24,7 +24,6 @@ from libc.string cimport memcpy
 from gateway import closecodes
 from gateway._encode cimport encode_close
 from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
-from gateway._sink cimport unacknowledged
 from gateway.connection._edge cimport Edge
 from gateway.connection._outgoing cimport Outgoing
 
@@ -261,10 +260,21 @@ cdef class Connection(Outgoing, BufferedProtocol):
     cdef int go_on(self, object accepted, char* data, size_t n) except -1:
         """Open, and read the frames that came behind the head of the request."""
         cdef size_t head_bytes = accepted.request.consumed
+        passage = self.edge.passages.get(accepted.request.path) if self.edge.passages else None
+        if passage is not None:
+            return self.hand_off(passage, accepted, data[head_bytes:n])
         self.open(accepted)
         if head_bytes < n and self.state == OPEN:
             self.read_frames(data + head_bytes, n - head_bytes)
         return 0
+
+    cdef int hand_off(self, object passage, object accepted, bytes early) except -1:
+        """Leave the socket to a passage: this is no connection any more."""
+        transport, self.transport, fd, self.fd = self.transport, None, self.fd, -1
+        self.state, self.closed = CLOSED, True
+        self.edge.wheel.remove(self)
+        self.edge.connections.discard(self)
+        passage.take(transport, fd, accepted, early, self.opened_at)
 
     cdef int open(self, object accepted) except -1:
         cdef Edge edge = self.edge
@@ -469,7 +479,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
 
     cdef int visit_open(self, double now) except -1:
         cdef Edge edge = self.edge
-        if self.heard or self.held or self.is_reading():
+        if self.heard or self.held or self.is_taking():
             self.heard = False
             self.last_heard = now
         if (now - self.last_heard >= edge.idle_timeout
@@ -484,16 +494,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
                 edge.stats.pings_out += 1
                 self.write(PING, "", 0, False)
         return self.schedule(self.next_visit(now))
-
-    cdef bint is_reading(self) except -1:
-        """Tell whether a peer that we do not read from has taken some of what waits for it."""
-        cdef size_t queued, before = self.queued_before
-        if not self.blocked:
-            self.queued_before = 0
-            return False
-        queued = self.transport.get_write_buffer_size() + unacknowledged(self.fd)
-        self.queued_before = queued
-        return queued < before
 
     cdef double next_visit(self, double now) noexcept:
         cdef double due = min(self.next_ping, now + self.edge.idle_timeout / 4)

@@ -1,12 +1,20 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from ._connection import Connection
+from ._tunnel import TunnelEnd
 from ._wheel import TimerWheel
+from .accepted import Accepted
 from .handshake import RouteOptions
 from .interface import HandlerFactory
 from .options import EdgeOptions
+
+class Passage(Protocol):
+    def take(
+        self, transport: object, fd: int, accepted: Accepted, early: bytes, opened_at: float
+    ) -> None: ...
 
 class EdgeStats:
     accepted: int
@@ -27,8 +35,9 @@ class Edge:
     wheel: TimerWheel[Connection]
     options: EdgeOptions
     stats: EdgeStats
-    connections: set[Connection]
+    connections: set[Connection | TunnelEnd]
     draining: bool
+    stopped: bool
     log: logging.Logger
     def __init__(
         self,
@@ -39,6 +48,7 @@ class Edge:
         factories: Mapping[str, HandlerFactory | None],
         options: EdgeOptions,
         stats: EdgeStats,
+        passages: Mapping[str, Passage] | None = None,
     ) -> None: ...
     def __call__(self) -> Connection: ...
     def drain(self, code: int, reason: str) -> None: ...

@@ -7,6 +7,7 @@ from gateway.connection._sockets cimport Endpoint
 cdef class Outgoing(Endpoint):
     cdef Edge edge
     cdef object transport           # None before its life and after
+    cdef size_t queued_before       # bytes behind the socket when `is_taking` was last asked
     cdef bint gathering             # a read is being handled: answers go to edge.out
 
     # Send one frame, or gather it when a read is being handled.
@@ -15,3 +16,5 @@ cdef class Outgoing(Endpoint):
     cdef int push(self, const char* data, size_t n) except -1
     # Send what this connection has gathered.
     cdef int send_out(self) except -1
+    # Whether a peer for whom bytes wait has taken some of them since this was last asked.
+    cdef bint is_taking(self) except -1

@@ -11,7 +11,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from gateway._encode cimport write_header
-from gateway._sink cimport ssize
+from gateway._sink cimport ssize, unacknowledged
 from gateway.connection._edge cimport Edge
 from gateway.connection._sockets cimport Endpoint
 
@@ -89,6 +89,16 @@ cdef class Outgoing(Endpoint):
             edge.out = NULL
             edge.out_capacity = 0
         return 0
+
+    cdef bint is_taking(self) except -1:
+        """Tell whether a peer for whom bytes wait has taken some of them: it is alive, then."""
+        cdef size_t queued, before = self.queued_before
+        if not self.blocked:
+            self.queued_before = 0
+            return False
+        queued = self.transport.get_write_buffer_size() + unacknowledged(self.fd)
+        self.queued_before = queued
+        return queued < before
 
     # -- as a sink ----------------------------------------------------------------------
 
