@@ -1,8 +1,8 @@
 """Who is in one channel of the memory broker, and whether a change is to be heard of.
 
 Knows nothing of relays, options or other channels.  How it works: clients that count for their users are kept
-by user, too.  What always holds: of a user for whom clients count, the first that enters and the last that goes
-are heard of; of everybody else, each client is.
+by user, too.  What always holds: of a user for whom clients count, the first that enters and the last that
+goes are heard of; of everybody else, each client is.
 """
 
 from __future__ import annotations
