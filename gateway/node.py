@@ -338,12 +338,21 @@ class Node:
         return (await self.broker.history(channel, options, since=since, limit=1)).top
 
     async def presence(self, channel: str) -> list[Member]:
-        """Return who is in a channel.  Raises CommandError and BrokerError."""
+        """Return who is in a channel; where presence is by user, each of them once, by its oldest client.
+
+        Raises CommandError and BrokerError.
+        """
         check_channel_name(channel)
         options = self.options.namespace(channel).broker
         if not options.presence:
             raise CommandError("bad_request", "the channel keeps no presence")
-        return await self.broker.presence(channel, options)
+        members = await self.broker.presence(channel, options)
+        if not options.presence_by_user:
+            return members
+        oldest: dict[tuple[str, str], Member] = {}
+        for member in members:
+            oldest.setdefault((member.user, "" if member.user else member.client), member)
+        return [*oldest.values()]
 
     # -- sessions -----------------------------------------------------------------------
 

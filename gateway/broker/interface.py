@@ -39,6 +39,7 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     A history of 0 publications means none is kept; 0 for bytes means no bound on bytes.
     Bytes are those of the payloads and a constant per publication that each broker states.
     Times are in seconds; what has reached its time is gone: 0 seconds means not at all.
+    With `presence_by_user` only the first client of a user is heard to join, and only the last to leave.
     """
 
     history_size: int = 0
@@ -46,6 +47,7 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     history_ttl_s: float = 300.0
     idempotency_ttl_s: float = 300.0
     presence: bool = False
+    presence_by_user: bool = False
 
 
 class PublishResult(NamedTuple):
@@ -199,12 +201,18 @@ class Broker(Protocol):
     async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
         """Enter `member` (by its client id) in the channel; interested nodes hear of it once.
 
+        With `options.presence_by_user` they hear of it unless another client of the same user is there.
+        A member without a user always counts for itself.
+
         Joining again replaces what is known of the member and keeps its place; nobody hears of it.
         Does nothing where `options.presence` is off.
         """
 
     async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
-        """Remove a member; interested nodes hear of it once if it was there.  Idempotent."""
+        """Remove a member; interested nodes hear of it once if it was there.  Idempotent.
+
+        Of members that joined with `presence_by_user` they hear when the user's last one goes.
+        """
 
     async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
         """Return who is present, in the order in which they joined; nobody where presence is off."""

@@ -131,9 +131,11 @@ class Commands:
 
     # -- presence -----------------------------------------------------------------------------
 
-    async def join(self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool) -> None:
-        """Enter a member, packed, for an owner."""
-        args = (owner.encode(), client.encode(), packed, int(tell))
+    async def join(
+        self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool, user: str
+    ) -> None:
+        """Enter a member, packed, for an owner; it counts for `user`, if that is not empty."""
+        args = (owner.encode(), client.encode(), packed, int(tell), user.encode())
         await self._run("join", (keys.presence, keys.pubsub), args, writes=True)
 
     async def leave(self, keys: ChannelKeys, client: str) -> None:
@@ -151,7 +153,8 @@ class Commands:
         for value in await self._run("members", (keys.presence,), writes=False):
             order, _, rest = value.partition(b" ")
             if rest:
-                found.append((int(order), rest.partition(b" ")[2]))
+                place, _, user_bytes = order.partition(b"u")
+                found.append((int(place), rest.partition(b" ")[2][int(user_bytes or 0) :]))
         return [unpack_member(packed) for _, packed in sorted(found)]
 
     async def enter(self, owner: str, channel: str) -> None:
