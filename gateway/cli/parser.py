@@ -111,7 +111,7 @@ def _add_named_flag(parser: argparse.ArgumentParser, section: str) -> None:
     lines = [f"  {row.name:<{width}}  {row.doc} (default {_default(row)})" for row in rows]
     about = "; NAME is default for channels without a prefix" if section == "namespace" else ""
     intro = f"{section_doc(section).rstrip('.')}{about}:"
-    group = parser.add_argument_group(f"[{section}.NAME]", "\n".join([intro, *lines]).replace("%", "%%"))
+    group = parser.add_argument_group(f"[{section}.NAME]", "\n".join([intro, *lines]))
     group.add_argument(
         f"--{section}",
         action="append",

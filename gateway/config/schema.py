@@ -201,7 +201,7 @@ class NamespaceOptions:
     join_leave: bool | str = option(
         True,
         BooleanOr("user"),
-        'tell subscribers who comes and goes, where presence is kept; "user": once for each user',
+        'tell subscribers who comes and goes; "user": once for each user',
     )
     subscribe: str = option("anyone", Choice("anyone", "nobody"), "which clients may subscribe")
     publish: str = option(
