@@ -188,8 +188,8 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
                int rsv, size_t max_message_bytes):
         """Join the client's end with an upstream's: answer its request, and let frames pass.
 
-        `upstream_early` is what came behind the head of the upstream's answer.  `rsv` are the reserved
-        bits of the extensions that were agreed on; `max_message_bytes` bounds the client's messages, 0 is no bound.
+        `upstream_early` is what came behind the head of the upstream's answer.  `rsv` are the reserved bits of
+        the extensions agreed on; `max_message_bytes` bounds the client's messages, 0 is no bound.
         """
         early, self.early = bytes(self.early), None
         self.walker = FrameWalker(masked=True, rsv=rsv, max_message_bytes=max_message_bytes)
