@@ -24,6 +24,7 @@ Promises that hold for every broker:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -55,6 +56,23 @@ class PublishResult(NamedTuple):
     epoch: str
     offset: int
     duplicate: bool = False
+
+
+class Publisher(Protocol):
+    """Whoever learns what became of a publication that was begun."""
+
+    def settle(self, outcome: PublishResult | Exception) -> None:
+        """Take the result, or what `Broker.publish` would have raised.  Called once; must not raise."""
+
+
+async def tell(publishing: Awaitable[PublishResult], publisher: Publisher) -> None:
+    """Wait for a `Broker.publish`, and tell a publisher what came of it."""
+    outcome: PublishResult | Exception
+    try:
+        outcome = await publishing
+    except Exception as problem:  # noqa: BLE001 - it is the outcome
+        outcome = problem
+    publisher.settle(outcome)
 
 
 class HistoryPage(NamedTuple):
@@ -142,6 +160,14 @@ class Broker(Protocol):
         With a `key` that was used on this channel within `options.idempotency_ttl_s`, nothing is
         published and the result is the first one's with `duplicate` set.  That does not prolong the time.
         A new key for which there is no room raises BrokerUnavailableError: none is forgotten early.
+        """
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """Do what `publish` does, without a coroutine: `publisher` is told what came of it.
+
+        Perhaps before this returns.  What one caller begins in one channel keeps its order.
         """
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:

@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import BrokerUnavailableError, UsageError
+from ..errors import BrokerError, BrokerUnavailableError, UsageError
 from ..message.publication import Member, Position, Publication
 from .channels import NOT_INTERESTED, Channel, Channels
 from .interface import (
@@ -31,6 +31,7 @@ from .interface import (
     Control,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     Relay,
 )
@@ -91,7 +92,24 @@ class MemoryBroker:
     async def publish(
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
-        """See `Broker.publish`.
+        """See `Broker.publish`.  Raises what `publish_now` raises."""
+        return self.publish_now(channel, publication, options, key)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`: the publisher is told at once."""
+        outcome: PublishResult | Exception
+        try:
+            outcome = self.publish_now(channel, publication, options, key)
+        except BrokerError as problem:
+            outcome = problem
+        publisher.settle(outcome)
+
+    def publish_now(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str = ""
+    ) -> PublishResult:
+        """Publish; nothing needs to be waited for.
 
         Raises BrokerUnavailableError when the broker is not running, or when `key` is new and
         the bound on remembered keys is reached; nothing was published then.

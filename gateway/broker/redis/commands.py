@@ -30,12 +30,8 @@ def load_script(name: str) -> Script:
     return Script(name, "\n".join(text))
 
 
-class Entry(NamedTuple):
-    """One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
-
-    packed: bytes
-    payload_bytes: int
-    key: str
+Entry = tuple[bytes, int, str]
+"""One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
 
 
 class Leased(NamedTuple):
@@ -95,12 +91,12 @@ class Commands:
         key_ms = ms(options.idempotency_ttl_s)
         names = [keys.meta, keys.stream, keys.pubsub]
         args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
-        for entry in entries:
+        for packed, payload_bytes, key in entries:
             place = 0
-            if entry.key and key_ms:
-                names.append(keys.idempotency(entry.key))
+            if key and key_ms:
+                names.append(keys.idempotency(key))
                 place = len(names) - 3
-            args += (entry.packed, entry.payload_bytes + ENTRY_BYTES, place)
+            args += (packed, payload_bytes + ENTRY_BYTES, place)
         reply = await self._run("publish", names, args, writes=True)
         epoch = reply[0].decode()
         return [_result(epoch, place) for place in reply[1:]]
