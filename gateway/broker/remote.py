@@ -18,10 +18,20 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from ..eager import drive
 from ..errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, UsageError
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay
+from .interface import (
+    ChannelOptions,
+    Control,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    Relay,
+    tell,
+)
 from .link import Link
 
 DEFAULT_QUEUE_BYTES: Final = 16 << 20
@@ -97,6 +107,12 @@ class RemoteBroker:
         placed = await self._call(record, wire.Placed)
         return PublishResult(placed.epoch, placed.offset, placed.duplicate)
 
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        drive(tell(self.publish(channel, publication, options, key=key), publisher), self._loop)
+
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""
         placed = await self._call(wire.Subscribe(self._next(), channel, options), wire.Placed)
@@ -136,7 +152,7 @@ class RemoteBroker:
         """See `Broker.control`."""
         return (await self._call(wire.SendControl(self._next(), control), wire.Counted)).count
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self._call(wire.SaveSession(self._next(), session, record, ttl_s), wire.Counted)
 
