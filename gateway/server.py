@@ -125,7 +125,7 @@ class Gateway:
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
-            edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
+            edge = make_edge(self.config, node, services, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
             if isinstance(broker, RedisBroker):
                 view: ServiceView = ClusterView(node, edge.stats, broker)

@@ -7,14 +7,16 @@ upstream is configured nothing of it is imported, so that it costs neither time 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .config import Config
 from .config.schema import UpstreamOptions as ConfiguredUpstream
+from .connection._edge import Edge
 from .service_view import ServiceView
 
 if TYPE_CHECKING:
+    from .passthrough.passage import Passage
     from .upstreams.options import UpstreamOptions
     from .upstreams.upstream import Upstreams
 
@@ -24,6 +26,8 @@ class Services:
 
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._config = config
+        self._passages: dict[str, Passage] = {}
         self.upstreams: Upstreams | None = None
         if config.upstreams:
             self.upstreams = make_upstreams(config.upstreams, loop)
@@ -38,6 +42,23 @@ class Services:
         if self.upstreams is not None:
             await self.upstreams.stop()
 
+    def passages(self, edge: Callable[[], Edge]) -> dict[str, Passage]:
+        """Return what takes the connections of each route, by its path; `edge` is theirs, once it is made."""
+        if self.upstreams is None or not self._config.routes:
+            return {}
+        from .passthrough.choosing import Choosing, key_by
+        from .passthrough.passage import Passage
+
+        for name, route in self._config.routes.items():
+            upstream = self.upstreams[route.upstream]
+            self._passages[route.path] = Passage(
+                edge,
+                Choosing(upstream, key_by(route.stays_with)),
+                name=name,
+                connect_timeout_s=upstream.options.timeout_s,
+            )
+        return self._passages
+
     def show(self, view: ServiceView) -> None:
         """Have a view show state and counters of the upstreams."""
         if self.upstreams is None:
@@ -47,6 +68,10 @@ class Services:
         groups, clock = self.upstreams, self._loop.time
         view.describe_upstreams = lambda: describe(groups, clock())
         view.more_samples.append(lambda: samples(groups, clock()))
+        if self._passages:
+            from .passthrough.report import samples as samples_of_passages
+
+            view.more_samples.append(lambda: samples_of_passages(self._passages.values()))
 
 
 def make_upstreams(

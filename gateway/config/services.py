@@ -12,8 +12,12 @@ from urllib.parse import urlsplit
 from .kinds import Kind, ValueRefusedError, quote
 from .lists import ListKind
 
-_URL = re.compile(r"https?://(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._\-]{1,253})(?::[0-9]{1,5})?/?")
+_URL = re.compile(r"(?:https?|wss?)://(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._\-]{1,253})(?::[0-9]{1,5})?/?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
+_ROUTE = re.compile(r"/(?:[A-Za-z0-9._~!$&'()+,;=:@%\-]+/)*(?:[A-Za-z0-9._~!$&'()+,;=:@%\-]+|\*)?")
+_UPSTREAM = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+_STAYS_WITH = re.compile(r"address|header:[A-Za-z0-9\-]{1,64}|(?:cookie|query):[A-Za-z0-9_.\-]{1,64}")
+_MOST_ROUTE: Final = 512
 _MOST: Final = 256
 _MOST_WEIGHT: Final = 1000
 
@@ -37,7 +41,9 @@ class ServiceUrls(ListKind):
 
     def _item(self, text: str) -> object:
         if not _URL.fullmatch(text):
-            raise ValueRefusedError("an address is http:// or https://, a host and perhaps a port: no path")
+            raise ValueRefusedError(
+                "an address is http://, https://, ws:// or wss://, a host and perhaps a port: no path"
+            )
         try:
             port = urlsplit(text).port
         except ValueError:
@@ -89,6 +95,60 @@ class RequestPath(Kind):
 
     def _from_toml(self, value: object) -> object:
         if not isinstance(value, str) or (value and not _PATH.fullmatch(value)):
+            raise ValueRefusedError
+        return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
+
+
+class RoutePath(Kind):
+    """A path of the edge port, or `/prefix/*` for all below a prefix; empty for none."""
+
+    name = "path"
+    metavar = "PATH"
+
+    def _allowed(self) -> str:
+        return 'a path such as "/chat", or "/app/*" for all below "/app/"'
+
+    def _from_toml(self, value: object) -> object:
+        if not isinstance(value, str) or len(value) > _MOST_ROUTE or (value and not _ROUTE.fullmatch(value)):
+            raise ValueRefusedError
+        return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
+
+
+class UpstreamName(Kind):
+    """The name of an `[upstream.NAME]` table; empty for none."""
+
+    name = "name of an upstream"
+    metavar = "NAME"
+
+    def _allowed(self) -> str:
+        return "the name of an [upstream.NAME] table"
+
+    def _from_toml(self, value: object) -> object:
+        if not isinstance(value, str) or (value and not _UPSTREAM.fullmatch(value)):
+            raise ValueRefusedError
+        return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
+
+
+class StaysWith(Kind):
+    """What of a client decides which address it gets, where an upstream's balance is a hash."""
+
+    name = "key of a hash"
+    metavar = "KEY"
+
+    def _allowed(self) -> str:
+        return '"address", "header:NAME", "cookie:NAME" or "query:NAME"'
+
+    def _from_toml(self, value: object) -> object:
+        if not isinstance(value, str) or not _STAYS_WITH.fullmatch(value):
             raise ValueRefusedError
         return value
 

@@ -17,12 +17,17 @@ from ..connection._tunnel import TunnelEnd
 
 
 class Address(NamedTuple):
-    """Where an upstream listens.  `tls` is None for `ws://`; `name` is who its certificate must be for."""
+    """Where an upstream listens.
+
+    `tls` is None for `ws://`; `name` is who its certificate must be for.  `timeout_s` is the longest time to
+    connect, that of TLS not included.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
     name: str = ""
+    timeout_s: float = 5.0
 
 
 async def dial(
@@ -57,7 +62,8 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socke
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, where)
+            async with asyncio.timeout(address.timeout_s):
+                await loop.sock_connect(sock, where)
         except OSError as error:
             problem = error
             sock.close()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from ..connection._edge import Edge
 from ..connection._tunnel import TunnelEnd
@@ -49,26 +49,11 @@ class Lease(Protocol):
 class Upstreams(Protocol):
     """Who may be dialled."""
 
-    def pick(self, client: Request, address: str) -> Lease | None:
-        """Return where to send a client, or None when there is nowhere.  `address` is the client's."""
+    def pick(self, client: Request, address: str, tried: Sequence[Lease]) -> Lease | None:
+        """Return where to send a client, none of those that were tried; None when there is nowhere.
 
-
-class PathTable(dict[str, Any]):
-    """Values by exact path, or by `/prefix/*` for all paths below a prefix; the longest prefix wins."""
-
-    def __init__(self, entries: Mapping[str, Any]) -> None:
-        super().__init__(entries)
-        prefixes = [path[:-1] for path in entries if path.endswith("/*")]
-        self._prefixes = sorted(prefixes, key=len, reverse=True)
-
-    def get(self, path: str, default: Any = None) -> Any:
-        """Return the value for a path."""
-        found = super().get(path)
-        if found is None:
-            for prefix in self._prefixes:
-                if path.startswith(prefix):
-                    return self[prefix + "*"]
-        return default if found is None else found
+        `address` is the client's.
+        """
 
 
 class PassageCounts:
@@ -147,11 +132,13 @@ class _Crossing:
         address = self.client.remote.rpartition(":")[0].strip("[]")
         facts = ClientFacts(address, "wss" if self.client.fd < 0 else "ws")
         problem: Exception = UpstreamRefusedError(503, "no upstream is there")
-        for _ in range(_ATTEMPTS):
-            lease = self._upstreams.pick(request, address)
+        tried: list[Lease] = []
+        while len(tried) < _ATTEMPTS:
+            lease = self._upstreams.pick(request, address, tried)
             if lease is None:
                 break
             self._lease = lease
+            tried.append(lease)
             try:
                 return await self._shake_hands(lease, request, facts)
             except UpstreamRefusedError:

@@ -2,8 +2,8 @@
 
 The runner beside this file, `autobahn`, lets NON-STRICT pass and FAILED BY CLIENT too; here neither does.
 `make test` runs all of the groups that take seconds and a sample of the others, `make conformance` all.
-Every case also runs over TLS and with two worker processes: a sample in `make test`, all with
-`make conformance VARIANT=tls` and `VARIANT=workers`.
+Every case also runs over TLS, with two worker processes, and through a gateway that passes connections on
+to another one: a sample in `make test`, all with `make conformance VARIANT=tls`, `workers` and `passed`.
 """
 
 import json
@@ -34,7 +34,7 @@ FLAGS = (
     *("--websocket-max-fragments", "65537"),  # 9.3.1: 4 MiB in frames of 64 bytes, and an empty last one
     "--websocket-compression",
 )
-VARIANTS = ("plain", "tls", "workers")
+VARIANTS = ("plain", "tls", "workers", "passed")
 # A few of every kind of case: what TLS and workers could change is how bytes are cut, gathered and sent.
 VARIANT_SAMPLE = (
     "1.1.6,1.1.8,1.2.8,2.6,2.10,2.11,3.4,4.1.5,5.8,5.15,5.19,6.2.3,6.4.1,6.4.4,7.1.5,7.3.6,7.7.9,7.9.4,10.1.1,"
@@ -81,8 +81,20 @@ def start_variant(start: StartGateway, folder: Path, variant: str) -> str:
     if variant == "tls":
         gateway = start(*FLAGS, *Authority(folder).flags)
         return f"wss://{gateway.edge}/echo"
+    if variant == "passed":
+        return start(*passing_on(start(*FLAGS).edge, "/echo")).echo_url
     gateway = start(*FLAGS, *(("--workers", "2") if variant == "workers" else ()))
     return gateway.echo_url
+
+
+def passing_on(address: str, path: str) -> tuple[str, ...]:
+    """Return the flags of a gateway that passes a path on to an address."""
+    return (
+        *("--upstream", f"there.addresses=ws://{address}"),
+        *("--route", f"through.path={path}"),
+        *("--route", "through.upstream=there"),
+        *FLAGS[1:3],
+    )
 
 
 def run_autobahn(url: str, reports: Path, cases: str) -> dict[str, dict[str, str]]:

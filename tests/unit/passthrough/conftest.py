@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,8 @@ from gateway.connection.handshake import RouteOptions
 from gateway.connection.options import EdgeOptions
 from gateway.connection.request import Request
 from gateway.passthrough.dialing import Address
-from gateway.passthrough.passage import Passage, PathTable
+from gateway.passthrough.passage import Passage
+from gateway.passthrough.paths import PathTable
 from gateway.serving import serve_socket
 from tests.support.tls import Authority
 
@@ -52,7 +53,7 @@ class Upstreams:
         self.leases: list[Lease] = []
         self.clients: list[str] = []
 
-    def pick(self, client: Request, address: str) -> Lease | None:
+    def pick(self, client: Request, address: str, tried: Sequence[object]) -> Lease | None:
         if not self.addresses:
             return None
         self.clients.append(address)
