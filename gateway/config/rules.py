@@ -114,6 +114,20 @@ def _pings_come_before_idle(config: Config, where: Where) -> Iterator[Problem]:
         yield Problem("websocket.idle_timeout", where(("websocket", "idle_timeout")), found, allowed)
 
 
+def _proxies_are_known(config: Config, where: Where) -> Iterator[Problem]:
+    """Anybody could write what proxies write: whose word is taken must be said."""
+    options = config.edge
+    if options.trusted_proxies:
+        return
+    if options.forwarded_header != "none":
+        path = ("edge", "forwarded_header")
+        allowed = '"none" while edge.trusted_proxies is empty'
+        yield Problem(".".join(path), where(path), quote(options.forwarded_header), allowed)
+    if options.proxy_protocol:
+        path = ("edge", "proxy_protocol")
+        yield Problem(".".join(path), where(path), "true", "false while edge.trusted_proxies is empty")
+
+
 def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
     """The largest publication must fit into a ring: with its envelope, and in base64 when it is binary.
 
@@ -144,5 +158,9 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((_LISTEN, _API_LISTEN), _endpoints_differ),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
+    (
+        (("edge", "trusted_proxies"), ("edge", "forwarded_header"), ("edge", "proxy_protocol")),
+        _proxies_are_known,
+    ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
 )

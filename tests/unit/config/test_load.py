@@ -21,7 +21,7 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Hosts, ListKind, Origins, Secrets
+from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
 from gateway.config.schema import Option, all_options
 from gateway.config.sources import match_variable
 
@@ -29,7 +29,12 @@ OPTIONS = list(all_options())
 IDS = [row.key for row in OPTIONS]
 
 # Options of which none goes without another one.
-PARTNERS = {"server.tls_cert": "--tls-key", "server.tls_key": "--tls-cert"}
+PARTNERS = {
+    "server.tls_cert": {"--tls-key": "other.pem"},
+    "server.tls_key": {"--tls-cert": "other.pem"},
+    "edge.forwarded_header": {"--edge-trusted-proxies": "127.0.0.1"},
+    "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
+}
 
 # Options that only go together with another one have values that do.
 SPECIAL = {
@@ -50,6 +55,7 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     FileMode: ("660", "0666", "700"),
     Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
+    Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
 }
 
@@ -92,7 +98,7 @@ def as_variable(row: Option, text: str) -> dict[str, str]:
 
 def with_partner(row: Option) -> dict[str, Any]:
     """Return flags that set what an option cannot go without."""
-    return {"flags": {PARTNERS[row.key]: "other.pem"}} if row.key in PARTNERS else {}
+    return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
 def as_flags(row: Option, text: str) -> dict[str, Any]:
@@ -364,6 +370,14 @@ def test_idle_timeout_has_to_be_more_than_the_ping_interval() -> None:
         InvalidConfigError, match=r"websocket\.idle_timeout: found \"1m\"; allowed: more than"
     ):
         load(flags={"--websocket-ping-interval": "60s"})
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--edge-forwarded-header", "forwarded"), ("--edge-proxy-protocol", "true")]
+)
+def test_nobody_is_believed_unless_it_is_said_who(flag: str, value: str) -> None:
+    with pytest.raises(InvalidConfigError, match=r"while edge\.trusted_proxies is empty"):
+        load(flags={flag: value})
 
 
 def test_ring_has_to_hold_twice_the_largest_publication() -> None:

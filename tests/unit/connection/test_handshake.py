@@ -84,7 +84,7 @@ def test_every_refusal_is_a_complete_http_answer_that_closes(label: str) -> None
 
 
 def test_statuses_are_those_that_the_documentation_lists() -> None:
-    assert {info.status for info in REFUSALS.values()} == {400, 403, 404, 405, 413, 426, 431, 500, 503}
+    assert {info.status for info in REFUSALS.values()} == {400, 403, 404, 405, 413, 426, 429, 431, 500, 503}
 
 
 CAUSES = {
