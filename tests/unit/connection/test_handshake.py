@@ -118,7 +118,7 @@ def test_every_cause_has_its_own_label(label: str, data: bytes) -> None:
 
 
 def test_every_label_has_a_cause_but_those_without_a_request() -> None:
-    assert set(REFUSALS) - set(CAUSES) == {"internal", "unavailable", "bad_handshake"}
+    assert set(REFUSALS) - set(CAUSES) == {"internal", "unavailable", "bad_handshake", "address_limit"}
 
 
 def test_answer_to_head_has_no_body() -> None:
