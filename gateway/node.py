@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Final
 
 from .ahead import Ahead
-from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, PublishResult
+from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, Publisher, PublishResult
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
@@ -271,16 +271,39 @@ class Node:
         """Publish a checked payload.  Raises CommandError and BrokerError."""
         started = self.loop.time()
         check_channel_name(channel)
-        if len(data) > self.options.max_publish_bytes:
-            raise CommandError(
-                "limit_exceeded", f"a payload is at most {self.options.max_publish_bytes} bytes"
-            )
+        self._check_size(data)
         publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
         result = await self.broker.publish(
             channel, publication, self.options.namespace(channel).broker, key=key
         )
         self.observe_publish(self.loop.time() - started)
         return result
+
+    def begin_publish(
+        self,
+        channel: str,
+        data: bytes,
+        publisher: Publisher,
+        *,
+        binary: bool = False,
+        key: str = "",
+        client: str = "",
+        user: str = "",
+    ) -> None:
+        """Publish a checked payload to a channel whose name was checked; `publisher` hears what came of it.
+
+        What the times of publications count is the publisher's to tell.  Raises CommandError.
+        """
+        self._check_size(data)
+        publication = self.make_publication(data, binary=binary, client=client, user=user)
+        self.broker.begin_publish(
+            channel, publication, self.options.namespace(channel).broker, key, publisher
+        )
+
+    def _check_size(self, data: bytes) -> None:
+        most = self.options.max_publish_bytes
+        if len(data) > most:
+            raise CommandError("limit_exceeded", f"a payload is at most {most} bytes")
 
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
         """Read a channel's newest publications.  Raises CommandError and BrokerError."""
@@ -315,12 +338,21 @@ class Node:
         return (await self.broker.history(channel, options, since=since, limit=1)).top
 
     async def presence(self, channel: str) -> list[Member]:
-        """Return who is in a channel.  Raises CommandError and BrokerError."""
+        """Return who is in a channel; where presence is by user, each of them once, by its oldest client.
+
+        Raises CommandError and BrokerError.
+        """
         check_channel_name(channel)
         options = self.options.namespace(channel).broker
         if not options.presence:
             raise CommandError("bad_request", "the channel keeps no presence")
-        return await self.broker.presence(channel, options)
+        members = await self.broker.presence(channel, options)
+        if not options.presence_by_user:
+            return members
+        oldest: dict[tuple[str, str], Member] = {}
+        for member in members:
+            oldest.setdefault((member.user, "" if member.user else member.client), member)
+        return [*oldest.values()]
 
     # -- sessions -----------------------------------------------------------------------
 

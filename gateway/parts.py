@@ -272,6 +272,7 @@ def _namespace(options: NamespaceOptions) -> Namespace:
             history_ttl_s=options.history_ttl,
             idempotency_ttl_s=options.idempotency_ttl,
             presence=options.presence,
+            presence_by_user=options.join_leave == "user",
         ),
         ring=RingOptions(
             policy=options.slow,
@@ -279,7 +280,7 @@ def _namespace(options: NamespaceOptions) -> Namespace:
             idle_s=options.ring_idle,
             resumable=options.history_size > 0,
         ),
-        join_leave=options.join_leave,
+        join_leave=bool(options.join_leave),
         may_subscribe=options.subscribe == "anyone",
         may_publish=options.publish == "anyone",
     )

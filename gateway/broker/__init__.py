@@ -7,6 +7,7 @@ from .interface import (
     ControlKind,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     Relay,
 )
@@ -19,5 +20,6 @@ __all__ = [
     "HistoryPage",
     "PresenceChange",
     "PublishResult",
+    "Publisher",
     "Relay",
 ]

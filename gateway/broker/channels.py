@@ -21,10 +21,10 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ..message.publication import Member
 from .deadlines import Deadlines
 from .interface import ChannelOptions
 from .log import ChannelLog, LogTotals
+from .members import Members
 
 NOT_INTERESTED: Final = sys.maxsize
 
@@ -43,7 +43,7 @@ class Channel(ChannelLog):
         self.name = name
         self.options = options
         self.interest_after = NOT_INTERESTED
-        self.members: dict[str, Member] | None = None
+        self.members: Members | None = None
         self.keys_until_s = -math.inf
         self.used_s = -math.inf
         self.due_s = math.inf

@@ -24,6 +24,7 @@ Promises that hold for every broker:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -38,6 +39,7 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     A history of 0 publications means none is kept; 0 for bytes means no bound on bytes.
     Bytes are those of the payloads and a constant per publication that each broker states.
     Times are in seconds; what has reached its time is gone: 0 seconds means not at all.
+    With `presence_by_user` only the first client of a user is heard to join, and only the last to leave.
     """
 
     history_size: int = 0
@@ -45,6 +47,7 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     history_ttl_s: float = 300.0
     idempotency_ttl_s: float = 300.0
     presence: bool = False
+    presence_by_user: bool = False
 
 
 class PublishResult(NamedTuple):
@@ -53,6 +56,23 @@ class PublishResult(NamedTuple):
     epoch: str
     offset: int
     duplicate: bool = False
+
+
+class Publisher(Protocol):
+    """Whoever learns what became of a publication that was begun."""
+
+    def settle(self, outcome: PublishResult | Exception) -> None:
+        """Take the result, or what `Broker.publish` would have raised.  Called once; must not raise."""
+
+
+async def tell(publishing: Awaitable[PublishResult], publisher: Publisher) -> None:
+    """Wait for a `Broker.publish`, and tell a publisher what came of it."""
+    outcome: PublishResult | Exception
+    try:
+        outcome = await publishing
+    except Exception as problem:  # noqa: BLE001 - it is the outcome
+        outcome = problem
+    publisher.settle(outcome)
 
 
 class HistoryPage(NamedTuple):
@@ -142,6 +162,14 @@ class Broker(Protocol):
         A new key for which there is no room raises BrokerUnavailableError: none is forgotten early.
         """
 
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """Do what `publish` does, without a coroutine: `publisher` is told what came of it.
+
+        Perhaps before this returns.  What one caller begins in one channel keeps its order.
+        """
+
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """Become interested; return the newest position.
 
@@ -173,12 +201,18 @@ class Broker(Protocol):
     async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
         """Enter `member` (by its client id) in the channel; interested nodes hear of it once.
 
+        With `options.presence_by_user` they hear of it unless another client of the same user is there.
+        A member without a user always counts for itself.
+
         Joining again replaces what is known of the member and keeps its place; nobody hears of it.
         Does nothing where `options.presence` is off.
         """
 
     async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
-        """Remove a member; interested nodes hear of it once if it was there.  Idempotent."""
+        """Remove a member; interested nodes hear of it once if it was there.  Idempotent.
+
+        Of members that joined with `presence_by_user` they hear when the user's last one goes.
+        """
 
     async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
         """Return who is present, in the order in which they joined; nobody where presence is off."""

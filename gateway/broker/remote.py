@@ -18,10 +18,20 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from ..eager import drive
 from ..errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, UsageError
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay
+from .interface import (
+    ChannelOptions,
+    Control,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    Relay,
+    tell,
+)
 from .link import Link
 
 DEFAULT_QUEUE_BYTES: Final = 16 << 20
@@ -96,6 +106,12 @@ class RemoteBroker:
         record = wire.Publish(self._next(), channel, publication, options, key)
         placed = await self._call(record, wire.Placed)
         return PublishResult(placed.epoch, placed.offset, placed.duplicate)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        drive(tell(self.publish(channel, publication, options, key=key), publisher), self._loop)
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""

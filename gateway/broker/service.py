@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from ..errors import BrokerUnavailableError, UsageError
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay
+from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, Publisher, PublishResult, Relay
 from .memory import MemoryBroker
 from .peer import Peer
 
@@ -128,7 +128,7 @@ class BrokerService:
     # -- what workers ask -------------------------------------------------------------------
 
     def _publish(self, peer: Peer, r: wire.Publish) -> wire.Record:
-        result = finish(self.memory.publish(r.channel, r.publication, r.options, key=r.key))
+        result = self.memory.publish_now(r.channel, r.publication, r.options, r.key)
         return wire.Placed(r.call, result.epoch, result.offset, result.duplicate)
 
     def _subscribe(self, peer: Peer, r: wire.Subscribe) -> wire.Record:
@@ -233,7 +233,13 @@ class BrokerService:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         """See `Broker.publish`."""
-        return await self.memory.publish(channel, publication, options, key=key)
+        return self.memory.publish_now(channel, publication, options, key)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        self.memory.begin_publish(channel, publication, options, key, publisher)
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """Raise UsageError: subscribers are the workers'."""

@@ -23,6 +23,7 @@ from .kinds import (
     MIB,
     Address,
     Boolean,
+    BooleanOr,
     Choice,
     Duration,
     FilePath,
@@ -219,7 +220,11 @@ class NamespaceOptions:
         300.0, Duration(300.0, 7 * _DAY), "how long the key of a publication is remembered"
     )
     presence: bool = option(True, Boolean(), "keep who is in a channel")
-    join_leave: bool = option(True, Boolean(), "tell subscribers who comes and goes, where presence is kept")
+    join_leave: bool | str = option(
+        True,
+        BooleanOr("user"),
+        'tell subscribers who comes and goes, where presence is kept; "user": once for each user',
+    )
     subscribe: str = option("anyone", Choice("anyone", "nobody"), "which clients may subscribe")
     publish: str = option(
         "anyone", Choice("anyone", "nobody"), "which clients may publish; services always may"

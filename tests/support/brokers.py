@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.broker import ChannelOptions, Control, HistoryPage, PublishResult, Relay
+from gateway.broker import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay
+from gateway.broker.interface import tell
 from gateway.broker.memory import MemoryBroker
+from gateway.eager import drive
 from gateway.message.publication import Member, Position, Publication
 from tests.support.simulated import settle
 
@@ -113,6 +115,13 @@ class PipelinedBroker:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         return await self._send("publish", self.memory.publish(channel, publication, options, key=key))
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        drive(
+            tell(self.publish(channel, publication, options, key=key), publisher), asyncio.get_running_loop()
+        )
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         return await self._send("subscribe", self._subscribe(channel, options))

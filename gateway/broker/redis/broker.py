@@ -24,10 +24,10 @@ import msgspec
 from ...eager import run_eagerly
 from ...errors import BrokerError, BrokerUnavailableError, UsageError
 from ...message.publication import Member, Position, Publication
-from ..interface import ChannelOptions, Control, HistoryPage, PublishResult, Relay
+from ..interface import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay
 from .commands import Commands
 from .feeds import Feeds
-from .gathering import Gathering
+from .gathering import Awaited, Gathering
 from .messages import Probed, pack, unpack
 from .names import Names
 from .presence import Presence
@@ -76,7 +76,7 @@ class Side:
         self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
-        self.gathering = Gathering(self.commands, loop=loop, spawn=spawn)
+        self.gathering = Gathering(self.commands, loop=loop)
         self.presence = Presence(self.commands, node=node, loop=loop, spawn=spawn, lease_s=options.lease_s)
         self.feeds = Feeds(
             self.commands,
@@ -230,6 +230,7 @@ class RedisBroker:
             await asyncio.wait(self._tasks, timeout=_STOP_S)
         if relay is not None:
             for side in sides:
+                side.gathering.flush()
                 if side.shard.connected:
                     with contextlib.suppress(TimeoutError):  # its lease runs out
                         async with asyncio.timeout(_STOP_S):
@@ -283,7 +284,20 @@ class RedisBroker:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         """See `Broker.publish`.  What is published in one turn of the loop leaves together."""
-        return await self._of(channel).gathering.publish(channel, publication, options, key)
+        side, waits = self._of(channel), Awaited(self._loop)
+        side.gathering.begin_publish(channel, publication, options, key, waits)
+        return await waits.future
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`.  What is published in one turn of the loop leaves together."""
+        try:
+            side = self._of(channel)
+        except BrokerUnavailableError as problem:
+            publisher.settle(problem)
+            return
+        side.gathering.begin_publish(channel, publication, options, key, publisher)
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""

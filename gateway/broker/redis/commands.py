@@ -30,12 +30,8 @@ def load_script(name: str) -> Script:
     return Script(name, "\n".join(text))
 
 
-class Entry(NamedTuple):
-    """One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
-
-    packed: bytes
-    payload_bytes: int
-    key: str
+Entry = tuple[bytes, int, str]
+"""One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
 
 
 class Leased(NamedTuple):
@@ -95,12 +91,12 @@ class Commands:
         key_ms = ms(options.idempotency_ttl_s)
         names = [keys.meta, keys.stream, keys.pubsub]
         args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
-        for entry in entries:
+        for packed, payload_bytes, key in entries:
             place = 0
-            if entry.key and key_ms:
-                names.append(keys.idempotency(entry.key))
+            if key and key_ms:
+                names.append(keys.idempotency(key))
                 place = len(names) - 3
-            args += (entry.packed, entry.payload_bytes + ENTRY_BYTES, place)
+            args += (packed, payload_bytes + ENTRY_BYTES, place)
         reply = await self._run("publish", names, args, writes=True)
         epoch = reply[0].decode()
         return [_result(epoch, place) for place in reply[1:]]
@@ -135,9 +131,11 @@ class Commands:
 
     # -- presence -----------------------------------------------------------------------------
 
-    async def join(self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool) -> None:
-        """Enter a member, packed, for an owner."""
-        args = (owner.encode(), client.encode(), packed, int(tell))
+    async def join(
+        self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool, user: str
+    ) -> None:
+        """Enter a member, packed, for an owner; it counts for `user`, if that is not empty."""
+        args = (owner.encode(), client.encode(), packed, int(tell), user.encode())
         await self._run("join", (keys.presence, keys.pubsub), args, writes=True)
 
     async def leave(self, keys: ChannelKeys, client: str) -> None:
@@ -155,7 +153,8 @@ class Commands:
         for value in await self._run("members", (keys.presence,), writes=False):
             order, _, rest = value.partition(b" ")
             if rest:
-                found.append((int(order), rest.partition(b" ")[2]))
+                place, _, user_bytes = order.partition(b"u")
+                found.append((int(place), rest.partition(b" ")[2][int(user_bytes or 0) :]))
         return [unpack_member(packed) for _, packed in sorted(found)]
 
     async def enter(self, owner: str, channel: str) -> None:

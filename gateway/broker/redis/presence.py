@@ -22,7 +22,7 @@ from ...errors import BrokerError, BrokerUnavailableError
 from ...message.publication import Member
 from ..interface import ChannelOptions
 from .commands import LOST, UNKNOWN, Commands
-from .messages import pack
+from .messages import pack, unpack_member
 
 _AT_ONCE: Final = 64
 
@@ -100,9 +100,7 @@ class Presence:
             if room.entered != owner:
                 await self._commands.enter(owner, channel)
                 room.entered = owner
-            await self._commands.join(
-                self._commands.names.channel(channel), owner, member.client, packed, tell=True
-            )
+            await self._join(owner, channel, member.client, packed, options, tell=True)
         except BrokerError:
             if room.members.get(member.client) is packed:
                 self._forget(channel, member.client)
@@ -179,9 +177,15 @@ class Presence:
     async def _enter(self, owner: str, channel: str, client: str, *, tell: bool) -> None:
         room = self._rooms.get(channel)
         packed = room.members.get(client) if room is not None else None
-        if packed is not None and owner == self.owner:
-            keys = self._commands.names.channel(channel)
-            await self._commands.join(keys, owner, client, packed, tell=tell)
+        if room is not None and packed is not None and owner == self.owner:
+            await self._join(owner, channel, client, packed, room.options, tell=tell)
+
+    async def _join(
+        self, owner: str, channel: str, client: str, packed: bytes, options: ChannelOptions, *, tell: bool
+    ) -> None:
+        keys = self._commands.names.channel(channel)
+        user = unpack_member(packed).user if options.presence_by_user else ""
+        await self._commands.join(keys, owner, client, packed, tell=tell, user=user)
 
     async def _bury(self, owner: str, *, own: bool = False) -> None:
         reaped = 0

@@ -69,7 +69,13 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
         return kind, [*keys[:2]], args
     if kind in ("join", "leave", "reap", "members"):
         more: dict[str, list[bytes | int]] = {
-            "join": [owner, client, b"\xa1" + client[1:], random.choice((0, 1))],
+            "join": [
+                owner,
+                client,
+                b"\xa1" + client[1:],
+                random.choice((0, 1)),
+                random.choice((b"", b"a", b"bob")),
+            ],
             "leave": [client],
             "reap": [owner],
             "members": [],

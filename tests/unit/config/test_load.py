@@ -11,6 +11,7 @@ from gateway.config import Address, Config, InvalidConfigError, Loaded, from_map
 from gateway.config.endpoints import FileMode, ListenAddresses
 from gateway.config.kinds import (
     Boolean,
+    BooleanOr,
     Choice,
     Duration,
     FilePath,
@@ -65,6 +66,8 @@ def texts(row: Option) -> tuple[str, str, str]:
     if row.key in SPECIAL:
         return SPECIAL[row.key]
     kind = row.kind
+    if isinstance(kind, BooleanOr):
+        return kind.words[0], "false", kind.words[0]
     if isinstance(kind, Boolean):
         new = "false" if row.default else "true"
         return new, new, new
@@ -84,7 +87,7 @@ def toml_of(row: Option, text: str) -> str:
     """Return a file that sets one option to a text."""
     table = "namespace.chat" if row.section == "namespace" else row.section
     is_number = text.isdecimal() and not isinstance(row.kind, FileMode)
-    bare = isinstance(row.kind, Boolean | Integer) or is_number
+    bare = text in ("true", "false") or isinstance(row.kind, Integer) or is_number
     if isinstance(row.kind, ListKind):
         value = "[" + ", ".join(quote(part) for part in text.split(",")) + "]"
     else:
