@@ -75,7 +75,8 @@ def texts(row: Option) -> tuple[str, str, str]:
         words = [word for word in kind.words if word != row.default]
         return words[0], words[-1], words[0]
     if isinstance(kind, Integer):
-        return str(kind.low), str(kind.low + 1), str(kind.high)
+        low = kind.low + (kind.low == row.default)
+        return str(low), str(low + 1), str(kind.high)
     if isinstance(kind, Size):
         return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
     if isinstance(kind, ListenAddresses):
