@@ -131,7 +131,7 @@ async def _connect(session: Session, command: Connect) -> None:
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
-        session.session = command.session
+        session.adopt(command.session)
         reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions)
         return reply if command.id else None
 

@@ -69,6 +69,7 @@ class Node:
         self.users: dict[str, dict[str, Session]] = {}
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
+        self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)

@@ -36,6 +36,7 @@ from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
 from .deflate import Deflater
 from .descriptors import connections_that_fit
+from .holding import BatchedHolder
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
@@ -58,13 +59,16 @@ _log = logging.getLogger("gateway.server")
 
 def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -> Node:
     """Return a node that is not started."""
-    return Node(
+    node = Node(
         broker=broker,
         options=node_options(config),
         loop=loop,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random_id=RandomIds(),
     )
+    if isinstance(broker, RedisBroker):
+        BatchedHolder(node, broker)
+    return node
 
 
 def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:

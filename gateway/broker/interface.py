@@ -220,8 +220,12 @@ class Broker(Protocol):
     async def control(self, control: Control) -> int:
         """Give a control message to every node; return the number of connections reached."""
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
-        """Keep what a lost connection was, for `ttl_s` seconds, in place of an earlier record."""
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
+        """Keep what a lost connection was, for `ttl_s` seconds, in place of an earlier record.
+
+        `client` was its connection, if it is the saver's own; a broker that knows that the session was
+        taken from that client before it was saved keeps nothing.
+        """
 
     async def take_session(self, session: str) -> bytes | None:
         """Return and forget a kept session; None when there is none.  Only one caller gets it."""

@@ -221,7 +221,7 @@ class MemoryBroker:
             _logger.exception("the relay failed on a control message")
             return 0
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         self._running()
         self._sessions.save(session, record, self._clock() + ttl_s)

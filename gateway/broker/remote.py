@@ -152,7 +152,7 @@ class RemoteBroker:
         """See `Broker.control`."""
         return (await self._call(wire.SendControl(self._next(), control), wire.Counted)).count
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self._call(wire.SaveSession(self._next(), session, record, ttl_s), wire.Counted)
 

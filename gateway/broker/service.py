@@ -283,7 +283,7 @@ class BrokerService:
             future.result().count for future in asked if future.done() and future.exception() is None
         )
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self.memory.save_session(session, record, ttl_s)
 

@@ -146,6 +146,18 @@ def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(f"namespace.{name}.ring_bytes", where(path), found, allowed)
 
 
+def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
+    """An upstream is somewhere, and where addresses have weights, each has one."""
+    for name, options in config.upstreams.items():
+        path = ("upstream", name, "addresses")
+        if not options.addresses:
+            yield Problem(".".join(path), where(path), "[]", "at least one URL")
+        elif options.weights and len(options.weights) != len(options.addresses):
+            path = ("upstream", name, "weights")
+            found, allowed = f"{len(options.weights)} of them", "one for each of the addresses, or none"
+            yield Problem(".".join(path), where(path), found, allowed)
+
+
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
@@ -163,4 +175,5 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
         _proxies_are_known,
     ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
+    ((), _upstreams_are_whole),
 )

@@ -160,7 +160,7 @@ class PipelinedBroker:
     async def control(self, control: Control) -> int:
         return await self._send("control", self.memory.control(control))
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         await self._send("save_session", self.memory.save_session(session, record, ttl_s))
 
     async def take_session(self, session: str) -> bytes | None:

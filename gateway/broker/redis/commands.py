@@ -212,6 +212,45 @@ class Commands:
         record: bytes | None = await self._call(self.names.session(session), b"GETDEL", writes=True)
         return record
 
+    async def hold(self, owner: str, sessions: Iterable[tuple[str, str, bytes]], ttl_s: float) -> None:
+        """Keep an owner's sessions (session, client, record) for a while, unless they were taken."""
+        args: list[Argument] = [ms(ttl_s)]
+        for session, client, record in sessions:
+            args += (session.encode(), client.encode(), record)
+        await self._run("hold", (self.names.held(owner),), args, writes=False)
+
+    async def release(self, owner: str, session: str, client: str) -> bool:
+        """Keep an owner's session no longer; tell whether it was not taken from the client."""
+        args = (session.encode(), client.encode())
+        mine: int = await self._run("release", (self.names.held(owner),), args, writes=False)
+        return mine == 1
+
+    async def take_held(self, owner: str, session: str) -> bytes | None:
+        """Take a session of an owner's; return its record."""
+        record: bytes | None = await self._run(
+            "take", (self.names.held(owner),), (session.encode(),), writes=True
+        )
+        return record
+
+    async def taken(self, owner: str) -> list[str]:
+        """Return the clients from which sessions of an owner were taken."""
+        values = await self._call(self.names.held(owner), b"HVALS", writes=False)
+        return [value.decode() for value in values if b" " not in value]
+
+    async def extend_held(self, owner: str, ttl_s: float) -> bool:
+        """Keep all of an owner's sessions for a while; tell whether there is any."""
+        found: int = await self._call(self.names.held(owner), b"PEXPIRE", ms(ttl_s), writes=False)
+        return found == 1
+
+    async def forget_held(self, owner: str) -> None:
+        """Forget all of an owner's sessions."""
+        await self._call(self.names.held(owner), b"DEL", writes=False)
+
+    async def owners(self, buried_s: float) -> list[str]:
+        """Return every owner that has a lease, or was buried no longer ago."""
+        keys = (self.names.leases, self.names.graves)
+        return [owner.decode() for owner in await self._run("owners", keys, (ms(buried_s),), writes=False)]
+
     async def _call(self, key: bytes, *command: Argument, writes: bool) -> Any:
         return await self._run("call", (key,), command, writes=writes)
 
