@@ -9,6 +9,7 @@ from .interface import (
     PresenceChange,
     PublishResult,
     Relay,
+    State,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "PresenceChange",
     "PublishResult",
     "Relay",
+    "State",
 ]

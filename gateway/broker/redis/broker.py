@@ -24,8 +24,9 @@ import msgspec
 from ...eager import run_eagerly
 from ...errors import BrokerError, BrokerUnavailableError, UsageError
 from ...message.publication import Member, Position, Publication
-from ..interface import ChannelOptions, Control, HistoryPage, PublishResult, Relay
-from .commands import Commands
+from ..interface import ChannelOptions, Control, HistoryPage, PublishResult, Relay, State
+from ..state import next_state
+from .commands import Commands, Entry
 from .feeds import Feeds
 from .gathering import Gathering
 from .messages import Probed, pack, unpack
@@ -284,6 +285,24 @@ class RedisBroker:
     ) -> PublishResult:
         """See `Broker.publish`.  What is published in one turn of the loop leaves together."""
         return await self._of(channel).gathering.publish(channel, publication, options, key)
+
+    async def update(
+        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+    ) -> PublishResult:
+        """See `Broker.update`: the next state is made here, and set if nobody else was faster."""
+        commands = self._of(channel).commands
+        keys = commands.names.channel(channel)
+        now, known = await commands.state(keys, options, key)
+        if known is not None:
+            return known
+        follows = next_state(now, base, publication.data, options)
+        entry = Entry(pack(publication), len(publication.data), key)
+        return await commands.update(keys, entry, options, now=now, follows=follows)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        commands = self._of(channel).commands
+        return (await commands.state(commands.names.channel(channel), options))[0]
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""
