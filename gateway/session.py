@@ -24,9 +24,10 @@ from .errors import BrokerError, CommandError, OutcomeUnknownError
 from .hub.channel import Channel
 from .hub.encoding import Encoding
 from .message.commands import Command, MalformedCommand, Publish, Subscribe
-from .message.events import Error, Event, Hello, Resumed, Subscribed, Unsubscribed
+from .message.events import Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
+from .message.views import error_of
 from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ class Session:
     def _refuse(self, command: Command, problem: CommandError) -> None:
         if isinstance(command, MalformedCommand) and not command.id:
             self._misuses += 1
-        self.send(Error(id=command.id, code=problem.code, message=problem.message, retry=problem.retry))
+        self.send(error_of(command.id, problem))
         if self._misuses >= _MOST_MISUSES:
             self.connection.close(closecodes.MISUSE, "these messages are no commands")
 

@@ -161,7 +161,13 @@ class Broker(Protocol):
         """
 
     async def update(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
     ) -> PublishResult:
         """Apply the patch that `publication` carries to the channel's state, and publish it.
 

@@ -109,7 +109,13 @@ class MemoryBroker:
         return self._place(self._channels.use(channel, options, now_s), publication, options, key, now_s)
 
     async def update(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
     ) -> PublishResult:
         """See `Broker.update`.
 

@@ -6,8 +6,8 @@ between the replies, in the one order in which the supervisor sent them, and go 
 
 What always holds: a publication is relayed in the order of its offset, and after the reply to the
 `subscribe` that asked for it was read.  When the link is lost, or the supervisor answers nothing for
-`silence_s`, every call under way ends with an error: OutcomeUnknownError for a publish or an update that may have arrived,
-BrokerUnavailableError for everything else; the broker does not come back by itself.
+`silence_s`, every call under way ends with an error: OutcomeUnknownError for a publish or an update that may
+have arrived, BrokerUnavailableError for everything else; the broker does not come back by itself.
 """
 
 from __future__ import annotations
@@ -105,7 +105,13 @@ class RemoteBroker:
         return PublishResult(placed.epoch, placed.offset, placed.duplicate)
 
     async def update(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
     ) -> PublishResult:
         """See `Broker.update`."""
         record = wire.Update(self._next(), channel, publication, options, *base, key)

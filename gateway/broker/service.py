@@ -250,7 +250,13 @@ class BrokerService:
         return await self.memory.publish(channel, publication, options, key=key)
 
     async def update(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
     ) -> PublishResult:
         """See `Broker.update`."""
         return await self.memory.update(channel, publication, options, base=base, key=key)

@@ -115,7 +115,13 @@ class PipelinedBroker:
         return await self._send("publish", self.memory.publish(channel, publication, options, key=key))
 
     async def update(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
     ) -> PublishResult:
         call = self.memory.update(channel, publication, options, base=base, key=key)
         return await self._send("update", call)

@@ -287,7 +287,13 @@ class RedisBroker:
         return await self._of(channel).gathering.publish(channel, publication, options, key)
 
     async def update(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, base: Position, key: str = ""
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
     ) -> PublishResult:
         """See `Broker.update`: the next state is made here, and set if nobody else was faster."""
         commands = self._of(channel).commands

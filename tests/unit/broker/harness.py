@@ -198,7 +198,17 @@ class AcrossWorkers(RemoteBroker):
     def through(self, other: RemoteBroker) -> None:
         """Use `other` from now on."""
         self.other = other
-        for name in ("publish", "update", "state", "history", "history_before", "join", "leave", "presence", "control"):
+        for name in (
+            "publish",
+            "update",
+            "state",
+            "history",
+            "history_before",
+            "join",
+            "leave",
+            "presence",
+            "control",
+        ):
             setattr(self, name, getattr(other, name))
         self.save_session = other.save_session  # type: ignore[method-assign]
 
@@ -274,7 +284,17 @@ class AcrossNodes(RedisBroker):
     def through(self, other: RedisBroker) -> None:
         """Use `other` from now on."""
         self.other = other
-        for name in ("publish", "update", "state", "history", "history_before", "join", "leave", "presence", "control"):
+        for name in (
+            "publish",
+            "update",
+            "state",
+            "history",
+            "history_before",
+            "join",
+            "leave",
+            "presence",
+            "control",
+        ):
             setattr(self, name, getattr(other, name))
         self.save_session = other.save_session  # type: ignore[method-assign]
 

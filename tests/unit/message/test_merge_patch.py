@@ -43,7 +43,11 @@ def test_examples_of_the_rfc(target: str, patch: str, result: str) -> None:
     [
         ("null", "{}", "{}"),
         (' {"a" : 1.50 } ', '\n{ "b" : [ 1e5, null ] }\t', '{"a":1.50,"b":[ 1e5, null ]}'),
-        ('{"n":123456789012345678901234567890}', '{"m":-0.0}', '{"n":123456789012345678901234567890,"m":-0.0}'),
+        (
+            '{"n":123456789012345678901234567890}',
+            '{"m":-0.0}',
+            '{"n":123456789012345678901234567890,"m":-0.0}',
+        ),
         (r'{"\u00e4":1}', '{"ä":null}', "{}"),
         (r'{"a\"\\":{"x":1}}', r'{"a\"\\":{"y":2}}', r'{"a\"\\":{"x":1,"y":2}}'),
         ('{"a":1,"a":{"b":2}}', '{"a":{"c":1,"c":null}}', '{"a":{"b":2}}'),
@@ -56,7 +60,9 @@ def test_what_is_not_changed_stays_the_text_that_it_was(target: str, patch: str,
 
 
 NAMES = st.sampled_from(["a", "b", "ä", "", '"\\', "\u2028"]) | st.text(max_size=3)
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),

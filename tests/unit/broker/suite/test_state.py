@@ -36,7 +36,9 @@ async def test_update_makes_the_next_version_and_is_relayed_as_it_came(harness: 
     assert state == State(epoch, 2, b'{"a":1.50,"b":{"d":[1, null]}}')
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"a":[]}', "123456789012345678901234567890", '"\u20ac"', "0.1"])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"a":[]}', "123456789012345678901234567890", '"\u20ac"', "0.1"]
+)
 async def test_update_keeps_json_exactly(harness: Harness, text: str) -> None:
     await update(harness, text, 0)
     assert (await harness.broker.state("doc", STATE)).data == text.encode()
@@ -77,7 +79,9 @@ async def test_update_at_once_by_many_succeeds_for_exactly_one(harness: Harness)
     assert (await harness.broker.state("doc", STATE)).data == b'{"by":%d}' % winner
 
 
-async def test_update_repeated_with_its_key_is_done_once_whatever_the_version_is_now(harness: Harness) -> None:
+async def test_update_repeated_with_its_key_is_done_once_whatever_the_version_is_now(
+    harness: Harness,
+) -> None:
     first = await update(harness, '{"n":1}', 0, key="k")
     await update(harness, '{"n":2}', 1)
     assert await update(harness, '{"n":1}', 0, key="k") == (first.epoch, 1, True)
@@ -87,7 +91,11 @@ async def test_update_repeated_with_its_key_is_done_once_whatever_the_version_is
 async def test_update_that_was_refused_does_not_use_up_its_key(harness: Harness) -> None:
     with pytest.raises(StaleVersionError):
         await update(harness, '{"n":1}', 7, key="k")
-    assert await update(harness, '{"n":1}', 0, key="k") == ((await harness.broker.state("doc", STATE)).epoch, 1, False)
+    assert await update(harness, '{"n":1}', 0, key="k") == (
+        (await harness.broker.state("doc", STATE)).epoch,
+        1,
+        False,
+    )
 
 
 async def test_update_of_one_key_many_times_at_once_happens_once(harness: Harness) -> None:
@@ -127,7 +135,9 @@ async def test_state_outlives_what_is_kept_of_patches(harness: Harness) -> None:
         await harness.broker.update("doc", publication, options, base=Position("", base))
     state = await harness.broker.state("doc", options)
     assert orjson.loads(state.data) == {"n0": 0, "n1": 1, "n2": 2}
-    assert not (await harness.broker.history("doc", options, since=Position(state.epoch, 0), limit=9)).complete
+    assert not (
+        await harness.broker.history("doc", options, since=Position(state.epoch, 0), limit=9)
+    ).complete
 
 
 async def test_state_that_nobody_uses_is_forgotten_and_begins_anew(harness: Harness) -> None:
