@@ -150,6 +150,11 @@ class NoConnection(ScriptedSink):
         if not self.closed:
             self.sent.append(payload)
 
+    def send_many(self, opcode: int, payloads: Sequence[bytes]) -> None:
+        """Keep several messages."""
+        for payload in payloads:
+            self.send(opcode, payload)
+
     def close(self, code: int, reason: str) -> None:
         """Be closed; as the edge does, tell the session once."""
         if not self.closed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from .broker import Publisher, PublishResult
 from .errors import CommandError
 from .message.commands import (
     Command,
@@ -131,7 +132,7 @@ async def _connect(session: Session, command: Connect) -> None:
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
-        session.session = command.session
+        session.adopt(command.session)
         reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions)
         return reply if command.id else None
 
@@ -162,13 +163,15 @@ def _check_may_publish(session: Session, channel: str) -> None:
 
 async def _publish(session: Session, command: Publish) -> Event | None:
     _check_may_publish(session, command.channel)
-    node = session.node
     data, binary = _payload_of(command.data, command.data64)
-    result = await node.publish(
+    result = await session.node.publish(
         command.channel, data, binary=binary, key=command.key, client=session.client, user=session.user
     )
-    if not command.id:
-        return None
+    return published(command, result) if command.id else None
+
+
+def published(command: Publish, result: PublishResult) -> Reply:
+    """Return the answer to a publish that was carried out."""
     return Reply(
         id=command.id,
         channel=command.channel,
@@ -197,6 +200,21 @@ async def _update(session: Session, command: Update) -> Event | None:
         version=result.offset,
         duplicate=result.duplicate,
     )
+
+
+def publish_at_once(session: Session, command: Publish, publisher: Publisher) -> bool:
+    """Give a publication to the broker, which tells `publisher`; tell whether that could be done.
+
+    False, and nothing was done, where something else must be waited for: `carry_out` does it all.
+    Raises CommandError.
+    """
+    _check_may_publish(session, command.channel)
+    data, binary = _payload_of(command.data, command.data64)
+    session.node.begin_publish(
+        command.channel, data, publisher,
+        binary=binary, key=command.key, client=session.client, user=session.user,
+    )  # fmt: skip
+    return True
 
 
 async def _history(session: Session, command: History) -> None:

@@ -72,6 +72,21 @@ class OutcomeUnknownError(BrokerError):
     """The broker was cut off in mid-command: it may have happened.  Repeat with the same idempotency key."""
 
 
+class ServiceError(GatewayError):
+    """An app service was asked and gave no usable answer; what it did is not known.
+
+    The text is for the log, and never reaches a client.
+    """
+
+
+class ServiceUnavailableError(ServiceError):
+    """The app service was not asked: none can be reached, or too much waits; nothing happened."""
+
+
+class ServiceTimeoutError(ServiceError):
+    """The app service did not answer in time."""
+
+
 class ConfigError(GatewayError):
     """The configuration is wrong; the message names key, place, what was found and what is allowed."""
 

@@ -23,6 +23,7 @@ from .broker import (
     ControlKind,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     State,
 )
@@ -80,6 +81,7 @@ class Node:
         self.users: dict[str, dict[str, Session]] = {}
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
+        self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
@@ -294,13 +296,8 @@ class Node:
         """Publish a checked payload.  Raises CommandError and BrokerError."""
         started = self.loop.time()
         check_channel_name(channel)
-        if len(data) > self.options.max_publish_bytes:
-            raise CommandError(
-                "limit_exceeded", f"a payload is at most {self.options.max_publish_bytes} bytes"
-            )
-        options = self.options.namespace(channel).broker
-        if options.max_state_bytes:
-            raise CommandError("bad_request", "the channel has a state: it is changed by update")
+        self._check_size(data)
+        options = self._message_options(channel)
         publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
         result = await self.broker.publish(channel, publication, options, key=key)
         self.observe_publish(self.loop.time() - started)
@@ -336,6 +333,36 @@ class Node:
     def _is_open(self, here: Channel) -> bool:
         return self.hub.get(here.name) is here
 
+    def begin_publish(
+        self,
+        channel: str,
+        data: bytes,
+        publisher: Publisher,
+        *,
+        binary: bool = False,
+        key: str = "",
+        client: str = "",
+        user: str = "",
+    ) -> None:
+        """Publish a checked payload to a channel whose name was checked; `publisher` hears what came of it.
+
+        What the times of publications count is the publisher's to tell.  Raises CommandError.
+        """
+        self._check_size(data)
+        publication = self.make_publication(data, binary=binary, client=client, user=user)
+        self.broker.begin_publish(channel, publication, self._message_options(channel), key, publisher)
+
+    def _message_options(self, channel: str) -> ChannelOptions:
+        options = self.options.namespace(channel).broker
+        if options.max_state_bytes:
+            raise CommandError("bad_request", "the channel has a state: it is changed by update")
+        return options
+
+    def _check_size(self, data: bytes) -> None:
+        most = self.options.max_publish_bytes
+        if len(data) > most:
+            raise CommandError("limit_exceeded", f"a payload is at most {most} bytes")
+
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
         """Read a channel's newest publications.  Raises CommandError and BrokerError."""
         check_channel_name(channel)
@@ -369,12 +396,21 @@ class Node:
         return (await self.broker.history(channel, options, since=since, limit=1)).top
 
     async def presence(self, channel: str) -> list[Member]:
-        """Return who is in a channel.  Raises CommandError and BrokerError."""
+        """Return who is in a channel; where presence is by user, each of them once, by its oldest client.
+
+        Raises CommandError and BrokerError.
+        """
         check_channel_name(channel)
         options = self.options.namespace(channel).broker
         if not options.presence:
             raise CommandError("bad_request", "the channel keeps no presence")
-        return await self.broker.presence(channel, options)
+        members = await self.broker.presence(channel, options)
+        if not options.presence_by_user:
+            return members
+        oldest: dict[tuple[str, str], Member] = {}
+        for member in members:
+            oldest.setdefault((member.user, "" if member.user else member.client), member)
+        return [*oldest.values()]
 
     # -- sessions -----------------------------------------------------------------------
 

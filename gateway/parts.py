@@ -34,6 +34,7 @@ from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
 from .deflate import Deflater
 from .descriptors import connections_that_fit
+from .holding import BatchedHolder
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
@@ -55,13 +56,16 @@ _log = logging.getLogger("gateway.server")
 
 def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -> Node:
     """Return a node that is not started."""
-    return Node(
+    node = Node(
         broker=broker,
         options=node_options(config),
         loop=loop,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random_id=RandomIds(),
     )
+    if isinstance(broker, RedisBroker):
+        BatchedHolder(node, broker)
+    return node
 
 
 def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
@@ -251,6 +255,7 @@ def _namespace(options: NamespaceOptions) -> Namespace:
             presence=options.presence,
             max_state_bytes=options.max_state_bytes if options.state else 0,
             state_ttl_s=options.state_ttl if options.state else 0.0,
+            presence_by_user=options.join_leave == "user",
         ),
         ring=RingOptions(
             policy=options.slow,
@@ -258,7 +263,7 @@ def _namespace(options: NamespaceOptions) -> Namespace:
             idle_s=options.ring_idle,
             resumable=options.history_size > 0 or options.state,
         ),
-        join_leave=options.join_leave,
+        join_leave=bool(options.join_leave),
         may_subscribe=options.subscribe == "anyone",
         may_publish=options.publish == "anyone",
     )

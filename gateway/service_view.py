@@ -32,6 +32,9 @@ class ServiceView:
         self.publish_times = PublishTimes()
         self.broker_samples: Callable[[], Iterable[Sample]] = lambda: ()
         """What else the broker counts."""
+        self.describe_upstreams: Callable[[], list[dict[str, object]]] = list
+        self.more_samples: list[Callable[[], Iterable[Sample]]] = []
+        """What parts count that are there only where they are configured."""
         node.observe_publish = self.publish_times.observe
 
     # -- publish and send -----------------------------------------------------------------
@@ -150,6 +153,10 @@ class ServiceView:
         """Return the nodes of the cluster; with the memory broker there is this one."""
         return [self.node_here()]
 
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        """Return the groups of app services as this gateway sees them."""
+        return self.describe_upstreams()
+
     def node_here(self) -> dict[str, object]:
         """Describe the node of this process."""
         return {
@@ -191,6 +198,8 @@ class ServiceView:
             )
 
         yield from self.broker_samples()
+        for more in self.more_samples:
+            yield from more()
 
     def _edge_metrics(self) -> Iterable[Sample]:
         e, node, ring = self._edge, self._node, self._node.hub.stats

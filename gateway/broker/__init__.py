@@ -7,6 +7,7 @@ from .interface import (
     ControlKind,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     Relay,
     State,
@@ -20,6 +21,7 @@ __all__ = [
     "HistoryPage",
     "PresenceChange",
     "PublishResult",
+    "Publisher",
     "Relay",
     "State",
 ]

@@ -22,10 +22,10 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ..message.publication import Member
 from .deadlines import Deadlines
 from .interface import ChannelOptions
 from .log import ChannelLog, LogTotals
+from .members import Members
 from .state import NOTHING
 
 NOT_INTERESTED: Final = sys.maxsize
@@ -46,7 +46,7 @@ class Channel(ChannelLog):
         self.name = name
         self.options = options
         self.interest_after = NOT_INTERESTED
-        self.members: dict[str, Member] | None = None
+        self.members: Members | None = None
         self.state = NOTHING
         self.keys_until_s = -math.inf
         self.used_s = -math.inf

@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import BrokerUnavailableError, UsageError
+from ..errors import BrokerError, BrokerUnavailableError, UsageError
 from ..message.publication import Member, Position, Publication
 from .channels import NOT_INTERESTED, Channel, Channels
 from .interface import (
@@ -31,11 +31,13 @@ from .interface import (
     Control,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     Relay,
     State,
 )
 from .keys import IdempotencyKeys
+from .members import Members
 from .sessions import KeptSessions
 from .state import next_state
 
@@ -96,7 +98,24 @@ class MemoryBroker:
     async def publish(
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
-        """See `Broker.publish`.
+        """See `Broker.publish`.  Raises what `publish_now` raises."""
+        return self.publish_now(channel, publication, options, key)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`: the publisher is told at once."""
+        outcome: PublishResult | Exception
+        try:
+            outcome = self.publish_now(channel, publication, options, key)
+        except BrokerError as problem:
+            outcome = problem
+        publisher.settle(outcome)
+
+    def publish_now(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str = ""
+    ) -> PublishResult:
+        """Publish; nothing needs to be waited for.
 
         Raises BrokerUnavailableError when the broker is not running, or when `key` is new and
         the bound on remembered keys is reached; nothing was published then.
@@ -210,11 +229,11 @@ class MemoryBroker:
             return
         state = self._channels.use(channel, options, self._clock())
         if state.members is None:
-            state.members = {}
-        known = member.client in state.members
-        state.members[member.client] = member
-        if not known:
-            self._members += 1
+            state.members = Members()
+        before = len(state.members)
+        heard = state.members.enter(member, by_user=options.presence_by_user)
+        self._members += len(state.members) - before
+        if heard:
             self._announce(state, PresenceChange(joined=True, member=member))
 
     async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
@@ -223,14 +242,16 @@ class MemoryBroker:
         state = self._channels.find(channel)
         if state is None or state.members is None:
             return
-        member = state.members.pop(client, None)
-        if member is None:
+        removed = state.members.remove(client)
+        if removed is None:
             return
         self._members -= 1
         if not state.members:
             state.members = None
             self._idle_from_now(state)
-        self._announce(state, PresenceChange(joined=False, member=member))
+        member, heard = removed
+        if heard:
+            self._announce(state, PresenceChange(joined=False, member=member))
 
     async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
         """See `Broker.presence`."""
@@ -238,7 +259,7 @@ class MemoryBroker:
         state = self._channels.find(channel)
         if state is None or state.members is None or not options.presence:
             return []
-        return list(state.members.values())
+        return state.members.all()
 
     async def control(self, control: Control) -> int:
         """Give a control message to the one node there is; return its count."""
@@ -249,7 +270,7 @@ class MemoryBroker:
             _logger.exception("the relay failed on a control message")
             return 0
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         self._running()
         self._sessions.save(session, record, self._clock() + ttl_s)

@@ -18,6 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from ..eager import drive
 from ..errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -28,7 +29,17 @@ from ..errors import (
 )
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay, State
+from .interface import (
+    ChannelOptions,
+    Control,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    Relay,
+    State,
+    tell,
+)
 from .link import Link
 
 DEFAULT_QUEUE_BYTES: Final = 16 << 20
@@ -123,6 +134,12 @@ class RemoteBroker:
         told = await self._call(wire.ReadState(self._next(), channel, options), wire.StateIs)
         return State(told.epoch, told.version, told.data)
 
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        drive(tell(self.publish(channel, publication, options, key=key), publisher), self._loop)
+
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""
         placed = await self._call(wire.Subscribe(self._next(), channel, options), wire.Placed)
@@ -162,7 +179,7 @@ class RemoteBroker:
         """See `Broker.control`."""
         return (await self._call(wire.SendControl(self._next(), control), wire.Counted)).count
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self._call(wire.SaveSession(self._next(), session, record, ttl_s), wire.Counted)
 

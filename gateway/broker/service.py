@@ -22,7 +22,16 @@ from typing import Any, Final, TypeVar
 from ..errors import BrokerUnavailableError, CommandError, StaleVersionError, UsageError
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay, State
+from .interface import (
+    ChannelOptions,
+    Control,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    Relay,
+    State,
+)
 from .memory import MemoryBroker
 from .peer import Peer
 
@@ -134,7 +143,7 @@ class BrokerService:
     # -- what workers ask -------------------------------------------------------------------
 
     def _publish(self, peer: Peer, r: wire.Publish) -> wire.Record:
-        result = finish(self.memory.publish(r.channel, r.publication, r.options, key=r.key))
+        result = self.memory.publish_now(r.channel, r.publication, r.options, r.key)
         return wire.Placed(r.call, result.epoch, result.offset, result.duplicate)
 
     def _update(self, peer: Peer, r: wire.Update) -> wire.Record:
@@ -247,7 +256,13 @@ class BrokerService:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         """See `Broker.publish`."""
-        return await self.memory.publish(channel, publication, options, key=key)
+        return self.memory.publish_now(channel, publication, options, key)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        self.memory.begin_publish(channel, publication, options, key, publisher)
 
     async def update(
         self,
@@ -307,7 +322,7 @@ class BrokerService:
             future.result().count for future in asked if future.done() and future.exception() is None
         )
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self.memory.save_session(session, record, ttl_s)
 

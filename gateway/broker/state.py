@@ -24,6 +24,6 @@ def next_state(now: State, base: Position, patch: bytes, options: ChannelOptions
     if base.offset != now.version or base.epoch not in ("", now.epoch):
         raise StaleVersionError(now.epoch, now.version, now.data)
     data = merge_patch(now.data, patch)
-    if len(data) > options.max_state_bytes:
+    if len(data) > max(options.max_state_bytes, len(now.data)):  # one that was allowed once may shrink
         raise CommandError("limit_exceeded", f"a state is at most {options.max_state_bytes} bytes")
     return data

@@ -154,6 +154,18 @@ def _states_can_be_kept_up(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(f"{path}ring_bytes", where(("namespace", name, "ring_bytes")), found, allowed)
 
 
+def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
+    """An upstream is somewhere, and where addresses have weights, each has one."""
+    for name, options in config.upstreams.items():
+        path = ("upstream", name, "addresses")
+        if not options.addresses:
+            yield Problem(".".join(path), where(path), "[]", "at least one URL")
+        elif options.weights and len(options.weights) != len(options.addresses):
+            path = ("upstream", name, "weights")
+            found, allowed = f"{len(options.weights)} of them", "one for each of the addresses, or none"
+            yield Problem(".".join(path), where(path), found, allowed)
+
+
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
@@ -168,4 +180,5 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
     ((), _states_can_be_kept_up),
+    ((), _upstreams_are_whole),
 )

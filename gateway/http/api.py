@@ -86,6 +86,10 @@ OPERATIONS: Final = (
     Operation(
         "nodes", "GET", "/api/nodes", bodies.NoQuery, results.NodeList, "List the nodes of the cluster"
     ),
+    Operation(
+        "upstreams", "GET", "/api/upstreams", bodies.NoQuery, results.UpstreamList,
+        "Show the groups of app services and how their addresses do",
+    ),
 )  # fmt: skip
 
 
@@ -201,6 +205,11 @@ class Api:
         return results.NodeList(
             [msgspec.convert(dict(item), dict[str, Any]) for item in await self._node.nodes()]
         )
+
+    async def upstreams(self, query: bodies.NoQuery) -> results.UpstreamList:
+        """Show the groups of app services."""
+        found = await self._node.upstreams()
+        return results.UpstreamList([msgspec.convert(item, results.UpstreamInfo) for item in found])
 
     async def _publish(self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody) -> PublishResult:
         return await self._node.publish(

@@ -89,6 +89,9 @@ class GatewayView(Protocol):
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""
 
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        """Return the groups of app services as `results.UpstreamInfo` has them."""
+
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether this node should get traffic (a broker probe came back; not draining), and why not."""
 

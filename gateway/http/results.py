@@ -147,6 +147,40 @@ class NodeList(Struct):
     nodes: list[dict[str, str | int | float | bool | None]]
 
 
+class TargetInfo(Struct):
+    """An address of an upstream.
+
+    `weight` is its share now; `breaker` is closed, open or half_open; `requests` counts by outcome.
+    """
+
+    address: str
+    ip: str
+    weight: float
+    healthy: bool
+    breaker: str
+    retry_in_ms: int
+    pending: int
+    requests: dict[str, int]
+
+
+class UpstreamInfo(Struct, omit_defaults=True):
+    """A group of addresses as one process sees it; `worker` is its number where there are several."""
+
+    name: str
+    balance: str
+    pending: int
+    waiting: int
+    turned_away: int
+    targets: list[TargetInfo]
+    worker: int | UnsetType = UNSET
+
+
+class UpstreamList(Struct):
+    """The groups of this gateway."""
+
+    upstreams: list[UpstreamInfo]
+
+
 class Presence(Struct):
     """Who is present, in the order in which they joined."""
 

@@ -79,6 +79,6 @@ def kept(prefix: str, server: RedisServer | None = None) -> dict[str, int]:
         total = ask("HGET", stream[:-1] + b"m", "c")
         stats["history_bytes"] += int(total) - int(oldest[0][1][3]) if oldest else 0
     stats["keys"] = sum(b"}k:" in name for name in names)
-    stats["members"] = sum(ask("HLEN", name) - 1 for name in ending(b"p"))
+    stats["members"] = sum(b" " in value for name in ending(b"p") for value in ask("HVALS", name))
     stats["sessions"] = sum(name.startswith(f"{prefix}:s:".encode()) for name in names)
     return stats

@@ -8,7 +8,7 @@ async with world() as w:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, cast
@@ -69,6 +69,10 @@ class FakeConnection(ScriptedSink):
     def send(self, opcode: int, payload: bytes) -> None:
         if not self.closed:
             self.received += encode_frame(opcode, payload)
+
+    def send_many(self, opcode: int, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self.send(opcode, payload)
 
     def close(self, code: int, reason: str) -> None:
         if not self.closed:

@@ -33,12 +33,8 @@ def load_script(name: str) -> Script:
     return Script(name, "\n".join(text))
 
 
-class Entry(NamedTuple):
-    """One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
-
-    packed: bytes
-    payload_bytes: int
-    key: str
+Entry = tuple[bytes, int, str]
+"""One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
 
 
 class Leased(NamedTuple):
@@ -106,12 +102,12 @@ class Commands:
         key_ms = ms(options.idempotency_ttl_s)
         names = [keys.meta, keys.stream, keys.pubsub]
         args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
-        for entry in entries:
+        for packed, payload_bytes, key in entries:
             place = 0
-            if entry.key and key_ms:
-                names.append(keys.idempotency(entry.key))
+            if key and key_ms:
+                names.append(keys.idempotency(key))
                 place = len(names) - 3
-            args += (entry.packed, entry.payload_bytes + ENTRY_BYTES, place)
+            args += (packed, payload_bytes + ENTRY_BYTES, place)
         return names, args
 
     async def update(
@@ -167,9 +163,11 @@ class Commands:
 
     # -- presence -----------------------------------------------------------------------------
 
-    async def join(self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool) -> None:
-        """Enter a member, packed, for an owner."""
-        args = (owner.encode(), client.encode(), packed, int(tell))
+    async def join(
+        self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool, user: str
+    ) -> None:
+        """Enter a member, packed, for an owner; it counts for `user`, if that is not empty."""
+        args = (owner.encode(), client.encode(), packed, int(tell), user.encode())
         await self._run("join", (keys.presence, keys.pubsub), args, writes=True)
 
     async def leave(self, keys: ChannelKeys, client: str) -> None:
@@ -187,7 +185,8 @@ class Commands:
         for value in await self._run("members", (keys.presence,), writes=False):
             order, _, rest = value.partition(b" ")
             if rest:
-                found.append((int(order), rest.partition(b" ")[2]))
+                place, _, user_bytes = order.partition(b"u")
+                found.append((int(place), rest.partition(b" ")[2][int(user_bytes or 0) :]))
         return [unpack_member(packed) for _, packed in sorted(found)]
 
     async def enter(self, owner: str, channel: str) -> None:
@@ -244,6 +243,45 @@ class Commands:
         """Return and forget a record."""
         record: bytes | None = await self._call(self.names.session(session), b"GETDEL", writes=True)
         return record
+
+    async def hold(self, owner: str, sessions: Iterable[tuple[str, str, bytes]], ttl_s: float) -> None:
+        """Keep an owner's sessions (session, client, record) for a while, unless they were taken."""
+        args: list[Argument] = [ms(ttl_s)]
+        for session, client, record in sessions:
+            args += (session.encode(), client.encode(), record)
+        await self._run("hold", (self.names.held(owner),), args, writes=False)
+
+    async def release(self, owner: str, session: str, client: str) -> bool:
+        """Keep an owner's session no longer; tell whether it was not taken from the client."""
+        args = (session.encode(), client.encode())
+        mine: int = await self._run("release", (self.names.held(owner),), args, writes=False)
+        return mine == 1
+
+    async def take_held(self, owner: str, session: str) -> bytes | None:
+        """Take a session of an owner's; return its record."""
+        record: bytes | None = await self._run(
+            "take", (self.names.held(owner),), (session.encode(),), writes=True
+        )
+        return record
+
+    async def taken(self, owner: str) -> list[str]:
+        """Return the clients from which sessions of an owner were taken."""
+        values = await self._call(self.names.held(owner), b"HVALS", writes=False)
+        return [value.decode() for value in values if b" " not in value]
+
+    async def extend_held(self, owner: str, ttl_s: float) -> bool:
+        """Keep all of an owner's sessions for a while; tell whether there is any."""
+        found: int = await self._call(self.names.held(owner), b"PEXPIRE", ms(ttl_s), writes=False)
+        return found == 1
+
+    async def forget_held(self, owner: str) -> None:
+        """Forget all of an owner's sessions."""
+        await self._call(self.names.held(owner), b"DEL", writes=False)
+
+    async def owners(self, buried_s: float) -> list[str]:
+        """Return every owner that has a lease, or was buried no longer ago."""
+        keys = (self.names.leases, self.names.graves)
+        return [owner.decode() for owner in await self._run("owners", keys, (ms(buried_s),), writes=False)]
 
     async def _call(self, key: bytes, *command: Argument, writes: bool) -> Any:
         return await self._run("call", (key,), command, writes=writes)

@@ -84,11 +84,32 @@ local function announce_presence(channel, joined, member)
     redis.call(ARGV[2], channel, '\147\002' .. (joined and '\195' or '\194') .. member)
 end
 
--- A member's value is "ORDER OWNER MEMBER"; return the three.
+-- A member's value is "ORDER OWNER MEMBER", or "ORDERuBYTES OWNER USERMEMBER" where it counts for a user, whose
+-- name has so many bytes.  Return order, owner, member, and the user for whom it counts or nil.
 local function parse_member(value)
-    local order, owner, at = string.match(value, '^(%d+) (%S+) ()')
+    local order, bytes, owner, at = string.match(value, '^(%d+)u?(%d*) (%S+) ()')
     if not order then
         return nil
     end
-    return tonumber(order), owner, string.sub(value, at)
+    if bytes == '' then
+        return tonumber(order), owner, string.sub(value, at)
+    end
+    local from = at + tonumber(bytes)
+    return tonumber(order), owner, string.sub(value, from), string.sub(value, at, from - 1)
+end
+
+-- Remove a member; tell interested nodes, unless another client counts for its user.
+local function remove_member(presence, channel, client, member, user)
+    redis.call('HDEL', presence, client)
+    if user then
+        local field = '\0' .. user -- no client is named so
+        if redis.call('HINCRBY', presence, field, -1) > 0 then
+            return
+        end
+        redis.call('HDEL', presence, field)
+    end
+    if redis.call('HLEN', presence) == 1 then -- nothing but the count of joins
+        redis.call('DEL', presence)
+    end
+    announce_presence(channel, false, member)
 end

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.config.kinds import (
     Address,
     Boolean,
+    BooleanOr,
     Choice,
     Duration,
     Integer,
@@ -105,11 +106,21 @@ def test_boolean_text_has_the_usual_words(text: str, value: bool) -> None:
     assert Boolean().from_text(text) is value
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("off", False), (" user ", "user")])
+def test_boolean_or_word_reads_what_it_writes(text: str, value: object) -> None:
+    kind = BooleanOr("user")
+    assert kind.from_text(text) == value
+    assert kind.from_toml(tomllib.loads(f"n = {kind.to_toml(value)}")["n"]) == value
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
         (Boolean(), "true"),
         (Boolean(), 1),
+        (BooleanOr("user"), "true"),
+        (BooleanOr("user"), "users"),
+        (BooleanOr("user"), ["user"]),
         (Integer(1, 9), "5"),
         (Integer(1, 9), True),
         (Integer(1, 9), 0),

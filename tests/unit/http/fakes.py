@@ -94,6 +94,20 @@ class FakeNode:
         self._note("nodes")
         return [{"node": "n1", "connections": 3}]
 
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        target = {
+            "address": "http://127.0.0.1:9000",
+            "ip": "127.0.0.1",
+            "weight": 1.0,
+            "healthy": True,
+            "breaker": "closed",
+            "retry_in_ms": 0,
+            "pending": 1,
+            "requests": {"ok": 3},
+        }
+        group = {"name": "app", "balance": "hash", "pending": 1, "waiting": 0, "turned_away": 0}
+        return [{**group, "targets": [target]}]
+
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         self._note("ready")
         return self.is_ready

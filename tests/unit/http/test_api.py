@@ -283,6 +283,12 @@ async def test_connections_and_nodes_are_listed() -> None:
     assert (await get(node, "/api/nodes")).json() == {"nodes": [{"node": "n1", "connections": 3}]}
 
 
+async def test_upstreams_are_shown_with_their_addresses() -> None:
+    (group,) = (await get(FakeNode(), "/api/upstreams")).json()["upstreams"]
+    assert (group["name"], group["targets"][0]["breaker"]) == ("app", "closed")
+    assert "worker" not in group
+
+
 @pytest.mark.parametrize(
     "path",
     [
