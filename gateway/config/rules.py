@@ -146,6 +146,28 @@ def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(f"namespace.{name}.ring_bytes", where(path), found, allowed)
 
 
+def _states_can_be_kept_up(config: Config, where: Where) -> Iterator[Problem]:
+    """Whoever missed a patch must get the state, and can by resuming; it goes out through the ring, too.
+
+    Personal channels are of the default namespace, and are published to.
+    """
+    for name, options in config.namespaces.items():
+        if not options.state:
+            continue
+        path = f"namespace.{name}."
+        if name == DEFAULT_NAMESPACE:
+            allowed = "false: only a namespace of its own can be one of state channels"
+            yield Problem(f"{path}state", where(("namespace", name, "state")), "true", allowed)
+        if options.slow != "disconnect":
+            allowed = '"disconnect", since the namespace is one of state channels: who missed a patch resumes'
+            yield Problem(f"{path}slow", where(("namespace", name, "slow")), quote(options.slow), allowed)
+        least_bytes = 1 << (2 * options.max_state_bytes - 1).bit_length()
+        if options.ring_bytes < least_bytes:
+            found = quote(format_size(options.ring_bytes))
+            allowed = f"at least {quote(format_size(least_bytes))}: twice max_state_bytes, as a power of two"
+            yield Problem(f"{path}ring_bytes", where(("namespace", name, "ring_bytes")), found, allowed)
+
+
 def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
     """An upstream is somewhere, and where addresses have weights, each has one."""
     for name, options in config.upstreams.items():
@@ -175,5 +197,6 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
         _proxies_are_known,
     ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
+    ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
 )

@@ -223,6 +223,13 @@ class NamespaceOptions:
     idempotency_ttl: float = option(
         300.0, Duration(300.0, 7 * _DAY), "how long the key of a publication is remembered"
     )
+    state: bool = option(
+        False,
+        Boolean(),
+        "channels have a state, which is changed by update; nothing else is published to them",
+    )
+    max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
+    state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")
     presence: bool = option(True, Boolean(), "keep who is in a channel")
     join_leave: bool | str = option(
         True,

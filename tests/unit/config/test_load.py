@@ -444,3 +444,24 @@ def test_from_mapping_reports_every_fault() -> None:
         "server.listen",
     ]
     assert "options: server.backlog: found an object" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["default.state=true"], r"namespace\.default\.state: found true; allowed: false"),
+        (["doc.state=true", "doc.slow=skip"], r'namespace\.doc\.slow: found "skip"; allowed: "disconnect"'),
+        (
+            ["doc.state=true", "doc.max_state_bytes=600KiB"],
+            r'namespace\.doc\.ring_bytes: found "1MiB"; allowed: at least "2MiB"',
+        ),
+    ],
+)
+def test_state_channels_go_with_what_keeps_them_up(flags: list[str], told: str) -> None:
+    with pytest.raises(InvalidConfigError, match=told):
+        load(named_flags={"namespace": flags})
+
+
+def test_namespace_of_state_channels_is_taken() -> None:
+    options = load(named_flags={"namespace": ["doc.state=true"]}).config.namespaces["doc"]
+    assert (options.state, options.max_state_bytes, options.state_ttl) == (True, 64 * 1024, 86400.0)
