@@ -25,20 +25,15 @@ from gateway import closecodes
 from gateway._encode cimport encode_close
 from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
 from gateway.connection._edge cimport Edge
-from gateway.connection._outgoing cimport Outgoing
+from gateway.connection._ending cimport CLOSED, CLOSING, LINGERING, OPEN, OPENING, Ending
 
 from gateway.connection.answers import Plain
 from gateway.connection.accepted import Accepted
 from gateway.connection.handshake import head_is_decidable, respond, unavailable
-from gateway.deflate import Inflater
 
 cdef enum:
-    OPENING = 0         # waits for the handshake's request
-    OPEN = 1
-    CLOSING = 2         # sent a close frame, waits for the peer's
-    LINGERING = 3       # said everything, waits for the peer to hang up; what it sends is dropped
-    CLOSED = 4
-
+    WELCOME = 0         # as in admission.py
+    FLOOD = 2
     REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
 
 cdef double TURN_AWAY_S = 1.0    # a connection without room that asks for nothing is told after this
@@ -46,12 +41,11 @@ cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
-cdef class Connection(Outgoing, BufferedProtocol):
+cdef class Connection(Ending, BufferedProtocol):
     """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
 
     def __init__(self, Edge edge not None):
         self.edge = edge
-        self.wheel_slot = -1
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -68,6 +62,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
     cdef int began(self, object transport, int fd) except -1:
         """Begin: the handshake's deadline starts.  `fd` is -1 where everything goes through the transport."""
         cdef Edge edge = self.edge
+        cdef Py_ssize_t over
+        cdef int fate = WELCOME
         try:
             self.transport = transport
             self.fd = fd
@@ -76,11 +72,14 @@ cdef class Connection(Outgoing, BufferedProtocol):
             edge.stats.accepted += 1
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout
-            if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
+            over = len(edge.connections) - edge.max_connections
+            if edge.admission is not None:
+                fate = edge.admission.arrive(self)
+            if over > REFUSED_AT_A_TIME or fate == FLOOD:
                 edge.stats.count(edge.stats.refusals, "flood")
                 self.abort()
                 return 0
-            if edge.draining or len(edge.connections) > edge.max_connections:
+            if edge.draining or over > 0 or fate != WELCOME:
                 # It is told once it asks: nginx takes an answer that comes earlier for the next server's.
                 self.turned_away = True
                 self.deadline = self.opened_at + min(TURN_AWAY_S, edge.handshake_timeout)
@@ -117,9 +116,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
     def pause_writing(self):
         """The peer does not read: send nothing more, and read nothing more from it."""
         self.blocked = True
-        if self.state == OPEN and not self.reading_paused:
-            self.reading_paused = True
-            self.transport.pause_reading()
+        if self.state == OPEN:
+            self.stop_reading()
 
     def resume_writing(self):
         """The peer reads again: first what is owed, then the rings, then its own commands."""
@@ -147,6 +145,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
             self.state = CLOSED
         edge.wheel.remove(self)
         edge.connections.discard(self)
+        if edge.admission is not None:
+            edge.admission.leave(self)
         edge.stats.closed += 1
         self.fd = -1
         self.handler = self.transport = self.decoder = self.deflater = None
@@ -171,10 +171,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
             stalled, self.stalled = self.stalled, None
             data = bytearray(stalled)
             self.read_frames(PyByteArray_AS_STRING(data), len(data))
-        if self.reading_paused and not self.blocked and not self.held and self.transport is not None:
-            self.reading_paused = False
-            self.transport.resume_reading()
-        return 0
+        return 0 if self.blocked or self.held else self.read_again()
 
     # -- what the handler calls ---------------------------------------------------------
 
@@ -182,9 +179,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
         """Read no more messages until `release`.  Idempotent."""
         if self.state == OPEN and not self.held:
             self.held = True
-            if not self.reading_paused:
-                self.reading_paused = True
-                self.transport.pause_reading()
+            self.stop_reading()
 
     def release(self):
         """Go on, in a later turn of the loop.  Idempotent."""
@@ -253,7 +248,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
         cdef Edge edge = self.edge
         cdef size_t seen
         if self.turned_away:
-            return self.refuse(unavailable())
+            return self.turn_away()
         if self.head is None:
             answer = respond(data[:n], edge.routes)     # nearly always it comes whole
             if answer is None:
@@ -266,6 +261,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
             answer = respond(self.head, edge.routes)
         if answer is None:
             return 0
+        if edge.admission is not None and isinstance(answer, Accepted):
+            answer = edge.admission.judge(self, answer.request) or answer
         if not isinstance(answer, Accepted):
             return self.refuse(answer)
         if self.head is None:
@@ -290,20 +287,16 @@ cdef class Connection(Outgoing, BufferedProtocol):
         self.state, self.closed = CLOSED, True
         self.edge.wheel.remove(self)
         self.edge.connections.discard(self)
-        passage.take(transport, fd, accepted, early, self.opened_at)
+        passage.take(self, transport, fd, accepted, early)
 
     cdef int open(self, object accepted) except -1:
         cdef Edge edge = self.edge
         cdef bytes response = accepted.response
         cdef double now = edge.loop.time()
-        parameters = accepted.deflate
         inflater = None
-        if parameters is not None:
-            inflater = Inflater(
-                window_bits=parameters.client_max_window_bits,
-                takeover=not parameters.client_no_context_takeover,
-            )
-            self.deflater = edge.deflater(parameters)
+        if accepted.deflate is not None:
+            inflater = edge.inflater(accepted.deflate)
+            self.deflater = edge.deflater(accepted.deflate)
         self.decoder = new_decoder(edge.max_message_bytes, edge.max_fragments, inflater)
         self.state = OPEN
         edge.stats.opened += 1
@@ -326,6 +319,11 @@ cdef class Connection(Outgoing, BufferedProtocol):
             self.gathering = False
             self.send_out()
         return 0
+
+    cdef int turn_away(self) except -1:
+        """Tell a peer for which there is no room."""
+        admission = self.edge.admission
+        return self.refuse(unavailable() if admission is None else admission.refusal(self))
 
     cdef int refuse(self, object refusal) except -1:
         """Send a complete HTTP answer and hang up."""
@@ -440,28 +438,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
         self.closed = True
         self.deadline = edge.loop.time() + edge.close_timeout
         self.schedule(self.deadline)
-        if self.reading_paused and self.transport is not None:
-            self.reading_paused = False
-            self.transport.resume_reading()
+        self.read_again()
         return self.tell_closed(code, reason.decode("utf-8", "replace"))
-
-    cdef int linger(self) except -1:
-        """Say that nothing more comes; wait, not for long, until the peer has read it and hangs up.
-
-        Closing at once with bytes unread would reset the connection, and the peer might
-        never see why.
-        """
-        self.state = LINGERING
-        self.closed = True
-        if self.transport is None:
-            return 0
-        self.deadline = self.edge.loop.time() + self.edge.close_timeout
-        self.schedule(self.deadline)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-        return 0
 
     cdef int tell_closed(self, int code, str reason) except -1:
         handler, self.handler = self.handler, None
@@ -471,10 +449,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
 
     # -- timers -------------------------------------------------------------------------
 
-    cdef int schedule(self, double due) except -1:
-        self.wheel_slot = self.edge.wheel.place(self, self.wheel_slot, due)
-        return 0
-
     def visit(self, double now):
         """Look after this connection; called by the one timer of all."""
         try:
@@ -483,7 +457,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
             elif self.state != CLOSED:
                 if now >= self.deadline:
                     if self.turned_away and self.state == OPENING:
-                        self.refuse(unavailable())
+                        self.turn_away()
                         return
                     if self.state == OPENING:
                         self.edge.stats.count(self.edge.stats.refusals, "timeout")
@@ -495,7 +469,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
 
     cdef int visit_open(self, double now) except -1:
         cdef Edge edge = self.edge
-        if self.heard or self.held or self.is_taking():
+        if self.heard or self.held or self.is_reading():
             self.heard = False
             self.last_heard = now
         if (now - self.last_heard >= edge.idle_timeout

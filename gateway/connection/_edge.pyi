@@ -7,13 +7,14 @@ from ._connection import Connection
 from ._tunnel import TunnelEnd
 from ._wheel import TimerWheel
 from .accepted import Accepted
+from .admission import Admission
 from .handshake import RouteOptions
 from .interface import HandlerFactory
 from .options import EdgeOptions
 
 class Passage(Protocol):
     def take(
-        self, transport: object, fd: int, accepted: Accepted, early: bytes, opened_at: float
+        self, connection: Connection, transport: object, fd: int, accepted: Accepted, early: bytes
     ) -> None: ...
 
 class EdgeStats:
@@ -29,6 +30,7 @@ class EdgeStats:
     pongs_in: int
     refusals: dict[str, int]
     closes: dict[int, int]
+    def count_refusal(self, label: str) -> None: ...
 
 class Edge:
     loop: asyncio.AbstractEventLoop
@@ -39,6 +41,7 @@ class Edge:
     draining: bool
     stopped: bool
     log: logging.Logger
+    admission: Admission | None
     def __init__(
         self,
         *,
@@ -49,6 +52,7 @@ class Edge:
         options: EdgeOptions,
         stats: EdgeStats,
         passages: Mapping[str, Passage] | None = None,
+        admission: Admission | None = None,
     ) -> None: ...
     def __call__(self) -> Connection: ...
     def drain(self, code: int, reason: str) -> None: ...

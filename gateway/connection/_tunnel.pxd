@@ -1,25 +1,22 @@
 # The two ends of a client's WebSocket that is passed through.  See _tunnel.pyx.
-from gateway.connection._outgoing cimport Outgoing
+from gateway.connection._ending cimport Ending
 from gateway.connection._walker cimport FrameWalker
 
 
-cdef class TunnelEnd(Outgoing):
+cdef class TunnelEnd(Ending):
     cdef TunnelEnd other            # None before they are joined, and after this end is gone
     cdef FrameWalker walker         # of what comes in here
     cdef readonly bint client       # it is the client's end, not the upstream's
     cdef object on_bytes            # takes what an upstream says before they are joined
     cdef bytearray early            # what a client says before they are joined
     cdef object on_over             # called once when this end is gone
-    cdef int state
-    cdef bint reading_paused
     cdef bint other_gone
     cdef bint lingers               # after a close frame nothing of the peer's is waited for
     cdef bytes farewell             # a close frame that waits for the end of somebody's frame
     # timers: the loop's time
     cdef readonly double opened_at
-    cdef public int wheel_slot
     cdef bint heard                 # something came since the last visit
-    cdef double last_heard, next_ping, deadline
+    cdef double last_heard, next_ping
 
     cdef int attached(self) except -1
     cdef int join(self, TunnelEnd other) except -1
@@ -28,8 +25,4 @@ cdef class TunnelEnd(Outgoing):
     cdef int broke_a_rule(self, int code) except -1
     cdef int say_close(self, int code, bytes reason) except -1
     cdef int part(self) except -1
-    cdef int linger(self) except -1
-    cdef int schedule(self, double due) except -1
     cdef int visit_passing(self, double now) except -1
-    cdef int stop_reading(self) except -1
-    cdef int read_again(self) except -1

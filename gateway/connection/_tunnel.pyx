@@ -23,14 +23,10 @@ from libc.stdint cimport uint64_t
 from gateway import closecodes
 from gateway._encode cimport encode_close, encode_frame
 from gateway.connection._edge cimport Edge
+from gateway.connection._ending cimport CLOSED, CLOSING, OPEN, OPENING, Ending
 from gateway.connection._walker cimport FrameWalker
 
 cdef enum:
-    WAITING = 0         # for the other end
-    PASSING = 1
-    ENDING = 2          # a close frame went out, or the other end is gone: what comes is dropped
-    GONE = 3
-
     PING = 9
     EARLY_BYTES = 65536     # of a client that cannot wait, about; then it is not read from
 
@@ -39,7 +35,7 @@ cdef int SERVICE_RESTART = closecodes.SERVICE_RESTART
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
-cdef class TunnelEnd(Outgoing, BufferedProtocol):
+cdef class TunnelEnd(Ending, BufferedProtocol):
     """One socket of a tunnel.
 
     `on_over()` is called when it is gone.  `on_bytes(bytes)` takes what an upstream says before the ends
@@ -51,7 +47,6 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         self.client = client
         self.on_over = on_over
         self.on_bytes = on_bytes
-        self.wheel_slot = -1
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -67,12 +62,14 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         self.opened_at = self.edge.loop.time()
         return self.attached()
 
-    def take_over(self, transport, int fd, double opened_at, bytes early not None):
+    def take_over(self, connection, transport, int fd, bytes early not None):
         """Begin where a connection left, with its transport and what came behind its request."""
         self.transport = transport
         self.fd = fd
         self.direct = fd >= 0
-        self.opened_at = opened_at
+        self.opened_at = connection.opened_at
+        if self.edge.admission is not None:
+            self.edge.admission.move(connection, self)
         self.early = bytearray(early)
         self.edge.connections.add(self)
         transport.set_protocol(self)
@@ -97,15 +94,15 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
             self.heard = True
             if self.client:
                 edge.stats.bytes_in += n
-            if self.state == PASSING:
+            if self.state == OPEN:
                 self.pass_on(edge.read_at, n)
-            elif self.state == WAITING and self.early is not None:
+            elif self.state == OPENING and self.early is not None:
                 self.early += edge.read_at[:n]
                 if len(self.early) >= EARLY_BYTES:
                     self.stop_reading()
-            elif self.state == WAITING and self.on_bytes is not None:
+            elif self.state == OPENING and self.on_bytes is not None:
                 self.on_bytes(PyBytes_FromStringAndSize(edge.read_at, n))
-            elif self.state == ENDING and not self.closed and self.walker is not None:
+            elif self.state == CLOSING and not self.closed and self.walker is not None:
                 self.walker.walk(<const unsigned char*>edge.read_at, n)
                 if self.walker.closed:
                     self.linger()                   # the answer to our close frame
@@ -131,7 +128,7 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         self.blocked = False
         self.heard = True
         try:
-            if self.other is not None and self.state == PASSING:
+            if self.other is not None and self.state == OPEN:
                 self.other.read_again()
         except Exception:
             self.fail("resume_writing")
@@ -140,10 +137,10 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         """The socket is gone: the other end hears of it."""
         cdef Edge edge = self.edge
         cdef TunnelEnd other = self.other
-        cdef bint passing = self.state == PASSING
-        if self.state == GONE:
+        cdef bint passing = self.state == OPEN
+        if self.state == CLOSED:
             return
-        self.state = GONE
+        self.state = CLOSED
         self.closed = True
         self.fd = -1
         try:
@@ -152,10 +149,12 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
                 other.other_gone = True
                 if passing:
                     other.left_alone(self.walker)
-                elif other.state == PASSING:
+                elif other.state == OPEN:
                     other.part()
             if self.client:
                 edge.connections.discard(self)
+                if edge.admission is not None:
+                    edge.admission.leave(self)
                 edge.stats.closed += 1
                 if self.walker is not None:
                     cut_off = passing and not self.walker.closed
@@ -175,21 +174,21 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
 
     def refuse(self, bytes response not None):
         """Answer the client's request by HTTP, and hang up."""
-        if self.state == WAITING and self.transport is not None:
+        if self.state == OPENING and self.transport is not None:
             self.transport.write(response)
             self.linger()
 
     def say(self, bytes data not None):
         """Send bytes to an upstream before the ends are joined: the gateway's handshake."""
-        if self.state == WAITING:
+        if self.state == OPENING:
             self.push(PyBytes_AS_STRING(data), len(data))
 
     def tunnel(self, TunnelEnd upstream not None, bytes response not None, bytes upstream_early not None, *,
                int rsv, size_t max_message_bytes):
         """Join the client's end with an upstream's: answer its request, and let frames pass.
 
-        `upstream_early` is what came behind the head of the upstream's answer.  `rsv` are the reserved bits of
-        the extensions agreed on; `max_message_bytes` bounds the client's messages, 0 is no bound.
+        `upstream_early` is what came behind the head of the upstream's answer.  `rsv` are the reserved bits
+        of the extensions agreed on; `max_message_bytes` bounds the client's messages, 0 is no bound.
         """
         early, self.early = bytes(self.early), None
         self.walker = FrameWalker(masked=True, rsv=rsv, max_message_bytes=max_message_bytes)
@@ -198,20 +197,20 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         self.edge.stats.opened += 1
         self.join(upstream)
         upstream.join(self)
-        if upstream_early and upstream.state == PASSING:
+        if upstream_early and upstream.state == OPEN:
             upstream.pass_on(PyBytes_AS_STRING(upstream_early), len(upstream_early))
-        if early and self.state == PASSING:
+        if early and self.state == OPEN:
             self.pass_on(PyBytes_AS_STRING(early), len(early))
-        if self.state == PASSING and not upstream.blocked:
+        if self.state == OPEN and not upstream.blocked:
             self.read_again()
-        if upstream.state == PASSING and self.blocked:
+        if upstream.state == OPEN and self.blocked:
             upstream.stop_reading()
 
     cdef int join(self, TunnelEnd other) except -1:
         cdef double now = self.edge.loop.time()
         self.other = other
         self.on_bytes = None
-        self.state = PASSING
+        self.state = OPEN
         self.deadline = 0
         self.last_heard = now
         self.next_ping = now + self.edge.ping_interval
@@ -222,9 +221,9 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
 
         Whatever `code` is, a client that may know nothing of Ringgate is told 1012, its upstream 1001.
         """
-        if self.state == WAITING:
+        if self.state == OPENING:
             self.abort()
-        elif self.state == PASSING:
+        elif self.state == OPEN:
             other = self.other
             self.say_close(SERVICE_RESTART, reason.encode())
             if other is not None:
@@ -238,7 +237,7 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         cdef TunnelEnd other = self.other
         cdef uint64_t messages = walker.messages
         cdef int wrong = walker.walk(<const unsigned char*>data, n)
-        if other is None or other.state != PASSING:
+        if other is None or other.state != OPEN:
             return 0
         if self.client:
             self.edge.stats.messages_in += walker.messages - messages
@@ -277,7 +276,7 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
 
     cdef int say_close(self, int code, bytes reason) except -1:
         """Send a close frame as soon as one may stand there, unless one did already; then let this end go."""
-        if self.state != PASSING:
+        if self.state != OPEN:
             return 0
         if self.other is not None and self.other.walker.closed:
             return self.linger()
@@ -291,7 +290,7 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
     cdef int part(self) except -1:
         """Say goodbye, and take nothing more."""
         farewell, self.farewell = self.farewell, None
-        self.state = ENDING
+        self.state = CLOSING
         if farewell is not None and not self.closed:
             self.push(PyBytes_AS_STRING(farewell), len(farewell))
         self.read_again()
@@ -303,8 +302,8 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
 
     def left_alone(self, FrameWalker walker not None):
         """The other end is gone; `walker` followed what it sent."""
-        if self.state != PASSING:
-            if self.state == ENDING:
+        if self.state != OPEN:
+            if self.state == CLOSING:
                 self.linger()
             return
         if walker.closed:
@@ -316,45 +315,14 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         else:
             self.abort()                            # nothing can be said in the midst of a frame
 
-    cdef int linger(self) except -1:
-        """Say that nothing more comes; wait, not for long, until the peer hangs up."""
-        self.state = ENDING
-        self.closed = True
-        if self.transport is None:
-            return 0
-        self.read_again()
-        self.deadline = self.edge.loop.time() + self.edge.close_timeout
-        self.schedule(self.deadline)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-        return 0
-
-    cdef int stop_reading(self) except -1:
-        if not self.reading_paused and self.transport is not None:
-            self.reading_paused = True
-            self.transport.pause_reading()
-        return 0
-
-    cdef int read_again(self) except -1:
-        if self.reading_paused and self.transport is not None:
-            self.reading_paused = False
-            self.transport.resume_reading()
-        return 0
-
     # -- timers -------------------------------------------------------------------------
-
-    cdef int schedule(self, double due) except -1:
-        self.wheel_slot = self.edge.wheel.place(self, self.wheel_slot, due)
-        return 0
 
     def visit(self, double now):
         """Look after this end; called by the one timer of all connections."""
         try:
-            if self.state == PASSING:
+            if self.state == OPEN:
                 self.visit_passing(now)
-            elif self.state != GONE:
+            elif self.state != CLOSED:
                 if now >= self.deadline:
                     self.abort()
                 else:
@@ -366,7 +334,7 @@ cdef class TunnelEnd(Outgoing, BufferedProtocol):
         cdef Edge edge = self.edge
         cdef bytes ping
         # Who is not read from for the other's sake cannot be heard.
-        if self.heard or self.reading_paused or self.is_taking():
+        if self.heard or self.reading_paused or self.is_reading():
             self.heard = False
             self.last_heard = now
         if now - self.last_heard >= edge.idle_timeout or self.deadline and now >= self.deadline:

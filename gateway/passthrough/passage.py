@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from ..connection._connection import Connection
 from ..connection._edge import Edge
 from ..connection._tunnel import TunnelEnd
 from ..connection.accepted import Accepted
@@ -78,10 +79,12 @@ class Passage:
         self.counts = PassageCounts()
         self._crossings: set[asyncio.Task[None]] = set()
 
-    def take(self, transport: object, fd: int, accepted: Accepted, early: bytes, opened_at: float) -> None:
+    def take(
+        self, connection: Connection, transport: object, fd: int, accepted: Accepted, early: bytes
+    ) -> None:
         """Take a connection whose request was found good; answer it in time."""
         crossing = _Crossing(self._edge(), self._upstreams, self.counts)
-        crossing.client.take_over(transport, fd, opened_at, early)
+        crossing.client.take_over(connection, transport, fd, early)
         task = crossing.edge.loop.create_task(self._join(crossing, accepted))
         crossing.task = task
         self._crossings.add(task)

@@ -13,6 +13,7 @@ import pytest
 import websockets
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from tests.support.api import get, metrics
 from tests.support.process import StartGateway
@@ -69,10 +70,12 @@ async def test_over_tls_and_with_the_origin_policy(gateway_process: StartGateway
             *("--websocket-origins", "https://good.example"),
         )
         url, trust = f"wss://{gateway.edge}/app/x", authority.client()
-        async with websockets.connect(url, ssl=trust, origin="https://good.example", **OPTIONS) as client:
+        async with websockets.connect(
+            url, ssl=trust, origin=Origin("https://good.example"), **OPTIONS
+        ) as client:
             assert await client.recv() == "one"
         with pytest.raises(InvalidStatus) as refused:
-            await websockets.connect(url, ssl=trust, origin="https://evil.example", **OPTIONS)
+            await websockets.connect(url, ssl=trust, origin=Origin("https://evil.example"), **OPTIONS)
         assert refused.value.response.status_code == 403
 
 
