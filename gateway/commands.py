@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from .broker import Publisher, PublishResult
 from .errors import CommandError
 from .message.commands import (
     Command,
@@ -24,6 +25,7 @@ from .message.commands import (
     Since,
     Subscribe,
     Unsubscribe,
+    Update,
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
@@ -91,7 +93,7 @@ def subscribe_at_once(session: Session, command: Subscribe) -> bool:
     if here is None or command.since is not None or name.startswith("@") or session.subscribing:
         return False
     namespace = node.options.namespace(name)
-    if not namespace.may_subscribe or session.hears(name):
+    if not namespace.may_subscribe or namespace.broker.max_state_bytes or session.hears(name):
         return False
     if session.channel_count >= node.options.max_channels:
         return False
@@ -130,7 +132,7 @@ async def _connect(session: Session, command: Connect) -> None:
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
-        session.session = command.session
+        session.adopt(command.session)
         reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions)
         return reply if command.id else None
 
@@ -152,17 +154,24 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
     return (check_json(json), False) if data64 is None else (data64, True)
 
 
-async def _publish(session: Session, command: Publish) -> Event | None:
-    check_channel_name(command.channel)
-    node = session.node
-    if command.channel.startswith("@") or not node.options.namespace(command.channel).may_publish:
+def _check_may_publish(session: Session, channel: str) -> None:
+    """Raise CommandError unless the client may publish to the channel, or change its state."""
+    check_channel_name(channel)
+    if channel.startswith("@") or not session.node.options.namespace(channel).may_publish:
         raise CommandError("permission_denied", "this client may not publish to the channel")
+
+
+async def _publish(session: Session, command: Publish) -> Event | None:
+    _check_may_publish(session, command.channel)
     data, binary = _payload_of(command.data, command.data64)
-    result = await node.publish(
+    result = await session.node.publish(
         command.channel, data, binary=binary, key=command.key, client=session.client, user=session.user
     )
-    if not command.id:
-        return None
+    return published(command, result) if command.id else None
+
+
+def published(command: Publish, result: PublishResult) -> Reply:
+    """Return the answer to a publish that was carried out."""
     return Reply(
         id=command.id,
         channel=command.channel,
@@ -170,6 +179,42 @@ async def _publish(session: Session, command: Publish) -> Event | None:
         offset=result.offset,
         duplicate=result.duplicate,
     )
+
+
+async def _update(session: Session, command: Update) -> Event | None:
+    _check_may_publish(session, command.channel)
+    result = await session.node.update(
+        command.channel,
+        check_json(memoryview(command.patch)),
+        base=Position(command.epoch, command.base),
+        key=command.key,
+        client=session.client,
+        user=session.user,
+    )
+    if not command.id:
+        return None
+    return Reply(
+        id=command.id,
+        channel=command.channel,
+        epoch=result.epoch,
+        version=result.offset,
+        duplicate=result.duplicate,
+    )
+
+
+def publish_at_once(session: Session, command: Publish, publisher: Publisher) -> bool:
+    """Give a publication to the broker, which tells `publisher`; tell whether that could be done.
+
+    False, and nothing was done, where something else must be waited for: `carry_out` does it all.
+    Raises CommandError.
+    """
+    _check_may_publish(session, command.channel)
+    data, binary = _payload_of(command.data, command.data64)
+    session.node.begin_publish(
+        command.channel, data, publisher,
+        binary=binary, key=command.key, client=session.client, user=session.user,
+    )  # fmt: skip
+    return True
 
 
 async def _history(session: Session, command: History) -> None:
@@ -208,6 +253,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Subscribe: _subscribe,
     Unsubscribe: _unsubscribe,
     Publish: _publish,
+    Update: _update,
     History: _history,
     Presence: _presence,
     Ping: _ping,

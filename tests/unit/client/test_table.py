@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from gateway.client.table import CHANNEL, CONNECTION, Table, step
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "python-client.md"
 TABLES = {"connection": CONNECTION, "channel": CHANNEL}
 FIRST = {"connection": "idle", "channel": "away"}
-EFFECTS = {"connection": CONNECTION_EFFECTS, "channel": CHANNEL_EFFECTS}
+EFFECTS: dict[str, Mapping[str, object]] = {"connection": CONNECTION_EFFECTS, "channel": CHANNEL_EFFECTS}
 
 
 def arrows(table: Table) -> set[tuple[str, str, str]]:
