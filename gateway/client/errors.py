@@ -6,7 +6,7 @@ heard of it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ..errors import ERROR_CODES, GatewayError
 
@@ -34,6 +34,8 @@ class RinggateError(GatewayError):
         self.message = message
         self.retry = is_retriable(code) if retry is None else retry
         self.unknown = unknown
+        self.current: Any = None
+        """With `stale_version`: the event `error`, with the current state."""
 
 
 def is_retriable(code: str) -> bool:

@@ -44,6 +44,7 @@ class PublicationView(msgspec.Struct, frozen=True, omit_defaults=True):
     time: int
     data: msgspec.Raw = NO_DATA
     data64: bytes | None = None
+    patch: msgspec.Raw = NO_DATA
     from_: From | None = msgspec.field(default=None, name="from")
 
 
@@ -54,6 +55,7 @@ class Reply(Event, frozen=True, kw_only=True):
     channel: str | None = None
     epoch: str | None = None
     offset: int | None = None
+    version: int | None = None
     recovered: bool | None = None
     duplicate: bool = False
     session: str | None = None
@@ -65,12 +67,15 @@ class Reply(Event, frozen=True, kw_only=True):
 
 
 class Error(Event, frozen=True, kw_only=True):
-    """A command was not carried out.  `id` is 0 when it had none."""
+    """A command was not carried out.  `id` is 0 when it had none; the last three come with `stale_version`."""
 
     id: int = 0
     code: str
     message: str
     retry: bool
+    epoch: str | None = None
+    version: int | None = None
+    data: msgspec.Raw = NO_DATA
 
 
 class Message(Event, frozen=True, kw_only=True):
@@ -81,6 +86,26 @@ class Message(Event, frozen=True, kw_only=True):
     id: str
     data: msgspec.Raw = NO_DATA
     data64: bytes | None = None
+    from_: From | None = msgspec.field(default=None, name="from")
+    time: int
+
+
+class State(Event, frozen=True, kw_only=True):
+    """The whole state of a state channel, at a version."""
+
+    channel: str
+    epoch: str
+    version: int
+    data: msgspec.Raw
+
+
+class Patch(Event, frozen=True, kw_only=True):
+    """A change of a channel's state: `patch` made `version` of the version before."""
+
+    channel: str
+    version: int
+    id: str
+    patch: msgspec.Raw
     from_: From | None = msgspec.field(default=None, name="from")
     time: int
 
@@ -139,5 +164,19 @@ class Reconnect(Event, frozen=True, kw_only=True):
     reason: str
 
 
-AnyEvent = Hello | Reply | Error | Message | Join | Leave | Gap | Subscribed | Unsubscribed | Pong | Reconnect
+AnyEvent = (
+    Hello
+    | Reply
+    | Error
+    | Message
+    | State
+    | Patch
+    | Join
+    | Leave
+    | Gap
+    | Subscribed
+    | Unsubscribed
+    | Pong
+    | Reconnect
+)
 """Every event that is known here."""

@@ -19,7 +19,7 @@ from .incoming import AnyEvent, Event
 
 _NAMES: Final = {"data": "json", "data64": "binary"}
 _RECORD_NAMES: Final = {theirs: ours for ours, theirs in _NAMES.items()}
-_RAW: Final = frozenset({"data", "info"})
+_RAW: Final = frozenset({"data", "info", "patch"})
 
 
 class ProtobufClientCodec:
