@@ -76,7 +76,7 @@ class Side:
         self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
-        self.gathering = Gathering(self.commands, loop=loop)
+        self.gathering = Gathering(self.commands)
         self.presence = Presence(self.commands, node=node, loop=loop, spawn=spawn, lease_s=options.lease_s)
         self.feeds = Feeds(
             self.commands,
