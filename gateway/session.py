@@ -27,7 +27,8 @@ from .message.commands import Command, MalformedCommand, Publish, Subscribe
 from .message.events import Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
-from .publishing import Publishing, error_of, refusal_of
+from .message.views import error_of
+from .publishing import Publishing, refusal_of
 from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ class Session:
         if any(map(self._is_present_in, channels)):
             self.node.spawn(self.leave(channels))
         if not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
-            self.put_back(self.session, SessionRecord(self.user, channels))
+            self.put_back(self.session, SessionRecord(self.user, channels), client=self.client)
+        else:
+            self.node.on_session_dropped(self.session, self.client)
 
     # -- commands -------------------------------------------------------------------------
 
@@ -285,7 +288,7 @@ class Session:
     def _refuse(self, command: Command, problem: CommandError) -> None:
         if isinstance(command, MalformedCommand) and not command.id:
             self._misuses += 1
-        self.send(error_of(command, problem))
+        self.send(error_of(command.id, problem))
         if self._misuses >= _MOST_MISUSES:
             self.connection.close(closecodes.MISUSE, "these messages are no commands")
 
@@ -375,11 +378,22 @@ class Session:
 
     # -- what outlives the connection -----------------------------------------------------
 
-    def put_back(self, session: str, record: SessionRecord) -> None:
-        """Have a session kept for a while, so that it can be resumed."""
-        if self.node.options.resume_ttl_s:
-            data = record.encode()
-            self.node.spawn(self.node.broker.save_session(session, data, self.node.options.resume_ttl_s))
+    def put_back(self, session: str, record: SessionRecord, *, client: str = "") -> None:
+        """Have a session kept for a while, so that it can be resumed; `client` if it was this one's."""
+        ttl_s = self.node.options.resume_ttl_s
+        if ttl_s:
+            save = self.node.broker.save_session(session, record.encode(), ttl_s, client=client)
+            self.node.spawn(save)
+
+    def adopt(self, session: str) -> None:
+        """Go on as an earlier session; nobody will ask for the one that this was."""
+        self.node.on_session_dropped(self.session, self.client)
+        self.session = session
+
+    @property
+    def record(self) -> SessionRecord:
+        """What there is to remember of it now."""
+        return SessionRecord(self.user, sorted(self._channels))
 
     async def take(self, session: str) -> SessionRecord:
         """Take what a lost connection of the same user was.  Raises CommandError and BrokerError."""

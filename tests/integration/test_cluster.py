@@ -206,6 +206,36 @@ async def test_members_of_a_killed_node_leave_once(cluster: Cluster) -> None:
     assert team == [("join", "alice"), ("join", "bob"), ("leave", "bob")]
 
 
+async def test_sessions_of_a_killed_node_are_resumed_elsewhere_at_once_and_after_its_lease(
+    cluster: Cluster,
+) -> None:
+    third = cluster.start(unclean=True)
+    lost = [await Peer.connect(third, user) for user in ("alice", "bob")]
+    for peer in lost:
+        subscribed = await peer.ask("subscribe", channel="news")
+    await asyncio.sleep(1.0)  # what was subscribed a moment ago may not have been held yet
+    third.stop(signal.SIGKILL)
+    await publish(cluster.nodes[0], "news", "while they are away")
+    where = since(subscribed["epoch"], 0)
+
+    async def resume(peer: Peer, node: GatewayProcess) -> None:
+        again = await Peer.connect(node, peer.hello["user"])
+        answer = await again.ask("connect", session=peer.hello["session"], since={"news": where})
+        assert answer["type"] == "reply", answer
+        channels = {s["channel"]: s.get("recovered") for s in answer["subscriptions"]}
+        assert channels["news"] is True
+        assert await again.messages(1) == [1]
+
+    await resume(lost[0], cluster.nodes[1])
+
+    async def buried() -> bool:
+        found = (metrics(node) for node in cluster.nodes)
+        return any("nodes_reaped" in name and value for each in found for name, value in each.items())
+
+    await until(buried, "the dead node's lease is over")
+    await resume(lost[1], cluster.nodes[0])
+
+
 @pytest.mark.parametrize("cluster", [False, True], indirect=True, ids=["no_data", "aof"])
 async def test_redis_is_killed_and_comes_back(cluster: Cluster, request: pytest.FixtureRequest) -> None:
     first, second = cluster.nodes

@@ -105,11 +105,27 @@ class SimulatedRedis:
     def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
         meta = self._get(keys[0])
         if meta is None or meta["i"] != self.incarnation:
+            state = {"s": meta["s"]} if meta is not None and "s" in meta else {}
             self._delete(keys[0], keys[1])
-            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0}
+            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0, **state}
             self.data.values[keys[0]] = meta
             self._expire(keys[0], int(idle_ms))
         return dict(meta)
+
+    def _state(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        life = self._life(keys, *args[:2])
+        self._expire(keys[0], int(args[1]))
+        known = self._get(keys[2]) if len(keys) > 2 else None
+        return [life["e"], life["o"], life.get("s", b""), known or b""]
+
+    def _update(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        *rest, of, version, follows = args
+        if len(keys) < 4 or self._get(keys[3]) is None:
+            life = self._life(keys, *args[:2])
+            if (life["e"], life["o"]) != (of, int(version)):
+                return [0, life["e"], life["o"], life.get("s", b"")]
+            self.data.values[keys[0]]["s"] = follows
+        return self._publish(keys, rest)
 
     def _publish(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms, key_ms = map(int, args[2:6])
@@ -279,6 +295,46 @@ class SimulatedRedis:
         graves[args[0]] = self.now_ms
         return 1
 
+    # -- held sessions -----------------------------------------------------------------------------
+
+    def _hold(self, keys: list[bytes], args: list[bytes]) -> int:
+        held = dict(self._get(keys[0]) or {})
+        for at in range(1, len(args), 3):
+            session, client, record = args[at : at + 3]
+            if held.get(session) != client:
+                held[session] = client + b" " + record
+        self.data.values[keys[0]] = held
+        self._expire(keys[0], int(args[0]))
+        return 1
+
+    def _release(self, keys: list[bytes], args: list[bytes]) -> int:
+        held = dict(self._get(keys[0]) or {})
+        kept = held.get(args[0])
+        if kept is None:
+            return 1
+        if kept.partition(b" ")[0] != args[1]:
+            return 0
+        del held[args[0]]
+        self.data.values[keys[0]] = held
+        if not held:
+            self._delete(keys[0])
+        return int(kept != args[1])
+
+    def _take(self, keys: list[bytes], args: list[bytes]) -> bytes | None:
+        held = dict(self._get(keys[0]) or {})
+        client, space, record = held.get(args[0], b"").partition(b" ")
+        if not space:
+            return None
+        held[args[0]] = client
+        self.data.values[keys[0]] = held
+        return bytes(record)
+
+    def _owners(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
+        leases, graves = (self._get(key) or {} for key in keys)
+        buried = [(at, owner) for owner, at in graves.items() if at >= self.now_ms - int(args[0])]
+        live = sorted((until, owner) for owner, until in leases.items())
+        return [owner for _, owner in (*live, *sorted(buried))]
+
     # -- the rest -----------------------------------------------------------------------------------
 
     def _ask(self, keys: list[bytes], args: list[bytes]) -> int:
@@ -300,6 +356,11 @@ class SimulatedRedis:
         if command in (b"DEL", b"GETDEL"):
             self._delete(key)
             return int(value is not None) if command == b"DEL" else value
+        if command == b"PEXPIRE":
+            self._expire(key, int(rest[0]))
+            return int(value is not None)
+        if command == b"HVALS":
+            return sorted((value or {}).values())
         if command == b"SMEMBERS":
             return sorted(value or set())
         had = set(value or set())
