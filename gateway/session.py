@@ -27,7 +27,8 @@ from .message.commands import Command, MalformedCommand, Publish, Subscribe
 from .message.events import Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
-from .publishing import Publishing, error_of, refusal_of
+from .message.views import error_of
+from .publishing import Publishing, refusal_of
 from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class Session:
             )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
+        if not self._pending and len(commands) == 1 and self._publish_first(commands[0]):
+            return
         if self._pending:
             self._pending.extend(commands)
         else:
@@ -195,6 +198,16 @@ class Session:
         if self._tasks:
             return False
         return not self._publishes or (type(command) is Publish and len(self._publishes) < _MOST_AT_ONCE)
+
+    def _publish_first(self, command: Command) -> bool:
+        """Publish where nothing that came before has to be begun; tell whether that was done."""
+        return (
+            type(command) is Publish
+            and not self.connection.closed
+            and self._may_begin(command)
+            and self.connection.queued_bytes <= self.node.options.max_queued_bytes
+            and self._publish(command)
+        )
 
     def _publish(self, command: Publish) -> bool:
         """Give a publish to the broker, if nothing else has to be waited for; tell whether that was done."""
@@ -275,7 +288,7 @@ class Session:
     def _refuse(self, command: Command, problem: CommandError) -> None:
         if isinstance(command, MalformedCommand) and not command.id:
             self._misuses += 1
-        self.send(error_of(command, problem))
+        self.send(error_of(command.id, problem))
         if self._misuses >= _MOST_MISUSES:
             self.connection.close(closecodes.MISUSE, "these messages are no commands")
 

@@ -17,7 +17,7 @@ from .commands import AnyCommand, Command, Identified
 from .events import Event
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
-from .views import join_of, leave_of, message_of
+from .views import join_of, leave_of, message_of, patch_of
 
 MAX_DEPTH: Final = 64
 _TEXT: Final = 1
@@ -39,12 +39,16 @@ def check_json(data: bytes | memoryview) -> bytes:
     It must be JSON in UTF-8 (RFC 8259), without lone surrogates, nested at most
     MAX_DEPTH deep.
     """
-    text = bytes(data)
+    text = data if type(data) is bytes else bytes(data)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise CommandError("bad_request", "data is not valid JSON") from None
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if (
+        len(text) > 2 * MAX_DEPTH  # each level takes two characters
+        and text.count(b"[") + text.count(b"{") > MAX_DEPTH
+        and _is_deeper(value, MAX_DEPTH)
+    ):
         raise CommandError("bad_request", f"data is nested more than {MAX_DEPTH} levels deep")
     return text
 
@@ -86,7 +90,9 @@ class JsonCodec:
         return _encode(event)
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
-        """Return the `message` event of a publication, its JSON data byte for byte."""
+        """Return the event of a publication, its JSON data byte for byte."""
+        if publication.patch:
+            return _encode(patch_of(channel, publication))
         return _encode(message_of(channel, publication))
 
     def encode_join(self, channel: str, member: Member) -> bytes:

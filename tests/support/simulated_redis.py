@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.broker.redis.shard import Script, ShardListener
+from gateway.broker.redis.shard import Script, ShardListener, tell_reply
+from gateway.eager import drive
 from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
 
 pack = msgspec.msgpack.encode
@@ -104,11 +105,27 @@ class SimulatedRedis:
     def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
         meta = self._get(keys[0])
         if meta is None or meta["i"] != self.incarnation:
+            state = {"s": meta["s"]} if meta is not None and "s" in meta else {}
             self._delete(keys[0], keys[1])
-            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0}
+            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0, **state}
             self.data.values[keys[0]] = meta
             self._expire(keys[0], int(idle_ms))
         return dict(meta)
+
+    def _state(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        life = self._life(keys, *args[:2])
+        self._expire(keys[0], int(args[1]))
+        known = self._get(keys[2]) if len(keys) > 2 else None
+        return [life["e"], life["o"], life.get("s", b""), known or b""]
+
+    def _update(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        *rest, of, version, follows = args
+        if len(keys) < 4 or self._get(keys[3]) is None:
+            life = self._life(keys, *args[:2])
+            if (life["e"], life["o"]) != (of, int(version)):
+                return [0, life["e"], life["o"], life.get("s", b"")]
+            self.data.values[keys[0]]["s"] = follows
+        return self._publish(keys, rest)
 
     def _publish(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms, key_ms = map(int, args[2:6])
@@ -125,7 +142,8 @@ class SimulatedRedis:
                 continue
             life["o"] += 1
             packed.append(args[at])
-            results.append(life["o"])
+            if len(keys) > 3 or at == 6:
+                results.append(life["o"])
             counted = int(args[at + 1])
             if keeps and 0 < bound < counted:
                 stream = []
@@ -402,6 +420,21 @@ class SimulatedShard:
             self.execute()
             self.reply()
         return await waits
+
+    def begin(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | int],
+        take: Callable[[Any], None],
+        *,
+        writes: bool,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        drive(tell_reply(self.run(script, keys, args, writes=writes), take), loop)
+
+    def before_sending(self, work: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(work)
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
         self._wanted.update(dict.fromkeys(channels))
