@@ -67,7 +67,7 @@ class Reply(Event, frozen=True, kw_only=True):
 
 
 class Error(Event, frozen=True, kw_only=True):
-    """A command was not carried out.  `id` is 0 when it had none; the last three come with `stale_version`."""
+    """A command was not carried out.  `id` is 0 if it had none; the last three come with `stale_version`."""
 
     id: int = 0
     code: str
