@@ -35,7 +35,7 @@ from .kinds import (
     WorkerCount,
 )
 from .lists import Hosts, Origins, Secrets
-from .services import RequestPath, ServiceUrls, Weights
+from .services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
@@ -215,6 +215,27 @@ class NamespaceOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookOptions:
+    """What app services are asked and told.  A place is an upstream and a path there, as "app/hooks"."""
+
+    connect: str = option("", HookPlace(), "asked whether a client may come in, and as whom")
+    subscribe: str = option("", HookPlace(), "asked where a namespace's subscribe says hook")
+    publish: str = option("", HookPlace(), "asked where a namespace's publish says hook")
+    call: str = option("", HookPlace(), "answers the call commands of clients")
+    secrets: tuple[Secret, ...] = option(
+        (), Secrets(), "keys that sign requests; several while they are changed", secret=True
+    )
+    headers: tuple[str, ...] = option(
+        (), HeaderNames(), "headers of a client's handshake that services get to see"
+    )
+    hash_by: str = option("user", HashBy(), "what stays at one address where an upstream balances by hash")
+    call_timeout: float = option(
+        10.0, Duration(0.01, _HOUR), "longest time for a call where the client says none"
+    )
+    call_timeout_most: float = option(30.0, Duration(0.01, _HOUR), "most time that a client may ask for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamOptions:
     """A group of addresses at which an app service can be reached."""
 
@@ -269,6 +290,7 @@ class Config:
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
+    hooks: HookOptions = field(default_factory=HookOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
@@ -286,6 +308,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "websocket": WebSocketOptions,
         "redis": RedisOptions,
         "session": SessionOptions,
+        "hooks": HookOptions,
         "namespace": NamespaceOptions,
         "upstream": UpstreamOptions,
     }

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 import ormsgpack
 
-from .commands import AnyCommand, Command, Identified, MalformedCommand, Publish
+from .commands import AnyCommand, Call, Command, Identified, MalformedCommand, Publish
 from .events import Event, Join, Leave, MemberView, Message, PublicationView, Reply
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
@@ -26,7 +26,7 @@ from .views import join_of, leave_of, message_of
 _BINARY: Final = 2
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOT_JSON: Final = (
-    "data holds what JSON cannot: ext, bytes inside, other keys than strings, NaN, or too many levels"
+    "holds what JSON cannot: ext, bytes inside, other keys than strings, NaN, or too many levels"
 )
 
 _commands = msgspec.msgpack.Decoder(list[AnyCommand])
@@ -119,27 +119,34 @@ def _id_of(payload: bytes) -> int:
 
 def _from_client(command: Command) -> Command:
     """Return a command with its payload as records have it; what it carries is MessagePack so far."""
-    if not isinstance(command, Publish):
-        return command
-    if command.data64 is not None:
+    if isinstance(command, Publish):
+        return _with_payload(command, "data", command.data, command.data64)
+    if isinstance(command, Call):
+        return _with_payload(command, "payload", command.payload, command.payload64)
+    return command
+
+
+def _with_payload(command: Command, field: str, raw: msgspec.Raw, not_here: bytes | None) -> Command:
+    """Return a command with the payload of a field: JSON text there, or bytes in the field beside it."""
+    if not_here is not None:
         return MalformedCommand(
-            id=command.id, message="in MessagePack bytes are data, and there is no data64"
+            id=command.id, message=f"in MessagePack bytes are {field}, and there is no {field}64"
         )
-    packed = bytes(command.data)
+    packed = bytes(raw)
     if not packed:
         return command
     try:
         value = ormsgpack.unpackb(packed)
         if isinstance(value, bytes):
-            return msgspec.structs.replace(command, data=msgspec.Raw(), data64=value)
+            return msgspec.structs.replace(command, **{field: msgspec.Raw(), f"{field}64": value})
         text = orjson.dumps(value)
         # orjson writes NaN and Infinity as null: then what is read back is not what was written.
         is_json = b"null" not in text or orjson.loads(text) == value
     except (ValueError, TypeError, RecursionError):
         is_json = False
     if not is_json:
-        return MalformedCommand(id=command.id, message=_NOT_JSON)
-    return msgspec.structs.replace(command, data=msgspec.Raw(text))
+        return MalformedCommand(id=command.id, message=f"{field} {_NOT_JSON}")
+    return msgspec.structs.replace(command, **{field: msgspec.Raw(text)})
 
 
 # -- what goes out --------------------------------------------------------------------------
@@ -154,12 +161,21 @@ def _for_client(event: Event) -> Event:
                 publications=event.publications and [_with_data(view) for view in event.publications],
                 members=event.members and [_with_info(view) for view in event.members],
             )
-        return event
+        return _answer(event)
     if isinstance(event, Message):
         return _with_data(event)
     if isinstance(event, Join):
         return _with_info(event)
     return _with_info(event) if isinstance(event, Leave) else event
+
+
+def _answer(reply: Reply) -> Reply:
+    if reply.payload64 is not None:
+        packed = ormsgpack.packb(reply.payload64)
+        return msgspec.structs.replace(reply, payload=msgspec.Raw(packed), payload64=None)
+    if reply.payload is not None:
+        return msgspec.structs.replace(reply, payload=msgspec.Raw(_packed(reply.payload)))
+    return reply
 
 
 def _with_data(record: _WithData) -> _WithData:

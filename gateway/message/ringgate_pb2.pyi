@@ -62,6 +62,7 @@ class Command(_message.Message):
     PRESENCE_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """1 to 2^53 - 1: this command is answered by a reply or an error with the same id; 0: it is not"""
     @_builtins.property
@@ -78,6 +79,8 @@ class Command(_message.Message):
     def history(self) -> Global___History: ...
     @_builtins.property
     def ping(self) -> Global___Ping: ...
+    @_builtins.property
+    def call(self) -> Global___Call: ...
     def __init__(
         self,
         *,
@@ -89,12 +92,13 @@ class Command(_message.Message):
         presence: Global___Presence | None = ...,
         history: Global___History | None = ...,
         ping: Global___Ping | None = ...,
+        call: Global___Call | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "call"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -299,6 +303,40 @@ class History(_message.Message):
 Global___History: _TypeAlias = History  # noqa: Y015
 
 @_typing.final
+class Call(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    BINARY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """1 to 200 characters"""
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
+    binary: _builtins.bytes
+    """any bytes"""
+    timeout: _builtins.int
+    """milliseconds; 0: hooks.call_timeout"""
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        json: _builtins.bytes = ...,
+        binary: _builtins.bytes = ...,
+        timeout: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "json", b"json", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "json", b"json", "method", b"method", "payload", b"payload", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
 class Ping(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -430,6 +468,8 @@ class Reply(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     PUBLICATIONS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    BINARY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     channel: _builtins.str
     epoch: _builtins.str
@@ -438,6 +478,10 @@ class Reply(_message.Message):
     duplicate: _builtins.bool
     session: _builtins.str
     complete: _builtins.bool
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
+    binary: _builtins.bytes
+    """any bytes"""
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resumed]: ...
     @_builtins.property
@@ -458,10 +502,12 @@ class Reply(_message.Message):
         members: _abc.Iterable[Global___MemberView] | None = ...,
         publications: _abc.Iterable[Global___PublicationView] | None = ...,
         complete: _builtins.bool | None = ...,
+        json: _builtins.bytes = ...,
+        binary: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "offset", b"offset", "recovered", b"recovered", "session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "binary", b"binary", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "json", b"json", "offset", b"offset", "payload", b"payload", "recovered", b"recovered", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "id", b"id", "members", b"members", "offset", b"offset", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "binary", b"binary", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "id", b"id", "json", b"json", "members", b"members", "offset", b"offset", "payload", b"payload", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
     _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
@@ -475,6 +521,8 @@ class Reply(_message.Message):
     _WhichOneofArgType__recovered: _TypeAlias = _typing.Literal["_recovered", b"_recovered"]  # noqa: Y015
     _WhichOneofReturnType__session: _TypeAlias = _typing.Literal["session"]  # noqa: Y015
     _WhichOneofArgType__session: _TypeAlias = _typing.Literal["_session", b"_session"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__channel) -> _WhichOneofReturnType__channel | None: ...
     @_typing.overload
@@ -487,6 +535,8 @@ class Reply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recovered) -> _WhichOneofReturnType__recovered | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__session) -> _WhichOneofReturnType__session | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
 
