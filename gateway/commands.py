@@ -27,6 +27,7 @@ from .message.commands import (
     Since,
     Subscribe,
     Unsubscribe,
+    Update,
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
@@ -94,7 +95,7 @@ def subscribe_at_once(session: Session, command: Subscribe) -> bool:
     if here is None or command.since is not None or name.startswith("@") or session.subscribing:
         return False
     namespace = node.options.namespace(name)
-    if not namespace.may_subscribe or session.hears(name):
+    if not namespace.may_subscribe or namespace.broker.max_state_bytes or session.hears(name):
         return False
     if session.channel_count >= node.options.max_channels:
         return False
@@ -156,7 +157,7 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
 
 
 def _check_may_publish(session: Session, channel: str) -> None:
-    """Raise CommandError unless the client may publish to the channel."""
+    """Raise CommandError unless the client may publish to the channel, or change its state."""
     check_channel_name(channel)
     if channel.startswith("@") or not session.node.options.namespace(channel).may_publish:
         raise CommandError("permission_denied", "this client may not publish to the channel")
@@ -178,6 +179,27 @@ def published(command: Publish, result: PublishResult) -> Reply:
         channel=command.channel,
         epoch=result.epoch,
         offset=result.offset,
+        duplicate=result.duplicate,
+    )
+
+
+async def _update(session: Session, command: Update) -> Event | None:
+    _check_may_publish(session, command.channel)
+    result = await session.node.update(
+        command.channel,
+        check_json(memoryview(command.patch)),
+        base=Position(command.epoch, command.base),
+        key=command.key,
+        client=session.client,
+        user=session.user,
+    )
+    if not command.id:
+        return None
+    return Reply(
+        id=command.id,
+        channel=command.channel,
+        epoch=result.epoch,
+        version=result.offset,
         duplicate=result.duplicate,
     )
 
@@ -233,6 +255,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Subscribe: _subscribe,
     Unsubscribe: _unsubscribe,
     Publish: _publish,
+    Update: _update,
     History: _history,
     Presence: _presence,
     Call: call,

@@ -104,3 +104,16 @@ class CommandError(GatewayError):
         self.message = message
         self.retry = info.retry
         self.http_status = info.http_status
+
+
+class StaleVersionError(CommandError):
+    """An update was based on another version than the current one, and nothing was changed.
+
+    `epoch`, `version` and `data` (JSON text) are the current state, from which the caller can go on.
+    """
+
+    def __init__(self, epoch: str, version: int, data: bytes) -> None:
+        super().__init__("stale_version", f"the current version is {version}")
+        self.epoch = epoch
+        self.version = version
+        self.data = data

@@ -11,12 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from .ahead import Ahead
 from .asking import AppService
-from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, Publisher, PublishResult
+from .broker import (
+    Broker,
+    ChannelOptions,
+    Control,
+    ControlKind,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    State,
+)
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
@@ -26,6 +37,7 @@ from .message.publication import Member, Position, Publication
 from .missed import MissedReads
 from .options import NodeOptions
 from .session import Session
+from .states import States
 
 _logger = logging.getLogger(__name__)
 
@@ -75,6 +87,7 @@ class Node:
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
+        self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
         self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
@@ -126,6 +139,7 @@ class Node:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         self._sweep_broker()
         self._missed.forget_old()
+        self.states.forget_old()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
             self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
@@ -171,6 +185,8 @@ class Node:
         del self._opening[name]
         self._unwanted.discard(name)
         channel = self.hub.open(name, position, namespace.ring)
+        if namespace.broker.max_state_bytes:
+            channel.on_jump = partial(self.states.tell, channel)
         opening.done.set_result(None)
         for happen in opening.happened:
             happen(channel)
@@ -246,7 +262,14 @@ class Node:
     # -- what sessions and services ask -------------------------------------------------
 
     def make_publication(
-        self, data: bytes, *, binary: bool = False, client: str = "", user: str = "", exclude: str = ""
+        self,
+        data: bytes,
+        *,
+        binary: bool = False,
+        client: str = "",
+        user: str = "",
+        exclude: str = "",
+        patch: bool = False,
     ) -> Publication:
         """Return a publication that is not numbered yet, with an id of its own."""
         self._published += 1
@@ -258,6 +281,7 @@ class Node:
             client=client,
             user=user,
             exclude=exclude,
+            patch=patch,
         )
 
     async def publish(
@@ -275,12 +299,41 @@ class Node:
         started = self.loop.time()
         check_channel_name(channel)
         self._check_size(data)
+        options = self._message_options(channel)
         publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
-        result = await self.broker.publish(
-            channel, publication, self.options.namespace(channel).broker, key=key
-        )
+        result = await self.broker.publish(channel, publication, options, key=key)
         self.observe_publish(self.loop.time() - started)
         return result
+
+    async def update(
+        self, channel: str, patch: bytes, *, base: Position, key: str = "", client: str = "", user: str = ""
+    ) -> PublishResult:
+        """Apply a checked patch to version `base` of a channel's state (epoch "": of its current life).
+
+        Raises StaleVersionError and other CommandErrors, and BrokerError.
+        """
+        options = self._state_options(channel)
+        if len(patch) > self.options.max_publish_bytes:
+            raise CommandError("limit_exceeded", f"a patch is at most {self.options.max_publish_bytes} bytes")
+        publication = self.make_publication(patch, patch=True, client=client, user=user)
+        return await self.broker.update(channel, publication, options, base=base, key=key)
+
+    async def state(self, channel: str) -> State:
+        """Return the state of a channel.  Raises CommandError and BrokerError."""
+        return await self.broker.state(channel, self._state_options(channel))
+
+    def _state_options(self, channel: str) -> ChannelOptions:
+        check_channel_name(channel)
+        options = self.options.namespace(channel).broker
+        if not options.max_state_bytes:
+            raise CommandError("bad_request", "the channel has no state: its namespace is not configured so")
+        return options
+
+    async def _state(self, channel: str) -> State:
+        return await self.broker.state(channel, self.options.namespace(channel).broker)
+
+    def _is_open(self, here: Channel) -> bool:
+        return self.hub.get(here.name) is here
 
     def begin_publish(
         self,
@@ -299,9 +352,13 @@ class Node:
         """
         self._check_size(data)
         publication = self.make_publication(data, binary=binary, client=client, user=user)
-        self.broker.begin_publish(
-            channel, publication, self.options.namespace(channel).broker, key, publisher
-        )
+        self.broker.begin_publish(channel, publication, self._message_options(channel), key, publisher)
+
+    def _message_options(self, channel: str) -> ChannelOptions:
+        options = self.options.namespace(channel).broker
+        if options.max_state_bytes:
+            raise CommandError("bad_request", "the channel has a state: it is changed by update")
+        return options
 
     def _check_size(self, data: bytes) -> None:
         most = self.options.max_publish_bytes

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from .broker import PublishResult
 from .commands import published
 from .errors import BrokerError, CommandError, OutcomeUnknownError
-from .message.commands import Command, Publish
-from .message.events import Error, Event
+from .message.commands import Publish
+from .message.events import Event
+from .message.views import error_of
 
 if TYPE_CHECKING:
     from .session import Session
@@ -46,7 +47,7 @@ class Publishing:
         outcome = self.outcome
         if type(outcome) is PublishResult:
             return published(self.command, outcome) if self.command.id else None
-        return error_of(self.command, refusal_of(outcome)) if isinstance(outcome, Exception) else None
+        return error_of(self.command.id, refusal_of(outcome)) if isinstance(outcome, Exception) else None
 
 
 def refusal_of(problem: Exception) -> CommandError:
@@ -59,8 +60,3 @@ def refusal_of(problem: Exception) -> CommandError:
         return CommandError("unavailable", "the broker cannot be reached now")
     _logger.error("a command failed", exc_info=problem)
     return CommandError("internal", "an error inside the gateway")
-
-
-def error_of(command: Command, problem: CommandError) -> Error:
-    """Return the `error` event that answers a command."""
-    return Error(id=command.id, code=problem.code, message=problem.message, retry=problem.retry)

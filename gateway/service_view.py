@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from . import closecodes
-from .broker import Control, ControlKind, HistoryPage, PublishResult
+from .broker import Control, ControlKind, HistoryPage, PublishResult, State
 from .connection._edge import EdgeStats
 from .errors import BrokerError, CommandError
 from .message.names import check_channel_name, personal_channel
-from .message.publication import Member
+from .message.publication import Member, Position
 from .node import Node
 from .publish_times import PublishTimes, Sample
 
@@ -44,6 +44,14 @@ class ServiceView:
     ) -> PublishResult:
         """Publish a checked payload; `exclude` is a client id that must not get it."""
         return await self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
+
+    async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
+        """Apply a checked patch to version `base` of the channel's state."""
+        return await self._node.update(channel, patch, base=base, key=key)
+
+    async def state(self, channel: str) -> State:
+        """Return the channel's state."""
+        return await self._node.state(channel)
 
     async def send(
         self, *, user: str = "", client: str = "", data: bytes, binary: bool = False

@@ -28,7 +28,8 @@ from .message.commands import Command, MalformedCommand, Publish, Subscribe
 from .message.events import Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
-from .publishing import Publishing, error_of, refusal_of
+from .message.views import error_of
+from .publishing import Publishing, refusal_of
 from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ class Session:
     def _refuse(self, command: Command, problem: CommandError) -> None:
         if isinstance(command, MalformedCommand) and not command.id:
             self._misuses += 1
-        self.send(error_of(command, problem))
+        self.send(error_of(command.id, problem))
         if self._misuses >= _MOST_MISUSES:
             self.connection.close(closecodes.MISUSE, "these messages are no commands")
 

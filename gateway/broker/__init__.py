@@ -10,6 +10,7 @@ from .interface import (
     Publisher,
     PublishResult,
     Relay,
+    State,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "PublishResult",
     "Publisher",
     "Relay",
+    "State",
 ]

@@ -20,6 +20,8 @@ Promises that hold for every broker:
   lost, the epoch changes.
 * **Never partly.** A history page that cannot reach back to the position asked for says
   so (`complete` is false).
+* **A version is a state.** All updates of a channel are carried out one after the other, each on the
+  version that it names, so the patches up to a version, applied in order, give the state of that version.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     A history of 0 publications means none is kept; 0 for bytes means no bound on bytes.
     Bytes are those of the payloads and a constant per publication that each broker states.
     Times are in seconds; what has reached its time is gone: 0 seconds means not at all.
+    With `max_state_bytes` the channel is a state channel, which has a state of at most so many bytes of JSON
+    text; it is kept for `state_ttl_s` after its last use.
     With `presence_by_user` only the first client of a user is heard to join, and only the last to leave.
     """
 
@@ -47,6 +51,8 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     history_ttl_s: float = 300.0
     idempotency_ttl_s: float = 300.0
     presence: bool = False
+    max_state_bytes: int = 0
+    state_ttl_s: float = 0.0
     presence_by_user: bool = False
 
 
@@ -85,6 +91,18 @@ class HistoryPage(NamedTuple):
     publications: list[Publication]
     top: Position
     complete: bool
+
+
+class State(NamedTuple):
+    """What a state channel holds: JSON text, as the updates up to `version` made it.
+
+    A version is the offset of the patch that made it.  Version 0 is what a life began with: `null`, or what
+    an earlier life left.
+    """
+
+    epoch: str
+    version: int
+    data: bytes
 
 
 class ControlKind(StrEnum):
@@ -162,6 +180,27 @@ class Broker(Protocol):
         A new key for which there is no room raises BrokerUnavailableError: none is forgotten early.
         """
 
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """Apply the patch that `publication` carries to the channel's state, and publish it.
+
+        It is applied to version `base.offset` only, of the epoch `base.epoch` if that is not empty, and
+        makes the next one.  Raises StaleVersionError, with the current state, when another version is
+        current, and CommandError `limit_exceeded` when the state would be larger than
+        `options.max_state_bytes`; nothing happened then.  Numbering, history, delivery and `key` are as in
+        `publish`; a known key is looked for first, so that an update of unknown outcome can be repeated.
+        """
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """Return the channel's current state.  This is a use: it is not forgotten for a while."""
+
     def begin_publish(
         self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
     ) -> None:
@@ -234,7 +273,8 @@ class Broker(Protocol):
         """Send a probe through the broker and receive it back; return the round trip in seconds."""
 
     def stats(self) -> dict[str, int]:
-        """Return gauges: `channels`, `publications`, `history_bytes`, `keys`, `members`, `sessions`.
+        """Return gauges: `channels`, `publications`, `history_bytes`, `state_bytes`, `keys`, `members`,
+        `sessions`.
 
         Only of what this process keeps: empty where all of it is another's to tell.
         """

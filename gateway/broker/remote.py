@@ -6,8 +6,8 @@ between the replies, in the one order in which the supervisor sent them, and go 
 
 What always holds: a publication is relayed in the order of its offset, and after the reply to the
 `subscribe` that asked for it was read.  When the link is lost, or the supervisor answers nothing for
-`silence_s`, every call under way ends with an error: OutcomeUnknownError for a publish that may have arrived,
-BrokerUnavailableError for everything else; the broker does not come back by itself.
+`silence_s`, every call under way ends with an error: OutcomeUnknownError for a publish or an update that may
+have arrived, BrokerUnavailableError for everything else; the broker does not come back by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from ..eager import drive
-from ..errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, UsageError
+from ..errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    CommandError,
+    OutcomeUnknownError,
+    StaleVersionError,
+    UsageError,
+)
 from ..message.publication import Member, Position, Publication
 from . import wire
 from .interface import (
@@ -30,6 +37,7 @@ from .interface import (
     Publisher,
     PublishResult,
     Relay,
+    State,
     tell,
 )
 from .link import Link
@@ -106,6 +114,25 @@ class RemoteBroker:
         record = wire.Publish(self._next(), channel, publication, options, key)
         placed = await self._call(record, wire.Placed)
         return PublishResult(placed.epoch, placed.offset, placed.duplicate)
+
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """See `Broker.update`."""
+        record = wire.Update(self._next(), channel, publication, options, *base, key)
+        placed = await self._call(record, wire.Placed)
+        return PublishResult(placed.epoch, placed.offset, placed.duplicate)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        told = await self._call(wire.ReadState(self._next(), channel, options), wire.StateIs)
+        return State(told.epoch, told.version, told.data)
 
     def begin_publish(
         self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
@@ -195,11 +222,15 @@ class RemoteBroker:
         try:
             result = await waits
         except _LostError as lost:
-            if isinstance(record, wire.Publish) and lost.may_have_arrived:
+            if isinstance(record, wire.Publish | wire.Update) and lost.may_have_arrived:
                 raise OutcomeUnknownError("the link to the supervisor broke in mid-publish") from None
             raise BrokerUnavailableError("the link to the supervisor broke") from None
         if isinstance(result, wire.Refused):
             raise BrokerUnavailableError(result.message)
+        if isinstance(result, wire.Stale):
+            raise StaleVersionError(result.epoch, result.version, result.data)
+        if isinstance(result, wire.Declined):
+            raise CommandError(result.code, result.message)
         if not isinstance(result, reply):
             raise wire.WireError(f"{type(result).__name__} is no reply to {type(record).__name__}")
         return result

@@ -34,7 +34,7 @@ from .kinds import (
     Size,
     WorkerCount,
 )
-from .lists import Hosts, Origins, Secrets
+from .lists import Hosts, Networks, Origins, Secrets
 from .services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
@@ -160,6 +160,32 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeOptions:
+    """What stands in front of the edge: proxies, and how they say who the client is."""
+
+    trusted_proxies: tuple[str, ...] = option(
+        (), Networks(), "peers whose word on the client's address is taken; empty is nobody"
+    )
+    forwarded_header: str = option(
+        "none",
+        Choice("none", "x-forwarded-for", "forwarded"),
+        "the header in which they say it",
+    )
+    proxy_protocol: bool = option(
+        False, Boolean(), "their connections begin with a PROXY header, of version 1 or 2"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """How much one connection, user or address may ask for.  0 is no limit."""
+
+    connections_per_address: int = option(
+        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64; 0 is no limit"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
     """How a gateway uses Redis, where it is the broker.  The same for all gateways that share one."""
 
@@ -197,6 +223,13 @@ class NamespaceOptions:
     idempotency_ttl: float = option(
         300.0, Duration(300.0, 7 * _DAY), "how long the key of a publication is remembered"
     )
+    state: bool = option(
+        False,
+        Boolean(),
+        "channels have a state, which is changed by update; nothing else is published to them",
+    )
+    max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
+    state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")
     presence: bool = option(True, Boolean(), "keep who is in a channel")
     join_leave: bool | str = option(
         True,
@@ -288,6 +321,8 @@ class Config:
     server: ServerOptions = field(default_factory=ServerOptions)
     api: ApiOptions = field(default_factory=ApiOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    edge: EdgeOptions = field(default_factory=EdgeOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
     hooks: HookOptions = field(default_factory=HookOptions)
@@ -306,6 +341,8 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "server": ServerOptions,
         "api": ApiOptions,
         "websocket": WebSocketOptions,
+        "edge": EdgeOptions,
+        "limits": LimitOptions,
         "redis": RedisOptions,
         "session": SessionOptions,
         "hooks": HookOptions,

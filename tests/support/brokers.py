@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.broker import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay
+from gateway.broker import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay, State
 from gateway.broker.interface import tell
 from gateway.broker.memory import MemoryBroker
 from gateway.eager import drive
@@ -115,6 +115,21 @@ class PipelinedBroker:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         return await self._send("publish", self.memory.publish(channel, publication, options, key=key))
+
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        call = self.memory.update(channel, publication, options, base=base, key=key)
+        return await self._send("update", call)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        return await self._send("state", self.memory.state(channel, options))
 
     def begin_publish(
         self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher

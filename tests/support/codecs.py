@@ -97,6 +97,8 @@ def _command(value: Any) -> bytes:
             fields["json"] = b64encode(orjson.dumps(fields.pop(name))).decode()
         if f"{name}64" in fields:
             fields["binary"] = fields.pop(f"{name}64")
+    if "patch" in fields:
+        fields["patch"] = b64encode(orjson.dumps(fields["patch"])).decode()
     message = getattr(pb, kind.capitalize())()
     try:
         json_format.ParseDict(fields, message, ignore_unknown_fields=True)
@@ -131,6 +133,7 @@ def read_protobuf(payload: bytes) -> Record:
 _ALWAYS: dict[str, dict[str, object]] = {
     "error": {"retry": False},
     "subscribed": {"offset": 0},
+    "state": {"version": 0},
     "resumed": {"offset": 0},
     "publicationview": {"offset": 0},
 }
@@ -144,7 +147,7 @@ def _record(message: Any) -> Record:
 def _fields(message: Any) -> Iterator[tuple[str, object]]:
     payload = "payload" if message.DESCRIPTOR.name == "Reply" else "data"
     for field, value in message.ListFields():
-        if field.name in {"json", "info"}:
+        if field.name in {"json", "info", "patch"} and field.message_type is None:
             yield {"json": payload}.get(field.name, field.name), orjson.loads(value)
         elif field.name == "binary":
             yield f"{payload}64", b64encode(value).decode()

@@ -68,8 +68,11 @@ def kept(prefix: str, server: RedisServer | None = None) -> dict[str, int]:
     def ending(end: bytes) -> Iterable[bytes]:
         return [name for name in names if name.endswith(b"}" + end)]
 
-    stats = dict.fromkeys(("channels", "publications", "history_bytes", "keys", "members", "sessions"), 0)
+    stats = dict.fromkeys(
+        ("channels", "publications", "history_bytes", "state_bytes", "keys", "members", "sessions"), 0
+    )
     stats["channels"] = len([*ending(b"m")])
+    stats["state_bytes"] = sum(ask("HSTRLEN", meta, "s") for meta in ending(b"m"))
     for stream in ending(b"s"):
         stats["publications"] += ask("XLEN", stream)
         oldest = ask("XRANGE", stream, "-", "+", "COUNT", 1)

@@ -39,6 +39,11 @@ NAMESPACES: Mapping[str, Namespace] = {
     "quiet": Namespace(broker=PRESENT),
     "closed": Namespace(broker=PRESENT, may_subscribe=False, may_publish=False),
     "plain": Namespace(broker=ChannelOptions(history_size=0), ring=RingOptions(resumable=False)),
+    "doc": Namespace(
+        broker=ChannelOptions(
+            history_size=3, history_ttl_s=10.0, idempotency_ttl_s=10.0, max_state_bytes=1000, state_ttl_s=20.0
+        )
+    ),
     "tiny": Namespace(broker=KEPT, ring=RingOptions(bound_bytes=1024, policy="skip")),
 }
 

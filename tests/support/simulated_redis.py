@@ -104,11 +104,27 @@ class SimulatedRedis:
     def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
         meta = self._get(keys[0])
         if meta is None or meta["i"] != self.incarnation:
+            state = {"s": meta["s"]} if meta is not None and "s" in meta else {}
             self._delete(keys[0], keys[1])
-            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0}
+            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0, **state}
             self.data.values[keys[0]] = meta
             self._expire(keys[0], int(idle_ms))
         return dict(meta)
+
+    def _state(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        life = self._life(keys, *args[:2])
+        self._expire(keys[0], int(args[1]))
+        known = self._get(keys[2]) if len(keys) > 2 else None
+        return [life["e"], life["o"], life.get("s", b""), known or b""]
+
+    def _update(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        *rest, of, version, follows = args
+        if len(keys) < 4 or self._get(keys[3]) is None:
+            life = self._life(keys, *args[:2])
+            if (life["e"], life["o"]) != (of, int(version)):
+                return [0, life["e"], life["o"], life.get("s", b"")]
+            self.data.values[keys[0]]["s"] = follows
+        return self._publish(keys, rest)
 
     def _publish(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms, key_ms = map(int, args[2:6])

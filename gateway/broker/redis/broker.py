@@ -24,7 +24,8 @@ import msgspec
 from ...eager import run_eagerly
 from ...errors import BrokerError, BrokerUnavailableError, UsageError
 from ...message.publication import Member, Position, Publication
-from ..interface import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay
+from ..interface import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay, State
+from ..state import next_state
 from .commands import Commands
 from .feeds import Feeds
 from .gathering import Awaited, Gathering
@@ -309,6 +310,30 @@ class RedisBroker:
             publisher.settle(problem)
             return
         side.gathering.begin_publish(channel, publication, options, key, publisher)
+
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """See `Broker.update`: the next state is made here, and set if nobody else was faster."""
+        commands = self._of(channel).commands
+        keys = commands.names.channel(channel)
+        now, known = await commands.state(keys, options, key)
+        if known is not None:
+            return known
+        follows = next_state(now, base, publication.data, options)
+        entry = (pack(publication), len(publication.data), key)
+        return await commands.update(keys, entry, options, now=now, follows=follows)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        commands = self._of(channel).commands
+        return (await commands.state(commands.names.channel(channel), options))[0]
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""

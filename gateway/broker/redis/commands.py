@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from ...errors import BrokerUnavailableError
+from ...errors import BrokerUnavailableError, StaleVersionError
 from ...message.publication import Member, Position
-from ..interface import ChannelOptions, HistoryPage, PublishResult
+from ..interface import ChannelOptions, HistoryPage, PublishResult, State
+from ..state import NOTHING
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
 from .shard import Script, Shard
@@ -22,11 +23,13 @@ ENTRY_BYTES: Final = 100
 
 Argument = bytes | int
 
+_PARTS: Final = {"update": ("common", "update", "publish")}
+
 
 def load_script(name: str) -> Script:
     """Return one of the scripts beside this module."""
     folder = files(__package__)
-    text = [(folder / f"{part}.lua").read_text() for part in ("common", name)]
+    text = [(folder / f"{part}.lua").read_text() for part in _PARTS.get(name, ("common", name))]
     return Script(name, "\n".join(text))
 
 
@@ -80,7 +83,7 @@ class Commands:
 
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
-        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s))
+        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s, options.state_ttl_s))
 
     # -- channels -----------------------------------------------------------------------------
 
@@ -88,6 +91,14 @@ class Commands:
         self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
     ) -> list[PublishResult]:
         """Publish several publications of one channel; they reach nodes in one message."""
+        names, args = self._publishing(keys, entries, options)
+        reply = await self._run("publish", names, args, writes=True)
+        epoch = reply[0].decode()
+        return [_result(epoch, place) for place in reply[1:]]
+
+    def _publishing(
+        self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
+    ) -> tuple[list[bytes], list[Argument]]:
         key_ms = ms(options.idempotency_ttl_s)
         names = [keys.meta, keys.stream, keys.pubsub]
         args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
@@ -97,9 +108,30 @@ class Commands:
                 names.append(keys.idempotency(key))
                 place = len(names) - 3
             args += (packed, payload_bytes + ENTRY_BYTES, place)
-        reply = await self._run("publish", names, args, writes=True)
-        epoch = reply[0].decode()
-        return [_result(epoch, place) for place in reply[1:]]
+        return names, args
+
+    async def update(
+        self, keys: ChannelKeys, entry: Entry, options: ChannelOptions, *, now: State, follows: bytes
+    ) -> PublishResult:
+        """Publish a patch with which the state becomes `follows`, if it is still `now`.
+
+        Raises StaleVersionError.
+        """
+        names, args = self._publishing(keys, [entry], options)
+        args += (now.epoch.encode(), now.version, follows)
+        reply = await self._run("update", names, args, writes=True)
+        if reply[0] == 0:
+            raise StaleVersionError(reply[1].decode(), reply[2], reply[3] or NOTHING)
+        return _result(reply[0].decode(), reply[1])
+
+    async def state(
+        self, keys: ChannelKeys, options: ChannelOptions, key: str = ""
+    ) -> tuple[State, PublishResult | None]:
+        """Return a channel's state, and what an idempotency key was used for, if it is known."""
+        names = [*keys[:2], keys.idempotency(key)] if key else keys[:2]
+        epoch, version, data, known = await self._run("state", names, self._life(options), writes=False)
+        state = State(epoch.decode(), version, data or NOTHING)
+        return state, _result("", known) if known else None
 
     async def position(self, keys: ChannelKeys, options: ChannelOptions) -> Position:
         """Return a channel's newest position.  This is a use: it is not forgotten for a while."""

@@ -22,7 +22,7 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Hosts, ListKind, Origins, Secrets
+from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
 from gateway.config.schema import NAMED, Option, all_options
 from gateway.config.services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 from gateway.config.sources import match_variable
@@ -31,7 +31,12 @@ OPTIONS = list(all_options())
 IDS = [row.key for row in OPTIONS]
 
 # Options of which none goes without another one.
-PARTNERS = {"server.tls_cert": "--tls-key", "server.tls_key": "--tls-cert"}
+PARTNERS = {
+    "server.tls_cert": {"--tls-key": "other.pem"},
+    "server.tls_key": {"--tls-cert": "other.pem"},
+    "edge.forwarded_header": {"--edge-trusted-proxies": "127.0.0.1"},
+    "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
+}
 
 # Options of tables that do not go without another one of the same table.
 NEED = {"upstream": "addresses=http://127.0.0.1:1"}
@@ -55,6 +60,7 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     FileMode: ("660", "0666", "700"),
     Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
+    Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
@@ -118,7 +124,7 @@ def with_partner(row: Option) -> dict[str, Any]:
         return {"named_flags": {row.section: [f"chat.{needed}"]}}
     if isinstance(row.kind, HookPlace):
         return {"named_flags": {"upstream": ["app.addresses=http://127.0.0.1:1"]}}
-    return {"flags": {PARTNERS[row.key]: "other.pem"}} if row.key in PARTNERS else {}
+    return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
 def as_flags(row: Option, text: str) -> dict[str, Any]:
@@ -396,6 +402,14 @@ def test_idle_timeout_has_to_be_more_than_the_ping_interval() -> None:
         load(flags={"--websocket-ping-interval": "60s"})
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--edge-forwarded-header", "forwarded"), ("--edge-proxy-protocol", "true")]
+)
+def test_nobody_is_believed_unless_it_is_said_who(flag: str, value: str) -> None:
+    with pytest.raises(InvalidConfigError, match=r"while edge\.trusted_proxies is empty"):
+        load(flags={flag: value})
+
+
 def test_ring_has_to_hold_twice_the_largest_publication() -> None:
     with pytest.raises(
         InvalidConfigError, match=r"namespace\.chat\.ring_bytes: found \"4KiB\"; allowed: at least"
@@ -436,3 +450,24 @@ def test_from_mapping_reports_every_fault() -> None:
         "server.listen",
     ]
     assert "options: server.backlog: found an object" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["default.state=true"], r"namespace\.default\.state: found true; allowed: false"),
+        (["doc.state=true", "doc.slow=skip"], r'namespace\.doc\.slow: found "skip"; allowed: "disconnect"'),
+        (
+            ["doc.state=true", "doc.max_state_bytes=600KiB"],
+            r'namespace\.doc\.ring_bytes: found "1MiB"; allowed: at least "2MiB"',
+        ),
+    ],
+)
+def test_state_channels_go_with_what_keeps_them_up(flags: list[str], told: str) -> None:
+    with pytest.raises(InvalidConfigError, match=told):
+        load(named_flags={"namespace": flags})
+
+
+def test_namespace_of_state_channels_is_taken() -> None:
+    options = load(named_flags={"namespace": ["doc.state=true"]}).config.namespaces["doc"]
+    assert (options.state, options.max_state_bytes, options.state_ttl) == (True, 64 * 1024, 86400.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from gateway.broker.interface import HistoryPage, PublishResult
+from gateway.broker.interface import HistoryPage, PublishResult, State
 from gateway.http.app import build_app
 from gateway.http.gateway_view import HttpOptions, MetricSample
 from gateway.http.metrics import Metrics
@@ -40,6 +40,16 @@ class FakeNode:
             raise self.errors[channel]
         self.offsets[channel] = self.offsets.get(channel, 0) + 1
         return PublishResult("e1", self.offsets[channel], duplicate=key == "again")
+
+    async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
+        self._note("update", channel=channel, patch=patch, base=base, key=key)
+        if channel in self.errors:
+            raise self.errors[channel]
+        return PublishResult("e1", base.offset + 1, duplicate=key == "again")
+
+    async def state(self, channel: str) -> State:
+        self._note("state", channel=channel)
+        return State("e1", 4, b'{ "a" : 1.0 }')
 
     async def send(
         self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
