@@ -11,6 +11,7 @@ import pytest
 
 from gateway.broker.interface import ChannelOptions
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.broker.redis.options import RedisOptions
 from gateway.broker.redis.restarts import Restarts, went_back
 from gateway.errors import BrokerError
 from gateway.message.publication import Position
@@ -110,7 +111,8 @@ async def brokers(
 ) -> AsyncIterator[tuple[RedisServer, list[RedisBroker], list[RecordingRelay]]]:
     with RedisServer(tmp_path, aof=True) as server:
         options = BrokerOptions(check_interval_s=1.0, lease_s=3.0)
-        brokers = [make_broker(options, url=server.url) for _ in range(2)]
+        slow = RedisOptions(backoff_first_s=1.0, backoff_most_s=1.0)  # the other publishes before it is back
+        brokers = [make_broker(options, url=server.url, redis=each) for each in (slow, RedisOptions())]
         relays = [RecordingRelay() for _ in brokers]
         for broker, relay in zip(brokers, relays, strict=True):
             await broker.start(relay)
