@@ -1,4 +1,4 @@
-"""Kinds of values that say where app services are: base URLs, their shares, and paths.
+"""Kinds of values that say where app services are, and what they are told: URLs, shares, paths, headers.
 
 Addresses of services come from the configuration alone; nothing that a client sends ever gets into one.
 """
@@ -14,10 +14,16 @@ from .lists import ListKind
 
 _URL = re.compile(r"(?:https?|wss?)://(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._\-]{1,253})(?::[0-9]{1,5})?/?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
-_ROUTE = re.compile(r"/(?:[A-Za-z0-9._~!$&'()+,;=:@%\-]+/)*(?:[A-Za-z0-9._~!$&'()+,;=:@%\-]+|\*)?")
-_UPSTREAM = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-_STAYS_WITH = re.compile(r"address|header:[A-Za-z0-9\-]{1,64}|(?:cookie|query):[A-Za-z0-9_.\-]{1,64}")
-_MOST_ROUTE: Final = 512
+_PLACE = re.compile(r"[A-Za-z0-9_\-]{1,64}/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,64}")
+_OURS: Final = frozenset(
+    {
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+        "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "user-agent", "webhook-id", "webhook-signature",
+        "webhook-timestamp", "x-request-id",
+    }
+)  # fmt: skip
 _MOST: Final = 256
 _MOST_WEIGHT: Final = 1000
 
@@ -102,17 +108,23 @@ class RequestPath(Kind):
         return quote(str(value))
 
 
-class RoutePath(Kind):
-    """A path of the edge port, or `/prefix/*` for all below a prefix; empty for none."""
+def split_place(place: str) -> tuple[str, str]:
+    """Return the upstream and the path of a hook's place, which is not empty."""
+    upstream, slash, rest = place.partition("/")
+    return upstream, slash + rest
 
-    name = "path"
-    metavar = "PATH"
+
+class HookPlace(Kind):
+    """An upstream's name and a path, such as "app/hooks/connect"; empty for none."""
+
+    name = "hook"
+    metavar = "UPSTREAM/PATH"
 
     def _allowed(self) -> str:
-        return 'a path such as "/chat", or "/app/*" for all below "/app/"'
+        return 'an upstream and a path such as "app/hooks/connect", or "" for none'
 
     def _from_toml(self, value: object) -> object:
-        if not isinstance(value, str) or len(value) > _MOST_ROUTE or (value and not _ROUTE.fullmatch(value)):
+        if not isinstance(value, str) or (value and not _PLACE.fullmatch(value)):
             raise ValueRefusedError
         return value
 
@@ -120,37 +132,44 @@ class RoutePath(Kind):
         return quote(str(value))
 
 
-class UpstreamName(Kind):
-    """The name of an `[upstream.NAME]` table; empty for none."""
+class HeaderNames(ListKind):
+    """Names of headers that may be passed on, kept in lower case."""
 
-    name = "name of an upstream"
-    metavar = "NAME"
+    name = "list of headers"
+    metavar = "NAME[,NAME...]"
 
     def _allowed(self) -> str:
-        return "the name of an [upstream.NAME] table"
+        return 'a list of names of headers such as "cookie" or "authorization"'
 
-    def _from_toml(self, value: object) -> object:
-        if not isinstance(value, str) or (value and not _UPSTREAM.fullmatch(value)):
-            raise ValueRefusedError
-        return value
+    def _item(self, text: str) -> object:
+        if not _HEADER.fullmatch(text):
+            raise ValueRefusedError("this is no name of a header")
+        if text.lower() in _OURS or text.lower().startswith("sec-websocket-"):
+            raise ValueRefusedError(
+                f"{text.lower()} is the gateway's own to set, or means this one connection"
+            )
+        return text.lower()
 
     def _to_toml(self, value: Any) -> str:
-        return quote(str(value))
+        return "[" + ", ".join(quote(name) for name in value) + "]"
 
 
-class StaysWith(Kind):
-    """What of a client decides which address it gets, where an upstream's balance is a hash."""
+class HashBy(Kind):
+    """What of a client decides where its requests go."""
 
-    name = "key of a hash"
-    metavar = "KEY"
+    name = "word"
+    metavar = "user|session|channel|address|header:NAME"
 
     def _allowed(self) -> str:
-        return '"address", "header:NAME", "cookie:NAME" or "query:NAME"'
+        return '"user", "session", "channel", "address", or "header:NAME" with one of hooks.headers'
 
     def _from_toml(self, value: object) -> object:
-        if not isinstance(value, str) or not _STAYS_WITH.fullmatch(value):
+        if value in ("user", "session", "channel", "address"):
+            return value
+        name = value.removeprefix("header:") if isinstance(value, str) else ""
+        if name == value or not _HEADER.fullmatch(name):
             raise ValueRefusedError
-        return value
+        return f"header:{name.lower()}"
 
     def _to_toml(self, value: Any) -> str:
         return quote(str(value))

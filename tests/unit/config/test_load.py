@@ -23,8 +23,9 @@ from gateway.config.kinds import (
     quote,
 )
 from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
+from gateway.config.routes import RoutePath, StaysWith, UpstreamName
 from gateway.config.schema import NAMED, Option, all_options
-from gateway.config.services import RequestPath, RoutePath, ServiceUrls, StaysWith, UpstreamName, Weights
+from gateway.config.services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 from gateway.config.sources import match_variable
 
 OPTIONS = list(all_options())
@@ -70,6 +71,9 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
+    HookPlace: ("app/", "app/hooks", "app/hooks/a?b"),
+    HeaderNames: ("cookie", "authorization,x-tenant", "traceparent"),
+    HashBy: ("session", "channel", "header:x-tenant"),
     RequestPath: ("/health", "/a/b?c", "/"),
     RoutePath: ("/chat", "/app/*", "/"),
     StaysWith: ("header:X-User", "cookie:sid", "query:user"),
@@ -125,6 +129,8 @@ def as_variable(row: Option, text: str) -> dict[str, str]:
 
 def with_partner(row: Option) -> dict[str, Any]:
     """Return flags that set what an option cannot go without."""
+    if isinstance(row.kind, HookPlace):
+        return {"named_flags": {"upstream": ["app.addresses=http://127.0.0.1:1"]}}
     needed = {
         section: [
             text for text in flags if (section, text.partition("=")[0]) != (row.section, f"chat.{row.name}")
@@ -141,7 +147,8 @@ def as_flags(row: Option, text: str) -> dict[str, Any]:
         needed = dict(with_partner(row).get("named_flags", {}))
         needed[row.section] = [*needed.get(row.section, []), f"chat.{row.name}={text}"]
         return {"named_flags": needed}
-    return {"flags": {row.flag: text, **with_partner(row).get("flags", {})}}
+    partner = with_partner(row)
+    return {**partner, "flags": {row.flag: text, **partner.get("flags", {})}}
 
 
 def value_of(config: Config, row: Option) -> object:
