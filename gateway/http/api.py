@@ -20,7 +20,7 @@ from ..message.publication import Position
 from . import bodies, results
 from .answers import as_command_error
 from .gateway_view import GatewayView
-from .together import YIELD_EVERY, together
+from .together import YIELD_EVERY, outcome_of, together
 
 
 class Operation(NamedTuple):
@@ -144,7 +144,8 @@ class Api:
         """
         answers: list[Any] = []
         for number, run in enumerate(_runs(body.commands), 1):
-            outcomes = await together(self._commands[tag](command) for tag, command in run)
+            works = (self._commands[tag](command) for tag, command in run)
+            outcomes = await together(works) if run[0][0] == "publish" else [await outcome_of(next(works))]
             answers += [
                 results.ErrorAnswer(results.refused(as_command_error(done)))
                 if isinstance(done, Exception)
