@@ -41,7 +41,9 @@ class _Outcomes(Generic[T]):
         """Wait for one, and note what came of it."""
         self._left += 1
         try:
-            self.places[place] = await outcome_of(work)
+            self.places[place] = await work
+        except Exception as problem:  # noqa: BLE001 - it is the outcome
+            self.places[place] = problem
         finally:
             self.leave()
 
