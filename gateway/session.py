@@ -133,6 +133,8 @@ class Session:
             )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
+        if self.node.limits is not None:
+            commands = self.node.limits.judge(self, commands, len(payload))
         if self._pending:
             self._pending.extend(commands)
         else:
