@@ -30,7 +30,7 @@ from .message.commands import (
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
-from .message.names import check_channel_name, personal_channel
+from .message.names import check_channel_name, check_known_name, personal_channel
 from .message.publication import Position
 from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
@@ -157,7 +157,7 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
 
 def _check_may_publish(session: Session, channel: str) -> None:
     """Raise CommandError unless the client may publish to the channel, or change its state."""
-    check_channel_name(channel)
+    check_known_name(channel)
     namespace = session.node.options.namespace(channel)
     if channel.startswith("@") or not namespace.may_publish:
         raise CommandError("permission_denied", "this client may not publish to the channel")

@@ -47,6 +47,7 @@ class Leased(NamedTuple):
 
 
 HELD, UNKNOWN, LOST = 1, 0, -1
+_MOST_OPTIONS: Final = 256
 
 
 def ms(seconds: float) -> int:
@@ -67,15 +68,21 @@ class Commands:
         self._random_id = random_id
         self._idle_s = idle_s
         self._scripts: dict[str, Script] = {}
+        self._publish_options: dict[ChannelOptions, tuple[Argument, ...]] = {}
+        self._candidate_base = random_id().encode()
+        self._candidates = 0
         self.history_reads = 0
 
     async def _run(
         self, name: str, keys: Sequence[bytes], args: Iterable[Argument] = (), *, writes: bool
     ) -> Any:
+        return await self.shard.run(self._script(name), keys, [*args], writes=writes)
+
+    def _script(self, name: str) -> Script:
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = load_script(name)
-        return await self.shard.run(script, keys, [*args], writes=writes)
+        return script
 
     def fresh_id(self) -> str:
         """Return a text that no node returned before."""
@@ -83,32 +90,58 @@ class Commands:
 
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
-        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s, options.state_ttl_s))
+        return self._candidate(), ms(max(idle_s, options.idempotency_ttl_s, options.state_ttl_s))
 
     # -- channels -----------------------------------------------------------------------------
 
-    async def publish(
-        self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
-    ) -> list[PublishResult]:
-        """Publish several publications of one channel; they reach nodes in one message."""
+    def begin_publish(
+        self,
+        keys: ChannelKeys,
+        entries: Sequence[Entry],
+        options: ChannelOptions,
+        take: Callable[[list[PublishResult] | Exception], None],
+    ) -> None:
+        """Publish several publications of one channel; they reach nodes in one message.
+
+        `take` gets the result of each, or what `Shard.run` would have raised for all.
+        """
+
+        def take_reply(reply: Any) -> None:
+            if not isinstance(reply, Exception):
+                try:
+                    reply = _results(reply, len(entries))
+                except Exception as problem:  # noqa: BLE001 - nobody else would hear of it
+                    reply = problem
+            take(reply)
+
         names, args = self._publishing(keys, entries, options)
-        reply = await self._run("publish", names, args, writes=True)
-        epoch = reply[0].decode()
-        return [_result(epoch, place) for place in reply[1:]]
+        self.shard.begin(self._script("publish"), names, args, take_reply, writes=True)
 
     def _publishing(
         self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
     ) -> tuple[list[bytes], list[Argument]]:
-        key_ms = ms(options.idempotency_ttl_s)
+        """Return KEYS and ARGV of the script."""
+        known = self._publish_options.get(options)
+        if known is None:
+            if len(self._publish_options) >= _MOST_OPTIONS:
+                self._publish_options.clear()
+            idle_ms = self._life(options)[1]
+            known = (idle_ms, *_bounds(options), ms(options.idempotency_ttl_s))
+            self._publish_options[options] = known
         names = [keys.meta, keys.stream, keys.pubsub]
-        args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
+        args: list[Argument] = [self._candidate(), *known]
         for packed, payload_bytes, key in entries:
             place = 0
-            if key and key_ms:
+            if key and known[-1]:
                 names.append(keys.idempotency(key))
                 place = len(names) - 3
             args += (packed, payload_bytes + ENTRY_BYTES, place)
         return names, args
+
+    def _candidate(self) -> bytes:
+        """Return a text for an epoch that no node returned before; cheaper than an id of its own."""
+        self._candidates += 1
+        return b"%b.%x" % (self._candidate_base, self._candidates)
 
     async def update(
         self, keys: ChannelKeys, entry: Entry, options: ChannelOptions, *, now: State, follows: bytes
@@ -300,6 +333,14 @@ class Commands:
 
 def _bounds(options: ChannelOptions) -> tuple[int, int, int]:
     return options.history_size, options.history_bytes, ms(options.history_ttl_s)
+
+
+def _results(reply: list[Any], count: int) -> list[PublishResult]:
+    """Return what became of `count` publications: the script names the first one's offset, or each one's."""
+    epoch = reply[0].decode()
+    if len(reply) == 2 and isinstance(reply[1], int):
+        return [PublishResult(epoch, offset) for offset in range(reply[1], reply[1] + count)]
+    return [_result(epoch, place) for place in reply[1 : count + 1]]
 
 
 def _result(epoch: str, place: int | bytes) -> PublishResult:
