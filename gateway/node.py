@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 from .ahead import Ahead
+from .asking import AppService
 from .broker import (
     Broker,
     ChannelOptions,
@@ -87,6 +88,7 @@ class Node:
         self.limits: Limits | None = None
         self.exceeded = Exceeded(loop.time)
         self.rates = PublishRates(loop.time, self.exceeded)
+        self.app_service: AppService | None = None
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)
