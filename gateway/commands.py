@@ -8,10 +8,11 @@ sessions and the node, but no sockets.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from .asking import CallVerdict, MessageVerdict, PublishVerdict, Refusal, SubscribeVerdict
 from .errors import CommandError
 from .message.commands import (
     Command,
@@ -33,7 +34,11 @@ from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
 
 if TYPE_CHECKING:
+    from .options import Namespace
+    from .permissions import Rule
     from .session import Session
+
+V = TypeVar("V", SubscribeVerdict, PublishVerdict, CallVerdict, MessageVerdict)
 
 
 def carry_out(session: Session, command: Command) -> Awaitable[Event | None]:
@@ -55,15 +60,54 @@ def _reply(session: Session, event: Reply) -> None:
 # -- subscriptions ------------------------------------------------------------------------
 
 
-def _check_may_hear(session: Session, channel: str) -> None:
-    """Raise CommandError unless the client may subscribe to, and look into, the channel."""
-    check_channel_name(channel)
+def _owns(session: Session, channel: str) -> bool:
+    """Tell whether a channel is the client's personal one."""
+    return bool(session.user) and channel == personal_channel(session.user)
+
+
+def _may_subscribe(session: Session, channel: str) -> bool:
+    """Tell whether the client may subscribe, as far as that can be said without asking anybody."""
     if channel.startswith("@"):
-        allowed = bool(session.user) and channel == personal_channel(session.user)
+        return _owns(session, channel)
+    namespace = session.node.options.namespace(channel)
+    return namespace.may_subscribe or namespace.subscribe.allows(session, channel)
+
+
+async def _check_may_subscribe(session: Session, command: Subscribe) -> bytes:
+    """Return what others see in the channel of this client, empty for what they see everywhere.
+
+    Raises CommandError unless the client may subscribe.
+    """
+    channel = check_channel_name(command.channel)
+    if _may_subscribe(session, channel):
+        return b""
+    rule, door = session.node.options.namespace(channel).subscribe, session.node.door
+    if not channel.startswith("@"):
+        if rule.with_token and command.token and door is not None:
+            return (await door.channel_grant(session, command.token, channel)).info
+        if rule.asks and session.node.app_service is not None:
+            verdict = await session.node.app_service.subscribe(session.caller(), channel)
+            return _allowed(verdict).info
+    raise CommandError("permission_denied", "this client may not subscribe to the channel")
+
+
+def _allowed(verdict: V | Refusal) -> V:
+    """Return a verdict.  Raises CommandError where it is a refusal."""
+    if isinstance(verdict, Refusal):
+        raise CommandError(verdict.code, verdict.message)
+    return verdict
+
+
+def _check_may_see(session: Session, channel: str, rule: Rule) -> None:
+    """Raise CommandError unless the client may look into the channel, by the rule for what it asks."""
+    if channel.startswith("@"):
+        allowed = _owns(session, channel)
     else:
-        allowed = session.node.options.namespace(channel).may_subscribe
+        allowed = rule.allows(session, channel) or (
+            rule.subscribers and (session.hears(channel) or _may_subscribe(session, channel))
+        )
     if not allowed:
-        raise CommandError("permission_denied", "this client may not subscribe to the channel")
+        raise CommandError("permission_denied", "this client may not see that of the channel")
 
 
 def _position(since: Since | None) -> Position | None:
@@ -71,14 +115,14 @@ def _position(since: Since | None) -> Position | None:
 
 
 async def _subscribe(session: Session, command: Subscribe) -> None:
-    _check_may_hear(session, command.channel)
+    info = await _check_may_subscribe(session, command)
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         (s,) = subscriptions
         reply = Reply(id=command.id, channel=s.channel, epoch=s.epoch, offset=s.offset, recovered=s.recovered)
         return reply if command.id else None
 
-    await subscribe(session, {command.channel: _position(command.since)}, answer)
+    await subscribe(session, {command.channel: _position(command.since)}, answer, info=info)
 
 
 def subscribe_at_once(session: Session, command: Subscribe) -> bool:
@@ -91,7 +135,7 @@ def subscribe_at_once(session: Session, command: Subscribe) -> bool:
     if here is None or command.since is not None or name.startswith("@") or session.subscribing:
         return False
     namespace = node.options.namespace(name)
-    if not namespace.may_subscribe or session.hears(name):
+    if session.hears(name) or not (namespace.may_subscribe or namespace.subscribe.allows(session, name)):
         return False
     if session.channel_count >= node.options.max_channels:
         return False
@@ -118,9 +162,15 @@ async def _unsubscribe(session: Session, command: Unsubscribe) -> None:
 
 
 async def _connect(session: Session, command: Connect) -> None:
-    """Resume a lost session.  Credentials are not asked for in development mode, and not looked at."""
+    """Renew the grant by another token; resume a lost session.
+
+    In development mode credentials are not asked for, and not looked at.
+    """
+    if command.token and session.node.door is not None:
+        await session.node.door.renew(session, command.token)
+    expires = int(session.grant.expires) or None
     if not command.session or command.session == session.session:
-        _reply(session, Reply(id=command.id, session=session.session, subscriptions=[]))
+        _reply(session, Reply(id=command.id, session=session.session, subscriptions=[], expires=expires))
         return
     record = await session.take(command.session)
     wanted = {
@@ -131,7 +181,7 @@ async def _connect(session: Session, command: Connect) -> None:
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         session.session = command.session
-        reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions)
+        reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions, expires=expires)
         return reply if command.id else None
 
     try:
@@ -152,12 +202,32 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
     return (check_json(json), False) if data64 is None else (data64, True)
 
 
+def _must_ask_to_publish(session: Session, channel: str, namespace: Namespace) -> bool:
+    """Tell whether the app service has to be asked.  Raises CommandError where that would not help."""
+    rule = namespace.publish
+    if not channel.startswith("@"):
+        if rule.allows(session, channel):
+            return False
+        if rule.subscribers and (session.hears(channel) or _may_subscribe(session, channel)):
+            return False
+        if rule.asks and session.node.app_service is not None:
+            return True
+    raise CommandError("permission_denied", "this client may not publish to the channel")
+
+
 async def _publish(session: Session, command: Publish) -> Event | None:
-    check_channel_name(command.channel)
+    channel = check_channel_name(command.channel)
     node = session.node
-    if command.channel.startswith("@") or not node.options.namespace(command.channel).may_publish:
-        raise CommandError("permission_denied", "this client may not publish to the channel")
+    namespace = node.options.namespace(channel)
+    asks = False
+    if channel.startswith("@") or not namespace.may_publish:
+        asks = _must_ask_to_publish(session, channel, namespace)
     data, binary = _payload_of(command.data, command.data64)
+    if asks and node.app_service is not None:
+        asked = await node.app_service.publish(session.caller(), channel, data, binary=binary)
+        verdict = _allowed(asked)
+        if verdict.data is not None:
+            data, binary = verdict.data, verdict.binary
     result = await node.publish(
         command.channel, data, binary=binary, key=command.key, client=session.client, user=session.user
     )
@@ -173,7 +243,8 @@ async def _publish(session: Session, command: Publish) -> Event | None:
 
 
 async def _history(session: Session, command: History) -> None:
-    _check_may_hear(session, command.channel)
+    channel = check_channel_name(command.channel)
+    _check_may_see(session, channel, session.node.options.namespace(channel).see_history)
     page = await session.node.history(command.channel, limit=command.limit, before=command.before)
     _reply(
         session,
@@ -189,7 +260,8 @@ async def _history(session: Session, command: History) -> None:
 
 
 async def _presence(session: Session, command: Presence) -> None:
-    _check_may_hear(session, command.channel)
+    channel = check_channel_name(command.channel)
+    _check_may_see(session, channel, session.node.options.namespace(channel).see_presence)
     members = await session.node.presence(command.channel)
     views = [view_member(member) for member in members]
     _reply(session, Reply(id=command.id, channel=command.channel, members=views))

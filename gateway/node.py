@@ -12,9 +12,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .ahead import Ahead
+from .asking import AppService
 from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, PublishResult
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
@@ -26,12 +27,25 @@ from .missed import MissedReads
 from .options import NodeOptions
 from .session import Session
 
+if TYPE_CHECKING:
+    from .door import Door
+
 _logger = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 1.0
 _SWEEP_CHANNELS: Final = 20_000
 _SWEEP_UNWANTED: Final = 1_000
 _STOP_S: Final = 2.0
+
+
+class OwnChannel(Protocol):
+    """Who hears of a channel of the gateway's own."""
+
+    def on_publications(self, publications: list[Publication]) -> None:
+        """Take new publications, in order."""
+
+    def on_loss(self) -> None:
+        """Learn that some may have been missed."""
 
 
 class _Opening:
@@ -70,6 +84,11 @@ class Node:
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.draining = False
+        self.door: Door | None = None
+        """Who lets clients in; without it they say who they are, and are believed."""
+        self.app_service: AppService | None = None
+        self.own_channels: dict[str, OwnChannel] = {}
+        """Channels of the gateway's own, by names that no client can say: who hears of them."""
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
         self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
@@ -84,12 +103,16 @@ class Node:
     async def start(self) -> None:
         """Connect to the broker and begin to tidy.  Raises BrokerUnavailableError."""
         await self.broker.start(self)
+        if self.door is not None:
+            await self.door.start()
         self._sweep()
 
     async def stop(self) -> None:
         """Wait for what is under way, and leave the broker."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self.door is not None:
+            await self.door.stop()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_STOP_S)
             for task in late:
@@ -123,6 +146,8 @@ class Node:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         self._sweep_broker()
         self._missed.forget_old()
+        if self.door is not None:
+            self.door.sweep()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
             self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
@@ -198,11 +223,16 @@ class Node:
         here = self.hub.get(channel)
         if here is not None:  # nearly always, so at once
             here.deliver(epoch, publications, self.loop.time())
+        elif channel in self.own_channels:
+            self.own_channels[channel].on_publications(publications)
         else:
             self._happen(channel, lambda here: here.deliver(epoch, publications, self.loop.time()))
 
     def on_position(self, channel: str, epoch: str, offset: int) -> None:
         """Tell the channel's subscribers here what was lost on its way to this node."""
+        if channel in self.own_channels:
+            self.own_channels[channel].on_loss()
+            return
         self._happen(channel, lambda here: here.lose(epoch, offset, self.loop.time()))
 
     def _happen(self, channel: str, happen: Callable[[Channel], None]) -> None:
@@ -221,6 +251,8 @@ class Node:
 
     def on_control(self, control: Control) -> int:
         """Carry out a control message on this node's sessions; return how many it reached."""
+        if control.kind is ControlKind.REVOKE:
+            return self.door.on_control(control) if self.door is not None else 0
         if control.client:
             session = self.sessions.get(control.client)
             targets = [session] if session is not None else []

@@ -17,6 +17,7 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
+from .auth_parts import change_door, make_door, rule_of
 from .broker import Broker, ChannelOptions
 from .broker.memory import MemoryBroker
 from .broker.redis.broker import BrokerOptions, RedisBroker
@@ -24,7 +25,7 @@ from .broker.redis.deployment import make_sharding
 from .broker.redis.metrics import metrics
 from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
-from .config import Config, NamespaceOptions
+from .config import AuthOptions, Config, NamespaceOptions
 from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
@@ -53,15 +54,27 @@ from .tls import EdgeTls
 _log = logging.getLogger("gateway.server")
 
 
-def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -> Node:
-    """Return a node that is not started."""
-    return Node(
+def make_node(
+    config: Config, broker: Broker, loop: asyncio.AbstractEventLoop, *, has_clients: bool = True
+) -> Node:
+    """Return a node that is not started; one that `has_clients` asks who they are, if that is configured."""
+    node = Node(
         broker=broker,
         options=node_options(config),
         loop=loop,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random_id=RandomIds(),
     )
+    if has_clients and config.auth.configured:
+        make_door(config, node)
+    return node
+
+
+def change_node(config: Config, node: Node) -> None:
+    """Have a running node use what a new configuration says."""
+    node.options = node_options(config)
+    if node.door is not None:
+        change_door(config, node.door)
 
 
 def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
@@ -190,14 +203,16 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
     encodings: dict[tuple[str, Deflater | None], Encoding] = {}  # as few as there are compressors
 
     def make(connection: Connection, accepted: Accepted) -> Handler:
-        # Development mode: a client says who it is, and is believed.
-        query = accepted.request.query
-        named = parse_qs(query).get("user", [""])[0] if query else ""
-        user = named if is_channel_name(personal_channel(named)) else ""
         kind = (accepted.subprotocol, connection.shared_deflater)
         encoding = encodings.get(kind)
         if encoding is None:
             encoding = encodings[kind] = Encoding(codecs[kind[0]], kind[1], threshold_bytes)
+        if node.door is not None:
+            return node.door.open(connection, accepted, encoding)
+        # Development mode: a client says who it is, and is believed.
+        query = accepted.request.query
+        named = parse_qs(query).get("user", [""])[0] if query else ""
+        user = named if is_channel_name(personal_channel(named)) else ""
         session = Session(node, connection, encoding, user=user)
         session.start()
         return session
@@ -229,7 +244,7 @@ def edge_options(config: Config, wanted: int) -> EdgeOptions:
 
 def node_options(config: Config) -> NodeOptions:
     """Return the node's options."""
-    namespaces = {name: _namespace(options) for name, options in config.namespaces.items()}
+    namespaces = {name: _namespace(options, config.auth) for name, options in config.namespaces.items()}
     return NodeOptions(
         namespaces=namespaces,
         default=namespaces["default"],
@@ -238,10 +253,13 @@ def node_options(config: Config) -> NodeOptions:
         max_channels=config.session.max_channels,
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
+        revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
     )
 
 
-def _namespace(options: NamespaceOptions) -> Namespace:
+def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
+    subscribe = rule_of(options.subscribe, "subscribe", "subscribe", auth)
+    publish = rule_of(options.publish, "publish", "publish", auth)
     return Namespace(
         broker=ChannelOptions(
             history_size=options.history_size,
@@ -257,6 +275,10 @@ def _namespace(options: NamespaceOptions) -> Namespace:
             resumable=options.history_size > 0,
         ),
         join_leave=options.join_leave,
-        may_subscribe=options.subscribe == "anyone",
-        may_publish=options.publish == "anyone",
+        may_subscribe=subscribe.always,
+        may_publish=publish.always,
+        subscribe=subscribe,
+        publish=publish,
+        see_presence=rule_of(options.see_presence, "see", "presence", auth),
+        see_history=rule_of(options.see_history, "see", "history", auth),
     )

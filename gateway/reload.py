@@ -22,10 +22,14 @@ RELOADABLE: Final = frozenset(
         ("api", "keys"),
         ("api", "hosts"),
         ("api", "max_body_bytes"),
+        *(("auth", row.name) for row in options_of("auth")),
         *(("session", row.name) for row in options_of("session")),
     }
 )
-"""Options outside of namespaces that can change; those of namespaces all can."""
+"""Options outside of namespaces that can change; those of namespaces all can.
+
+Whether clients need a token at all cannot.
+"""
 
 _log = logging.getLogger("gateway.server")
 
@@ -46,6 +50,7 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
     changed: list[str] = []
     refused: list[str] = []
     sections: dict[str, Any] = {}
+    stays = running.auth.configured == wanted.auth.configured
     for section in SECTIONS:
         if section == "namespace":
             continue
@@ -56,8 +61,9 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
             if value == getattr(old, row.name):
                 continue
             path = (section, row.name)
-            (changed if path in RELOADABLE else refused).append(shown_key(path))
-            if path in RELOADABLE:
+            taken_over = path in RELOADABLE and (stays or section != "auth")
+            (changed if taken_over else refused).append(shown_key(path))
+            if taken_over:
                 taken[row.name] = value
         sections[section] = replace(old, **taken)
     changed += _changed_namespaces(running, wanted)

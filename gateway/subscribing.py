@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec import structs
+
 from .broker import ChannelOptions
 from .errors import BrokerError, CommandError
 from .hub.channel import Channel
@@ -45,9 +47,12 @@ async def subscribe(
     session: Session,
     wanted: Mapping[str, Position | None],
     answer: Callable[[list[Resumed]], Event | None] = lambda subscriptions: None,
+    *,
+    info: bytes = b"",
 ) -> None:
     """Subscribe a client to channels, to each from its position on, or to none of them.
 
+    `info` (JSON text), where it is not empty, is what others see there beside the user.
     `answer` is called once it is subscribed; what it returns is sent before the missed messages.
     Raises CommandError when it is subscribed to one of them already or has too many, and BrokerError;
     `answer` was not called then.
@@ -72,7 +77,7 @@ async def subscribe(
     for here, *_ in ready:
         options = session.node.options.namespace(here.name).broker
         if options.presence and not here.name.startswith("@"):
-            await join(session, here.name, options)
+            await join(session, here.name, options, info)
 
 
 def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None:
@@ -167,10 +172,11 @@ def _resume(
     return True, directly
 
 
-async def join(session: Session, channel: str, options: ChannelOptions) -> None:
+async def join(session: Session, channel: str, options: ChannelOptions, info: bytes = b"") -> None:
     """Enter the client in the channel's presence.  It was answered already: nothing is raised."""
     try:
-        await session.node.broker.join(channel, session.member, options)
+        member = session.member if not info else structs.replace(session.member, info=info)
+        await session.node.broker.join(channel, member, options)
     except BrokerError:
         # Subscribed and not present would be neither one nor the other.
         await session.end_subscription(channel, "unavailable")

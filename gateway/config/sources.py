@@ -67,7 +67,10 @@ def split_namespace_flag(text: str) -> tuple[KeyPath, str] | Problem:
     """Return path and value of NAME.OPTION=VALUE; a Problem when it is not of that form."""
     where = "flag --namespace"
     options = [row.name for row in options_of("namespace")]
-    match = _NAMESPACE_FLAG.fullmatch(text)
+    known = "|".join(options).replace("_", "[_-]")
+    # Names may have dots and equals signs, and values too: the first option that is known divides them.
+    match = re.fullmatch(rf"(?P<name>.+?)\.(?P<option>{known})=(?P<value>.*)", text, re.DOTALL)
+    match = match or _NAMESPACE_FLAG.fullmatch(text)
     if match is None:
         return Problem("", where, describe(text), "NAME.OPTION=VALUE such as chat.history_size=50")
     option = match["option"].replace("-", "_")

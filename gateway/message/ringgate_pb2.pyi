@@ -179,7 +179,10 @@ class Subscribe(_message.Message):
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
+    token: _builtins.str
+    """one for this channel, where its namespace asks for it"""
     @_builtins.property
     def since(self) -> Global___Position:
         """only to resume"""
@@ -189,10 +192,11 @@ class Subscribe(_message.Message):
         *,
         channel: _builtins.str = ...,
         since: Global___Position | None = ...,
+        token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "since", b"since", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,6 +434,7 @@ class Reply(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     PUBLICATIONS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     channel: _builtins.str
     epoch: _builtins.str
@@ -438,6 +443,8 @@ class Reply(_message.Message):
     duplicate: _builtins.bool
     session: _builtins.str
     complete: _builtins.bool
+    expires: _builtins.int
+    """of connect with a token: seconds since 1970"""
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resumed]: ...
     @_builtins.property
@@ -458,10 +465,11 @@ class Reply(_message.Message):
         members: _abc.Iterable[Global___MemberView] | None = ...,
         publications: _abc.Iterable[Global___PublicationView] | None = ...,
         complete: _builtins.bool | None = ...,
+        expires: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "offset", b"offset", "recovered", b"recovered", "session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "offset", b"offset", "recovered", b"recovered", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "id", b"id", "members", b"members", "offset", b"offset", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "members", b"members", "offset", b"offset", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
     _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
@@ -469,6 +477,8 @@ class Reply(_message.Message):
     _WhichOneofArgType__complete: _TypeAlias = _typing.Literal["_complete", b"_complete"]  # noqa: Y015
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__expires: _TypeAlias = _typing.Literal["expires"]  # noqa: Y015
+    _WhichOneofArgType__expires: _TypeAlias = _typing.Literal["_expires", b"_expires"]  # noqa: Y015
     _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
     _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
     _WhichOneofReturnType__recovered: _TypeAlias = _typing.Literal["recovered"]  # noqa: Y015
@@ -481,6 +491,8 @@ class Reply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__complete) -> _WhichOneofReturnType__complete | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires) -> _WhichOneofReturnType__expires | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
     @_typing.overload
