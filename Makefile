@@ -18,7 +18,7 @@ COMPARE ?=
 CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench bench-cluster checker chaos soak conformance fuzz proto sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster checker chaos soak conformance fuzz js proto sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -69,6 +69,10 @@ soak: $(DONE)/build $(DONE)/test ## churn for SECONDS (3600), then everything mu
 fuzz: $(DONE)/build $(DONE)/fuzz ## fuzz with atheris for FUZZ_SECONDS (60) in all
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
 
+js: $(DONE)/build $(DONE)/test ## build the JavaScript client, clients/js/dist, from its sources
+	@$(BIN)/python scripts/generate_js_codes.py
+	@npm --prefix clients/js run --silent build
+
 proto: $(DONE)/proto ## generate the Protobuf module from gateway/message/ringgate.proto
 	@$(BIN)/python scripts/generate_proto.py
 
@@ -82,7 +86,7 @@ hooks: $(DONE)/lint ## check what is committed with pre-commit
 	@$(BIN)/pre-commit install
 
 clean: ## remove what was built, and .venv
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules bench/cluster/rivals/node_modules
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules clients/js/node_modules bench/cluster/rivals/node_modules
 	find gateway -name '*.so' -delete
 
 # --- what the targets stand on -------------------------------------------------------------------
@@ -102,7 +106,7 @@ $(DONE)/build: $(SOURCES) setup.py $(DONE)/install
 	@$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
 
-$(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json $(DONE)/install
+$(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json clients/js/package-lock.json $(DONE)/install
 	@echo "==> installing what the tests need"
 	@$(PIP) --group test
 	@scripts/test-tools

@@ -40,8 +40,15 @@ def command(payload: object) -> dict[str, Any]:
 def publication(payload: object) -> Publication:
     binary = isinstance(payload, bytes)
     data = payload if isinstance(payload, bytes) else orjson.dumps(payload)
-    client = {"client": "nXoqO_AS0OHOIfRc", "user": "ada"}
-    return Publication(id="UOlpxzDk-1", data=data, time_ms=1795426675119, offset=7, binary=binary, **client)
+    return Publication(
+        id="UOlpxzDk-1",
+        data=data,
+        time_ms=1795426675119,
+        offset=7,
+        binary=binary,
+        client="nXoqO_AS0OHOIfRc",
+        user="ada",
+    )
 
 
 def published(case: Case, message: bytes) -> int:

@@ -36,8 +36,18 @@ with atheris.instrument_imports(include=["gateway.message", "gateway.commands", 
 
 MOST_COMMANDS = 20
 MOST_MESSAGES = 8
-TYPES = (b"connect", b"subscribe", b"unsubscribe", b"publish", b"presence", b"history", b"ping", b"call")
-CHANNELS = (b'"c"', b'"d"', b'"@u"', b'"@other"', b'"shut:x"', b'"\\u0000"', b'"\\ud800"', b'""')
+TYPES = (
+    b"connect",
+    b"subscribe",
+    b"unsubscribe",
+    b"publish",
+    b"update",
+    b"presence",
+    b"history",
+    b"ping",
+    b"call",
+)
+CHANNELS = (b'"c"', b'"d"', b'"@u"', b'"@other"', b'"shut:x"', b'"doc:x"', b'"\\u0000"', b'"\\ud800"', b'""')
 NUMBERS = (
     *(b"1", b"2", b"0", b"-1", b"0.5", b"1e400", b"9007199254740991", b"9007199254740992"),
     *(b"18446744073709551615", b"18446744073709551616", b"9" * 30),
@@ -45,14 +55,17 @@ NUMBERS = (
 SINCE = (b'{"epoch":"i4","offset":%s}', b'{"epoch":"x","offset":%s}', b'{"c":{"epoch":"i4","offset":%s}}')
 OTHER = (b"null", b"true", b'""', b"{}", b"[]", b'"QQ=="', b"[" * 70 + b"]" * 70, b'"' + b"k" * 201 + b'"')
 FIELDS = {
-    **dict.fromkeys((b"id", b"limit", b"before"), NUMBERS),
+    **dict.fromkeys((b"id", b"limit", b"before", b"base"), NUMBERS),
     b"channel": CHANNELS,
     b"since": tuple(form % number for form in SINCE for number in NUMBERS),
-    **dict.fromkeys((b"data", b"data64", b"key", b"token"), OTHER),
+    **dict.fromkeys((b"data", b"data64", b"patch", b"epoch", b"key", b"token"), OTHER),
     b"session": (b'"i2"', b'"s"', *OTHER),
 }
 OPTIONS = NodeOptions(
-    namespaces={"shut": Namespace(may_subscribe=False, may_publish=False)},
+    namespaces={
+        "shut": Namespace(may_subscribe=False, may_publish=False),
+        "doc": Namespace(broker=ChannelOptions(history_size=10, max_state_bytes=64, state_ttl_s=60.0)),
+    },
     default=Namespace(broker=ChannelOptions(history_size=10, presence=True), join_leave=True),
     max_channels=4,
     max_commands_per_frame=MOST_COMMANDS,
@@ -125,6 +138,7 @@ class NoConnection(ScriptedSink):
     opened_at = 0.0
     queued_bytes = 0
     shared_deflater = None
+    handler: Session | None = None
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -136,6 +150,11 @@ class NoConnection(ScriptedSink):
         expect(opcode == CODEC.opcode, "the wrong kind of message")
         if not self.closed:
             self.sent.append(payload)
+
+    def send_many(self, opcode: int, payloads: Sequence[bytes]) -> None:
+        """Keep several messages."""
+        for payload in payloads:
+            self.send(opcode, payload)
 
     def close(self, code: int, reason: str) -> None:
         """Be closed; as the edge does, tell the session once."""

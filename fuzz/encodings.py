@@ -31,8 +31,21 @@ with atheris.instrument_imports(include=["gateway.message"]):
 
 MOST_COMMANDS = 20
 JSON, MSGPACK, PROTOBUF = JsonCodec(), MsgpackCodec(), ProtobufCodec()
-TYPES = ("connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "call")
-FIELDS = ("id", "channel", "since", "data", "data64", "key", "limit", "before", "session", "token")
+TYPES = ("connect", "subscribe", "unsubscribe", "publish", "update", "presence", "history", "ping", "call")
+FIELDS = (
+    "id",
+    "channel",
+    "since",
+    "data",
+    "data64",
+    "key",
+    "limit",
+    "before",
+    "base",
+    "patch",
+    "session",
+    "token",
+)
 VALUES = (
     *(b"\x01", b"\x00", b"\xff", b"\xc0", b"\xc3", b"\xa1c", b"\xa0", b"\xa1\xff", b"\xc4\x01a", b"\xc4\x00"),
     *(b"\xcf" + b"\xff" * 8, b"\xcf\x00\x20" + bytes(6), b"\xd3\x80" + bytes(7), b"\xcb\x7f\xf8" + bytes(6)),
@@ -123,7 +136,7 @@ def build_protobuf(provider: atheris.FuzzedDataProvider) -> bytes:
     message: bytes = b""
     for _ in range(provider.ConsumeIntInRange(1, 3)):
         inner = b"".join(pick(provider, WIRE) for _ in range(provider.ConsumeIntInRange(0, 4)))
-        field = bytes([provider.ConsumeIntInRange(2, 9) << 3 | 2])
+        field = bytes([provider.ConsumeIntInRange(2, 10) << 3 | 2])
         command = pick(provider, WIRE) + field + sized(inner)
         message += b"\x0a" + sized(command)
     return message + (pick(provider, WIRE) if provider.ConsumeBool() else b"")

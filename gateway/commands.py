@@ -8,11 +8,12 @@ sessions and the node, but no sockets.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .asking import CallVerdict, MessageVerdict, PublishVerdict, Refusal, SubscribeVerdict
+from .allowing import ask_to_publish, check_may_see, check_may_subscribe, may_publish
+from .broker import Publisher, PublishResult
 from .errors import CommandError
 from .message.commands import (
     Command,
@@ -25,20 +26,17 @@ from .message.commands import (
     Since,
     Subscribe,
     Unsubscribe,
+    Update,
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
-from .message.names import check_channel_name, personal_channel
+from .message.names import check_channel_name
 from .message.publication import Position
 from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
 
 if TYPE_CHECKING:
-    from .options import Namespace
-    from .permissions import Rule
     from .session import Session
-
-V = TypeVar("V", SubscribeVerdict, PublishVerdict, CallVerdict, MessageVerdict)
 
 
 def carry_out(session: Session, command: Command) -> Awaitable[Event | None]:
@@ -60,62 +58,12 @@ def _reply(session: Session, event: Reply) -> None:
 # -- subscriptions ------------------------------------------------------------------------
 
 
-def _owns(session: Session, channel: str) -> bool:
-    """Tell whether a channel is the client's personal one."""
-    return bool(session.user) and channel == personal_channel(session.user)
-
-
-def _may_subscribe(session: Session, channel: str) -> bool:
-    """Tell whether the client may subscribe, as far as that can be said without asking anybody."""
-    if channel.startswith("@"):
-        return _owns(session, channel)
-    namespace = session.node.options.namespace(channel)
-    return namespace.may_subscribe or namespace.subscribe.allows(session, channel)
-
-
-async def _check_may_subscribe(session: Session, command: Subscribe) -> bytes:
-    """Return what others see in the channel of this client, empty for what they see everywhere.
-
-    Raises CommandError unless the client may subscribe.
-    """
-    channel = check_channel_name(command.channel)
-    if _may_subscribe(session, channel):
-        return b""
-    rule, door = session.node.options.namespace(channel).subscribe, session.node.door
-    if not channel.startswith("@"):
-        if rule.with_token and command.token and door is not None:
-            return (await door.channel_grant(session, command.token, channel)).info
-        if rule.asks and session.node.app_service is not None:
-            verdict = await session.node.app_service.subscribe(session.caller(), channel)
-            return _allowed(verdict).info
-    raise CommandError("permission_denied", "this client may not subscribe to the channel")
-
-
-def _allowed(verdict: V | Refusal) -> V:
-    """Return a verdict.  Raises CommandError where it is a refusal."""
-    if isinstance(verdict, Refusal):
-        raise CommandError(verdict.code, verdict.message)
-    return verdict
-
-
-def _check_may_see(session: Session, channel: str, rule: Rule) -> None:
-    """Raise CommandError unless the client may look into the channel, by the rule for what it asks."""
-    if channel.startswith("@"):
-        allowed = _owns(session, channel)
-    else:
-        allowed = rule.allows(session, channel) or (
-            rule.subscribers and (session.hears(channel) or _may_subscribe(session, channel))
-        )
-    if not allowed:
-        raise CommandError("permission_denied", "this client may not see that of the channel")
-
-
 def _position(since: Since | None) -> Position | None:
     return None if since is None else Position(since.epoch, since.offset)
 
 
 async def _subscribe(session: Session, command: Subscribe) -> None:
-    info = await _check_may_subscribe(session, command)
+    info = await check_may_subscribe(session, command)
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         (s,) = subscriptions
@@ -135,7 +83,9 @@ def subscribe_at_once(session: Session, command: Subscribe) -> bool:
     if here is None or command.since is not None or name.startswith("@") or session.subscribing:
         return False
     namespace = node.options.namespace(name)
-    if session.hears(name) or not (namespace.may_subscribe or namespace.subscribe.allows(session, name)):
+    if namespace.broker.max_state_bytes or session.hears(name):
+        return False
+    if not namespace.may_subscribe and not namespace.subscribe.allows(session, name):
         return False
     if session.channel_count >= node.options.max_channels:
         return False
@@ -180,7 +130,7 @@ async def _connect(session: Session, command: Connect) -> None:
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
-        session.session = command.session
+        session.adopt(command.session)
         reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions, expires=expires)
         return reply if command.id else None
 
@@ -202,37 +152,20 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
     return (check_json(json), False) if data64 is None else (data64, True)
 
 
-def _must_ask_to_publish(session: Session, channel: str, namespace: Namespace) -> bool:
-    """Tell whether the app service has to be asked.  Raises CommandError where that would not help."""
-    rule = namespace.publish
-    if not channel.startswith("@"):
-        if rule.allows(session, channel):
-            return False
-        if rule.subscribers and (session.hears(channel) or _may_subscribe(session, channel)):
-            return False
-        if rule.asks and session.node.app_service is not None:
-            return True
-    raise CommandError("permission_denied", "this client may not publish to the channel")
-
-
 async def _publish(session: Session, command: Publish) -> Event | None:
     channel = check_channel_name(command.channel)
-    node = session.node
-    namespace = node.options.namespace(channel)
-    asks = False
-    if channel.startswith("@") or not namespace.may_publish:
-        asks = _must_ask_to_publish(session, channel, namespace)
+    asks = not may_publish(session, channel)
     data, binary = _payload_of(command.data, command.data64)
-    if asks and node.app_service is not None:
-        asked = await node.app_service.publish(session.caller(), channel, data, binary=binary)
-        verdict = _allowed(asked)
-        if verdict.data is not None:
-            data, binary = verdict.data, verdict.binary
-    result = await node.publish(
-        command.channel, data, binary=binary, key=command.key, client=session.client, user=session.user
+    if asks:
+        data, binary = await ask_to_publish(session, channel, data, binary=binary)
+    result = await session.node.publish(
+        channel, data, binary=binary, key=command.key, client=session.client, user=session.user
     )
-    if not command.id:
-        return None
+    return published(command, result) if command.id else None
+
+
+def published(command: Publish, result: PublishResult) -> Reply:
+    """Return the answer to a publish that was carried out."""
     return Reply(
         id=command.id,
         channel=command.channel,
@@ -242,9 +175,50 @@ async def _publish(session: Session, command: Publish) -> Event | None:
     )
 
 
+async def _update(session: Session, command: Update) -> Event | None:
+    channel = check_channel_name(command.channel)
+    asks = not may_publish(session, channel)
+    patch = check_json(memoryview(command.patch))
+    if asks:
+        patch, _ = await ask_to_publish(session, channel, patch, binary=False)
+    result = await session.node.update(
+        channel,
+        patch,
+        base=Position(command.epoch, command.base),
+        key=command.key,
+        client=session.client,
+        user=session.user,
+    )
+    if not command.id:
+        return None
+    return Reply(
+        id=command.id,
+        channel=command.channel,
+        epoch=result.epoch,
+        version=result.offset,
+        duplicate=result.duplicate,
+    )
+
+
+def publish_at_once(session: Session, command: Publish, publisher: Publisher) -> bool:
+    """Give a publication to the broker, which tells `publisher`; tell whether that could be done.
+
+    False, and nothing was done, where something else must be waited for: `carry_out` does it all.
+    Raises CommandError.
+    """
+    if not may_publish(session, check_channel_name(command.channel)):
+        return False
+    data, binary = _payload_of(command.data, command.data64)
+    session.node.begin_publish(
+        command.channel, data, publisher,
+        binary=binary, key=command.key, client=session.client, user=session.user,
+    )  # fmt: skip
+    return True
+
+
 async def _history(session: Session, command: History) -> None:
     channel = check_channel_name(command.channel)
-    _check_may_see(session, channel, session.node.options.namespace(channel).see_history)
+    check_may_see(session, channel, session.node.options.namespace(channel).see_history)
     page = await session.node.history(command.channel, limit=command.limit, before=command.before)
     _reply(
         session,
@@ -261,7 +235,7 @@ async def _history(session: Session, command: History) -> None:
 
 async def _presence(session: Session, command: Presence) -> None:
     channel = check_channel_name(command.channel)
-    _check_may_see(session, channel, session.node.options.namespace(channel).see_presence)
+    check_may_see(session, channel, session.node.options.namespace(channel).see_presence)
     members = await session.node.presence(command.channel)
     views = [view_member(member) for member in members]
     _reply(session, Reply(id=command.id, channel=command.channel, members=views))
@@ -280,6 +254,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Subscribe: _subscribe,
     Unsubscribe: _unsubscribe,
     Publish: _publish,
+    Update: _update,
     History: _history,
     Presence: _presence,
     Ping: _ping,

@@ -1,18 +1,21 @@
-"""Run a coroutine now, and make a task of it only if it has to wait.
+"""Run a coroutine now, and make a task of it only if it has to wait, or not even then.
 
 Most commands finish without waiting for anything (the memory broker never suspends), and a task
 for each would cost more than the command.  Python 3.12 has eager tasks; this does the
 same on 3.11.  It knows nothing of the gateway.
 
 Limit: until its first suspension the coroutine has no current task, so
-`asyncio.timeout` and `asyncio.current_task` may be used only after it.
+`asyncio.timeout` and `asyncio.current_task` may be used only after it; in one that is driven, never.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Generator
 from typing import Any
+
+_logger = logging.getLogger(__name__)
 
 
 def run_eagerly(
@@ -27,6 +30,39 @@ def run_eagerly(
     except StopIteration:
         return None
     return loop.create_task(_Begun(coro, waits_for))
+
+
+def drive(coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    """Run `coro` up to its end, without a task: it cannot be cancelled, and nobody waits for it.
+
+    For short work that awaits only futures, and catches what it may raise: anything else is logged.
+    """
+    _Driven(coro, loop).step()
+
+
+class _Driven:
+    """A coroutine that goes on in the callbacks of what it waits for."""
+
+    __slots__ = ("_coro", "_loop")
+
+    def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+        self._coro = coro
+        self._loop = loop
+
+    def step(self, done: object = None) -> None:
+        """Go on: `done` is the future, which the coroutine asks for its result by itself."""
+        try:
+            waits_for = self._coro.send(None)
+        except StopIteration:
+            return
+        except (Exception, asyncio.CancelledError):
+            _logger.exception("background work failed")
+            return
+        if waits_for is None:
+            self._loop.call_soon(self.step)
+            return
+        waits_for._asyncio_future_blocking = False  # as a task does with what it is given
+        waits_for.add_done_callback(self.step)
 
 
 class _Begun(Coroutine[Any, Any, None]):

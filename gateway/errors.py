@@ -72,6 +72,21 @@ class OutcomeUnknownError(BrokerError):
     """The broker was cut off in mid-command: it may have happened.  Repeat with the same idempotency key."""
 
 
+class ServiceError(GatewayError):
+    """An app service was asked and gave no usable answer; what it did is not known.
+
+    The text is for the log, and never reaches a client.
+    """
+
+
+class ServiceUnavailableError(ServiceError):
+    """The app service was not asked: none can be reached, or too much waits; nothing happened."""
+
+
+class ServiceTimeoutError(ServiceError):
+    """The app service did not answer in time."""
+
+
 class ConfigError(GatewayError):
     """The configuration is wrong; the message names key, place, what was found and what is allowed."""
 
@@ -89,3 +104,16 @@ class CommandError(GatewayError):
         self.message = message
         self.retry = info.retry
         self.http_status = info.http_status
+
+
+class StaleVersionError(CommandError):
+    """An update was based on another version than the current one, and nothing was changed.
+
+    `epoch`, `version` and `data` (JSON text) are the current state, from which the caller can go on.
+    """
+
+    def __init__(self, epoch: str, version: int, data: bytes) -> None:
+        super().__init__("stale_version", f"the current version is {version}")
+        self.epoch = epoch
+        self.version = version
+        self.data = data

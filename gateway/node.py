@@ -11,12 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .ahead import Ahead
 from .asking import AppService
-from .broker import Broker, Control, ControlKind, HistoryPage, PresenceChange, PublishResult
+from .broker import (
+    Broker,
+    ChannelOptions,
+    Control,
+    ControlKind,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    State,
+)
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
@@ -26,6 +37,7 @@ from .message.publication import Member, Position, Publication
 from .missed import MissedReads
 from .options import NodeOptions
 from .session import Session
+from .states import States
 
 if TYPE_CHECKING:
     from .door import Door
@@ -83,6 +95,7 @@ class Node:
         self.users: dict[str, dict[str, Session]] = {}
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
+        self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
         self.draining = False
         self.door: Door | None = None
         """Who lets clients in; without it they say who they are, and are believed."""
@@ -91,6 +104,7 @@ class Node:
         """Channels of the gateway's own, by names that no client can say: who hears of them."""
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
+        self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
         self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
@@ -146,6 +160,7 @@ class Node:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         self._sweep_broker()
         self._missed.forget_old()
+        self.states.forget_old()
         if self.door is not None:
             self.door.sweep()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
@@ -193,6 +208,8 @@ class Node:
         del self._opening[name]
         self._unwanted.discard(name)
         channel = self.hub.open(name, position, namespace.ring)
+        if namespace.broker.max_state_bytes:
+            channel.on_jump = partial(self.states.tell, channel)
         opening.done.set_result(None)
         for happen in opening.happened:
             happen(channel)
@@ -275,7 +292,14 @@ class Node:
     # -- what sessions and services ask -------------------------------------------------
 
     def make_publication(
-        self, data: bytes, *, binary: bool = False, client: str = "", user: str = "", exclude: str = ""
+        self,
+        data: bytes,
+        *,
+        binary: bool = False,
+        client: str = "",
+        user: str = "",
+        exclude: str = "",
+        patch: bool = False,
     ) -> Publication:
         """Return a publication that is not numbered yet, with an id of its own."""
         self._published += 1
@@ -287,6 +311,7 @@ class Node:
             client=client,
             user=user,
             exclude=exclude,
+            patch=patch,
         )
 
     async def publish(
@@ -303,16 +328,72 @@ class Node:
         """Publish a checked payload.  Raises CommandError and BrokerError."""
         started = self.loop.time()
         check_channel_name(channel)
-        if len(data) > self.options.max_publish_bytes:
-            raise CommandError(
-                "limit_exceeded", f"a payload is at most {self.options.max_publish_bytes} bytes"
-            )
+        self._check_size(data)
+        options = self._message_options(channel)
         publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
-        result = await self.broker.publish(
-            channel, publication, self.options.namespace(channel).broker, key=key
-        )
+        result = await self.broker.publish(channel, publication, options, key=key)
         self.observe_publish(self.loop.time() - started)
         return result
+
+    async def update(
+        self, channel: str, patch: bytes, *, base: Position, key: str = "", client: str = "", user: str = ""
+    ) -> PublishResult:
+        """Apply a checked patch to version `base` of a channel's state (epoch "": of its current life).
+
+        Raises StaleVersionError and other CommandErrors, and BrokerError.
+        """
+        options = self._state_options(channel)
+        if len(patch) > self.options.max_publish_bytes:
+            raise CommandError("limit_exceeded", f"a patch is at most {self.options.max_publish_bytes} bytes")
+        publication = self.make_publication(patch, patch=True, client=client, user=user)
+        return await self.broker.update(channel, publication, options, base=base, key=key)
+
+    async def state(self, channel: str) -> State:
+        """Return the state of a channel.  Raises CommandError and BrokerError."""
+        return await self.broker.state(channel, self._state_options(channel))
+
+    def _state_options(self, channel: str) -> ChannelOptions:
+        check_channel_name(channel)
+        options = self.options.namespace(channel).broker
+        if not options.max_state_bytes:
+            raise CommandError("bad_request", "the channel has no state: its namespace is not configured so")
+        return options
+
+    async def _state(self, channel: str) -> State:
+        return await self.broker.state(channel, self.options.namespace(channel).broker)
+
+    def _is_open(self, here: Channel) -> bool:
+        return self.hub.get(here.name) is here
+
+    def begin_publish(
+        self,
+        channel: str,
+        data: bytes,
+        publisher: Publisher,
+        *,
+        binary: bool = False,
+        key: str = "",
+        client: str = "",
+        user: str = "",
+    ) -> None:
+        """Publish a checked payload to a channel whose name was checked; `publisher` hears what came of it.
+
+        What the times of publications count is the publisher's to tell.  Raises CommandError.
+        """
+        self._check_size(data)
+        publication = self.make_publication(data, binary=binary, client=client, user=user)
+        self.broker.begin_publish(channel, publication, self._message_options(channel), key, publisher)
+
+    def _message_options(self, channel: str) -> ChannelOptions:
+        options = self.options.namespace(channel).broker
+        if options.max_state_bytes:
+            raise CommandError("bad_request", "the channel has a state: it is changed by update")
+        return options
+
+    def _check_size(self, data: bytes) -> None:
+        most = self.options.max_publish_bytes
+        if len(data) > most:
+            raise CommandError("limit_exceeded", f"a payload is at most {most} bytes")
 
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
         """Read a channel's newest publications.  Raises CommandError and BrokerError."""
@@ -347,12 +428,21 @@ class Node:
         return (await self.broker.history(channel, options, since=since, limit=1)).top
 
     async def presence(self, channel: str) -> list[Member]:
-        """Return who is in a channel.  Raises CommandError and BrokerError."""
+        """Return who is in a channel; where presence is by user, each of them once, by its oldest client.
+
+        Raises CommandError and BrokerError.
+        """
         check_channel_name(channel)
         options = self.options.namespace(channel).broker
         if not options.presence:
             raise CommandError("bad_request", "the channel keeps no presence")
-        return await self.broker.presence(channel, options)
+        members = await self.broker.presence(channel, options)
+        if not options.presence_by_user:
+            return members
+        oldest: dict[tuple[str, str], Member] = {}
+        for member in members:
+            oldest.setdefault((member.user, "" if member.user else member.client), member)
+        return [*oldest.values()]
 
     # -- sessions -----------------------------------------------------------------------
 

@@ -30,11 +30,14 @@ from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection._sockets import Listener
+from .connection.addresses import TrustedNetworks
+from .connection.admission import Admission
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
 from .deflate import Deflater
 from .descriptors import connections_that_fit
+from .holding import BatchedHolder
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
@@ -46,6 +49,7 @@ from .message.names import is_channel_name, personal_channel
 from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
+from .proxied import ProxiedListener
 from .service_view import ServiceView
 from .serving import serve_socket
 from .session import Session
@@ -65,6 +69,8 @@ def make_node(
         wall_ms=lambda: time.time_ns() // 1_000_000,
         random_id=RandomIds(),
     )
+    if isinstance(broker, RedisBroker):
+        BatchedHolder(node, broker)
     if has_clients and config.auth.configured:
         make_door(config, node)
     return node
@@ -136,7 +142,17 @@ def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_con
         factories=factories,
         options=edge_options(config, max_connections),
         stats=EdgeStats(),
+        admission=make_admission(config),
     )
+
+
+def make_admission(config: Config) -> Admission | None:
+    """Return what finds clients' addresses; None where those of their sockets are theirs."""
+    options, most = config.edge, config.limits.connections_per_address
+    if not options.trusted_proxies and not most:
+        return None
+    trusted = TrustedNetworks(options.trusted_proxies)
+    return Admission(trusted=trusted, header=options.forwarded_header, most=most)
 
 
 def _route(config: Config, api_ports: tuple[int, ...], *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
@@ -167,6 +183,16 @@ async def serve_edge(
 
 
 async def _serve_socket(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> Closable:
+    if config.edge.proxy_protocol and edge.admission is not None:
+        sock.listen(config.server.backlog)
+        return ProxiedListener(
+            edge,
+            sock,
+            admission=edge.admission,
+            trusted=TrustedNetworks(config.edge.trusted_proxies),
+            tls=None if tls is None or sock.family == socket.AF_UNIX else tls.context,
+            tls_shutdown_s=config.websocket.close_timeout,
+        )
     if tls is None or sock.family == socket.AF_UNIX:
         sock.listen(config.server.backlog)
         return Listener(edge, sock, loop=edge.loop)
@@ -267,14 +293,17 @@ def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
             history_ttl_s=options.history_ttl,
             idempotency_ttl_s=options.idempotency_ttl,
             presence=options.presence,
+            max_state_bytes=options.max_state_bytes if options.state else 0,
+            state_ttl_s=options.state_ttl if options.state else 0.0,
+            presence_by_user=options.join_leave == "user",
         ),
         ring=RingOptions(
             policy=options.slow,
             bound_bytes=options.ring_bytes,
             idle_s=options.ring_idle,
-            resumable=options.history_size > 0,
+            resumable=options.history_size > 0 or options.state,
         ),
-        join_leave=options.join_leave,
+        join_leave=bool(options.join_leave),
         may_subscribe=subscribe.always,
         may_publish=publish.always,
         subscribe=subscribe,

@@ -7,6 +7,7 @@ rule across options, also where a part of what was wanted is refused.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +15,7 @@ from .config import Config
 from .config.load import shown_key
 from .config.problems import InvalidConfigError
 from .config.rules import check_rules
-from .config.schema import SECTIONS, NamespaceOptions, options_of
+from .config.schema import NAMED, SECTIONS, UpstreamOptions, options_of
 
 RELOADABLE: Final = frozenset(
     {
@@ -52,7 +53,7 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
     sections: dict[str, Any] = {}
     stays = running.auth.configured == wanted.auth.configured
     for section in SECTIONS:
-        if section == "namespace":
+        if section in NAMED:
             continue
         old, new = getattr(running, section), getattr(wanted, section)
         taken = {}
@@ -67,7 +68,8 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
                 taken[row.name] = value
         sections[section] = replace(old, **taken)
     changed += _changed_namespaces(running, wanted)
-    config = Config(**sections, namespaces=wanted.namespaces)
+    refused += _changed_named("upstream", running.upstreams, wanted.upstreams, UpstreamOptions())
+    config = Config(**sections, namespaces=wanted.namespaces, upstreams=running.upstreams)
     broken = check_rules(config, {})
     if broken:
         raise InvalidConfigError(broken)
@@ -75,19 +77,19 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
 
 
 def _changed_namespaces(running: Config, wanted: Config) -> list[str]:
-    changed = []
-    for name in sorted({*running.namespaces, *wanted.namespaces}):
-        old, new = running.namespace(name), wanted.namespace(name)
-        changed += [
-            shown_key(("namespace", name, row.name))
-            for row in options_of("namespace")
-            if _differ(old, new, row.name)
-        ]
-    return changed
+    old = {name: running.namespace(name) for name in {*running.namespaces, *wanted.namespaces}}
+    return _changed_named("namespace", old, {name: wanted.namespace(name) for name in old}, None)
 
 
-def _differ(old: NamespaceOptions, new: NamespaceOptions, name: str) -> bool:
-    return bool(getattr(old, name) != getattr(new, name))
+def _changed_named(
+    section: str, old: Mapping[str, object], new: Mapping[str, object], default: object
+) -> list[str]:
+    return [
+        shown_key((section, name, row.name))
+        for name in sorted({*old, *new})
+        for row in options_of(section)
+        if getattr(old.get(name, default), row.name) != getattr(new.get(name, default), row.name)
+    ]
 
 
 def log_reload(reload: Reload) -> None:

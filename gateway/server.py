@@ -44,6 +44,7 @@ from .parts import (
 )
 from .reload import log_reload, plan_reload
 from .service_view import ServiceView
+from .services import Services
 from .tls import EdgeTls, edge_tls
 
 _log = logging.getLogger("gateway.server")
@@ -63,6 +64,7 @@ class Gateway:
         self._edge: Edge | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
+        self._services: Services | None = None
         self._listeners: Listeners | None = None
         self._servers: list[Closable] = []
         self._tls: EdgeTls | None = None
@@ -118,6 +120,9 @@ class Gateway:
             node = make_node(self.config, broker, loop)
             await node.start()
             undo.push_async_callback(node.stop)
+            services = Services(self.config, loop)
+            await services.start()
+            undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
             edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
@@ -127,26 +132,28 @@ class Gateway:
             else:
                 view = ServiceView(node, edge.stats)
             connect_view(view, broker)
+            services.show(view)
             http = InternalPort(self.config, view, listeners)
             await http.start()
             undo.push_async_callback(http.stop)
             socks = [listener.sock for listener in listeners.edge]
             self._servers = await serve_edge(edge, socks, self.config, self._tls)
             undo.pop_all()
-        self._node, self._edge, self._http = node, edge, http
+        self._node, self._edge, self._http, self._services = node, edge, http, services
         log_listening(listeners)
 
     async def stop(self) -> None:
         """Send every client a close frame that tells it to resume; end within `server.shutdown_timeout`."""
-        if self._node is None or self._edge is None or self._http is None:
+        if self._node is None or self._edge is None or self._http is None or self._services is None:
             return
-        node, edge, http = self._node, self._edge, self._http
+        node, edge, http, services = self._node, self._edge, self._http, self._services
         self._node = None
         self._started = False
         self.listeners.unlink_edge()
         await drain(node, edge, self._servers, timeout_s=self.config.server.shutdown_timeout)
         await http.stop()
         await node.stop()
+        await services.stop()
         _log.info("stopped")
 
     def reload(self, config: Config) -> None:

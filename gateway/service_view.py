@@ -13,11 +13,11 @@ from typing import Final
 
 from . import closecodes
 from .auth.revocations import Revocation, RevokedKind
-from .broker import Control, ControlKind, HistoryPage, PublishResult
+from .broker import Control, ControlKind, HistoryPage, PublishResult, State
 from .connection._edge import EdgeStats
 from .errors import BrokerError, CommandError
 from .message.names import check_channel_name, personal_channel
-from .message.publication import Member
+from .message.publication import Member, Position
 from .node import Node
 from .publish_times import PublishTimes, Sample
 from .revoking import revoke
@@ -34,6 +34,9 @@ class ServiceView:
         self.publish_times = PublishTimes()
         self.broker_samples: Callable[[], Iterable[Sample]] = lambda: ()
         """What else the broker counts."""
+        self.describe_upstreams: Callable[[], list[dict[str, object]]] = list
+        self.more_samples: list[Callable[[], Iterable[Sample]]] = []
+        """What parts count that are there only where they are configured."""
         node.observe_publish = self.publish_times.observe
 
     # -- publish and send -----------------------------------------------------------------
@@ -43,6 +46,14 @@ class ServiceView:
     ) -> PublishResult:
         """Publish a checked payload; `exclude` is a client id that must not get it."""
         return await self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
+
+    async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
+        """Apply a checked patch to version `base` of the channel's state."""
+        return await self._node.update(channel, patch, base=base, key=key)
+
+    async def state(self, channel: str) -> State:
+        """Return the channel's state."""
+        return await self._node.state(channel)
 
     async def send(
         self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
@@ -155,6 +166,10 @@ class ServiceView:
         """Return the nodes of the cluster; with the memory broker there is this one."""
         return [self.node_here()]
 
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        """Return the groups of app services as this gateway sees them."""
+        return self.describe_upstreams()
+
     def node_here(self) -> dict[str, object]:
         """Describe the node of this process."""
         return {
@@ -198,6 +213,8 @@ class ServiceView:
         yield from self.broker_samples()
         if self._node.door is not None:
             yield from self._node.door.samples()
+        for more in self.more_samples:
+            yield from more()
 
     def _edge_metrics(self) -> Iterable[Sample]:
         e, node, ring = self._edge, self._node, self._node.hub.stats

@@ -19,16 +19,18 @@ from . import closecodes
 from ._sink import Sink
 from .asking import Caller
 from .auth.grant import ANONYMOUS, Grant
-from .commands import carry_out, subscribe_at_once
+from .commands import carry_out, publish_at_once, subscribe_at_once
 from .connection.interface import Connection
 from .eager import run_eagerly
-from .errors import BrokerError, CommandError, OutcomeUnknownError
+from .errors import BrokerError, CommandError
 from .hub.channel import Channel
 from .hub.encoding import Encoding
 from .message.commands import Command, MalformedCommand, Publish, Subscribe
-from .message.events import Error, Event, Hello, Resumed, Subscribed, Unsubscribed
+from .message.events import Event, Hello, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
+from .message.views import error_of
+from .publishing import Publishing, refusal_of
 from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
@@ -37,9 +39,10 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _MOST_MISUSES: Final = 10
-_MOST_AT_ONCE: Final = 64
+_MOST_AT_ONCE: Final = 256
 _FEW: Final = 8
 _NO_COMMANDS: Final[list[Command]] = []  # of all sessions that have nothing to do; never changed
+_NO_PUBLISHES: Final[list[Publishing]] = []  # the same
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
@@ -64,7 +67,7 @@ class Session:
         "_channels",
         "_misuses",
         "_pending",
-        "_publishing",
+        "_publishes",
         "_tasks",
         "client",
         "codec",
@@ -91,8 +94,8 @@ class Session:
         self._channels: tuple[str, ...] | set[str] = ()
         self.subscribing: dict[str, object] = NONE_UNDER_WAY
         self._pending = _NO_COMMANDS
-        self._tasks: tuple[asyncio.Task[None], ...] = ()  # what is under way, in order
-        self._publishing = False  # all of that are publishes
+        self._tasks: tuple[asyncio.Task[None], ...] = ()  # what is under way
+        self._publishes = _NO_PUBLISHES  # what was given to the broker and not answered yet, in order
         self._misuses = 0
 
     def start(self) -> None:
@@ -177,12 +180,15 @@ class Session:
             self.node.door.left(self)
         channels = sorted(self._channels)
         self._channels = ()
+        self._publishes = _NO_PUBLISHES
         for name in channels:
             self._unhear(name)
         if any(map(self._is_present_in, channels)):
             self.node.spawn(self.leave(channels))
         if not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
-            self.put_back(self.session, SessionRecord(self.user, channels))
+            self.put_back(self.session, SessionRecord(self.user, channels), client=self.client)
+        else:
+            self.node.on_session_dropped(self.session, self.client)
 
     # -- commands -------------------------------------------------------------------------
 
@@ -195,14 +201,17 @@ class Session:
         while self._pending and not self.connection.closed and self._may_begin(self._pending[0]):
             if self.connection.queued_bytes > most:
                 return
-            command = self._pending.pop(0)
+            command = self._pending[0]
+            if type(command) is Publish:
+                if self._publish(command):
+                    self._pending.pop(0)
+                    continue
+                if self._publishes:
+                    return
+            self._pending.pop(0)
             if type(command) is Subscribe and subscribe_at_once(self, command):
                 continue
-            earlier = self._tasks[-1] if self._tasks else None
-            pipelined = isinstance(command, Publish) and (
-                self.node.app_service is None or not self._asks_first(command)
-            )
-            self.run(self._answer(command, earlier), publishing=pipelined)
+            self.run(self._answer(command))
         if not self._pending:
             self._pending = _NO_COMMANDS
 
@@ -211,23 +220,60 @@ class Session:
 
         A broker keeps their order; one at a time, each would take a way to it and back.
         """
-        if not self._tasks:
-            return True
-        if not self._publishing or not isinstance(command, Publish) or len(self._tasks) >= _MOST_AT_ONCE:
+        if self._tasks:
             return False
-        return not self._asks_first(command)
+        return not self._publishes or (type(command) is Publish and len(self._publishes) < _MOST_AT_ONCE)
 
-    def _asks_first(self, command: Publish) -> bool:
-        """Tell whether an app service has to be asked first: then the broker could not keep the order."""
-        node = self.node
-        return node.app_service is not None and node.options.namespace(command.channel).publish.asks
+    def _publish(self, command: Publish) -> bool:
+        """Give a publish to the broker, if nothing else has to be waited for; tell whether that was done."""
+        publishing = Publishing(self, command)
+        try:
+            if not publish_at_once(self, command, publishing):
+                return False
+        except Exception as problem:  # noqa: BLE001 - what nobody expected is logged
+            publishing.outcome = problem
+        if publishing.outcome is not None and not self._publishes:
+            self._tell([publishing])
+        elif self._publishes:
+            self._publishes.append(publishing)
+        else:
+            self._publishes = [publishing]
+        return True
 
-    def run(self, work: Coroutine[Any, Any, None], *, publishing: bool = False) -> None:
+    def on_settled(self, publishing: Publishing) -> None:
+        """Answer in the next turn of the loop if this was what the others wait for."""
+        if self._publishes and self._publishes[0] is publishing:
+            self.node.loop.call_soon(self._answer_publishes)
+
+    def _answer_publishes(self) -> None:
+        """Answer all that is settled, in order, in one piece; then go on."""
+        publishes = self._publishes
+        settled = 0
+        for publishing in publishes:
+            if publishing.outcome is None:
+                break
+            settled += 1
+        if settled:  # none, if the connection was closed meanwhile
+            self._publishes = publishes[settled:] or _NO_PUBLISHES
+            self._tell(publishes[:settled])
+            self._go_on()
+
+    def _tell(self, publishes: list[Publishing]) -> None:
+        answers: list[bytes] = []
+        for publishing in publishes:
+            answer = publishing.answer()
+            if answer is not None:
+                answers.append(self.codec.encode(answer))
+        if len(answers) == 1:
+            self.connection.send(self.codec.opcode, answers[0])
+        elif answers:
+            self.connection.send_many(self.codec.opcode, answers)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what the client's next command must wait for."""
         task = run_eagerly(work, self.node.loop)
         if task is not None:
             self._tasks += (task,)
-            self._publishing = publishing
             task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
@@ -244,32 +290,20 @@ class Session:
         if len(self._pending) <= self.node.options.max_pending_commands // 2:
             self.connection.release()
 
-    async def _answer(self, command: Command, earlier: asyncio.Task[None] | None) -> None:
-        """Carry out one command; answer it after `earlier`, what it raises by its `error` event."""
-        problem: CommandError | None = None
-        reply: Event | None = None
+    async def _answer(self, command: Command) -> None:
+        """Carry out one command; answer what it raises by its `error` event."""
         try:
             reply = await carry_out(self, command)
-        except CommandError as refused:
-            problem = refused
-        except OutcomeUnknownError:
-            problem = CommandError("timeout", "no answer in time; repeat it with the same key")
-        except BrokerError:
-            problem = CommandError("unavailable", "the broker cannot be reached now")
-        except Exception:
-            _logger.exception("a command failed")
-            problem = CommandError("internal", "an error inside the gateway")
-        if earlier is not None and not earlier.done():
-            await asyncio.wait((earlier,))
-        if problem is not None:
-            self._refuse(command, problem)
-        elif reply is not None:
+        except Exception as problem:  # noqa: BLE001 - what nobody expected is logged
+            self._refuse(command, refusal_of(problem))
+            return
+        if reply is not None:
             self.send(reply)
 
     def _refuse(self, command: Command, problem: CommandError) -> None:
         if isinstance(command, MalformedCommand) and not command.id:
             self._misuses += 1
-        self.send(Error(id=command.id, code=problem.code, message=problem.message, retry=problem.retry))
+        self.send(error_of(command.id, problem))
         if self._misuses >= _MOST_MISUSES:
             self.connection.close(closecodes.MISUSE, "these messages are no commands")
 
@@ -364,11 +398,22 @@ class Session:
 
     # -- what outlives the connection -----------------------------------------------------
 
-    def put_back(self, session: str, record: SessionRecord) -> None:
-        """Have a session kept for a while, so that it can be resumed."""
-        if self.node.options.resume_ttl_s:
-            data = record.encode()
-            self.node.spawn(self.node.broker.save_session(session, data, self.node.options.resume_ttl_s))
+    def put_back(self, session: str, record: SessionRecord, *, client: str = "") -> None:
+        """Have a session kept for a while, so that it can be resumed; `client` if it was this one's."""
+        ttl_s = self.node.options.resume_ttl_s
+        if ttl_s:
+            save = self.node.broker.save_session(session, record.encode(), ttl_s, client=client)
+            self.node.spawn(save)
+
+    def adopt(self, session: str) -> None:
+        """Go on as an earlier session; nobody will ask for the one that this was."""
+        self.node.on_session_dropped(self.session, self.client)
+        self.session = session
+
+    @property
+    def record(self) -> SessionRecord:
+        """What there is to remember of it now."""
+        return SessionRecord(self.user, sorted(self._channels))
 
     async def take(self, session: str) -> SessionRecord:
         """Take what a lost connection of the same user was.  Raises CommandError and BrokerError."""

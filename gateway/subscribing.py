@@ -6,6 +6,9 @@ one go, so that nothing comes between, the client is attached, answered, and sen
 A client may know more of a channel than this node, which was cut off or stopped for a while; then the
 node catches up first.  What always holds: the answer precedes the missed messages, and these precede new
 ones; a client that goes while it subscribes leaves nothing behind.
+
+Where a channel has a state, and what a client missed is not to be had, it gets the state: it is then resumed
+from the version of that, as if it had named it.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import structs
 
-from .broker import ChannelOptions
-from .errors import BrokerError, CommandError
+from .broker import ChannelOptions, State
+from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
 from .message.events import Event, Resumed
 from .message.publication import Position, Publication
+from .message.views import state_of
 
 if TYPE_CHECKING:
     from .session import Session
@@ -35,12 +39,19 @@ _MOST_TRIES: Final = 5
 
 
 class _Ready(NamedTuple):
-    """A channel that can be attached to at once."""
+    """A channel that can be attached to at once.
+
+    `asked`: the client named a position.  `state` is what the client gets in place of what it missed; then
+    `since` is its version.
+    """
 
     here: Channel
     since: Position | None
     missed: list[Publication]  # read from history, because the ring does not reach back to `since`
-    lost: bool = False  # history does not either
+    lost: bool  # history does not either
+    stateful: bool
+    asked: bool
+    state: State | None = None
 
 
 async def subscribe(
@@ -74,7 +85,7 @@ async def subscribe(
                 del session.subscribing[name]
         if not session.subscribing:
             session.subscribing = NONE_UNDER_WAY
-    for here, *_ in ready:
+    for here in [r.here for r in ready]:
         options = session.node.options.namespace(here.name).broker
         if options.presence and not here.name.startswith("@"):
             await join(session, here.name, options, info)
@@ -94,26 +105,48 @@ async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> l
     for tries in count():
         ready = []
         for name, since in wanted.items():
-            here = await node.open_channel(name)
-            if since is not None:
-                await node.ahead.settle(here, since, lambda here=here: _is_open(session, here))  # type: ignore[misc]
-            missed = await _read_missed(session, here, since) if since is not None else []
-            ready.append(_Ready(here, since, missed or [], missed is None))
+            ready.append(await _prepare_one(session, name, since))
         # One that fell idle while others were waited for may have been closed: begin again.
         if not session.connection.closed and not all(node.hub.get(r.here.name) is r.here for r in ready):
             continue
         if session.connection.closed or tries >= _MOST_TRIES or all(_adjoins(session, r) for r in ready):
             break
+    if not all(not r.stateful or _adjoins(session, r) for r in ready) and not session.connection.closed:
+        raise BrokerUnavailableError("the channel changes faster than its state can be read")
     return ready
+
+
+async def _prepare_one(session: Session, name: str, since: Position | None) -> _Ready:
+    """Open a channel; read what was missed, or the state where that is not to be had."""
+    here = await session.node.open_channel(name)
+    stateful = session.node.options.namespace(name).broker.max_state_bytes > 0
+    missed: list[Publication] | None = []
+    if since is not None:
+        missed = await _read_missed(session, here, since)
+    ready = _Ready(here, since, missed or [], missed is None, stateful, since is not None)
+    if not stateful or (since is not None and _adjoins(session, ready)):
+        return ready
+    at = here.position
+    reaching = here.ring(session.encoding).covered  # from now on it keeps what is published
+    state = await session.node.states.read(name, at.epoch, reaching)
+    since = Position(state.epoch, state.version)
+    missed = await _read_missed(session, here, since)
+    return ready._replace(since=since, missed=missed or [], lost=missed is None, state=state)
 
 
 def _adjoins(session: Session, ready: _Ready) -> bool:
     """Tell whether what was read still reaches up to the ring, which may have dropped what came meanwhile."""
     since, here = ready.since, ready.here
+    if ready.stateful and (since is None or ready.lost or _is_elsewhere(here, since)):
+        return False  # the client cannot do without
     if since is None or ready.lost or since.epoch != here.position.epoch:
         return True
     had = ready.missed[-1].offset if ready.missed else since.offset
     return here.ring(session.encoding).covered <= had
+
+
+def _is_elsewhere(here: Channel, since: Position) -> bool:
+    return since.epoch != here.position.epoch or since.offset > here.position.offset
 
 
 def _is_open(session: Session, here: Channel) -> bool:
@@ -121,10 +154,12 @@ def _is_open(session: Session, here: Channel) -> bool:
 
 
 async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication] | None:
-    """Return what must be read from the broker's history because the ring does not reach back to `since`.
+    """Wait until the channel is at `since`; return what must be read from the broker's history because the
+    ring does not reach back to it.
 
     None where history does not either.
     """
+    await session.node.ahead.settle(here, since, lambda: _is_open(session, here))
     ring = here.ring(session.encoding)  # from now on it keeps what is published while history is read
     if since.epoch != here.position.epoch or ring.covered <= since.offset:
         return []
@@ -138,17 +173,22 @@ def _attach_all(
     """Subscribe, answer, and send what was missed: all in one go, so that nothing comes between."""
     subscriptions: list[Resumed] = []
     directly: list[tuple[str, Publication]] = []
-    for here, since, missed, _ in ready:
+    for r in ready:
+        here, recovered, at = r.here, None, r.here.position
         session.attach(here)
-        recovered = None
-        if since is not None:
-            recovered, publications = _resume(session, here, since, missed)
+        if r.since is not None:
+            recovered, publications = _resume(session, here, r.since, r.missed)
             directly += [(here.name, publication) for publication in publications]
-        subscriptions.append(Resumed(here.name, here.position.epoch, here.position.offset, recovered))
+        if r.state is not None:
+            recovered, at = False if r.asked else None, Position(r.state.epoch, r.state.version)
+        subscriptions.append(Resumed(here.name, *at, recovered))
     event = answer(subscriptions)
     session.node.on_session_changed(session)
     if event is not None:
         session.send(event)
+    for r in ready:
+        if r.state is not None:
+            session.send(state_of(r.here.name, r.state))
     for name, publication in directly:
         session.connection.send(session.codec.opcode, session.codec.encode_publication(name, publication))
 

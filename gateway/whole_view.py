@@ -69,6 +69,12 @@ class WholeView(ServiceView):
         told = await self._gather("node")
         return [{"worker": who.number, "pid": who.pid, **node} for who, node in sorted(told.items())]
 
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        """Return the groups as each worker sees them, and the supervisor."""
+        told = await self._gather("upstreams")
+        theirs = [{**u, "worker": who.number} for who, groups in sorted(told.items()) for u in groups]
+        return [*theirs, *self.describe_upstreams()]
+
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether every worker is up, and the broker too."""
         ready, details = await super().ready()

@@ -48,6 +48,7 @@ from .parts import (
 )
 from .publish_times import Sample
 from .service_view import ServiceView
+from .services import Services
 from .tls import EdgeTls, edge_tls
 
 _ORPHAN_DRAIN_S: Final = 0.5
@@ -99,6 +100,7 @@ class Worker:
             broker = made = make_broker(self._config, loop)
             self._redis = made if isinstance(made, RedisBroker) else None
         self._node = make_node(self._config, broker, loop)
+        self._services = Services(self._config, loop)
         self._view: ServiceView | None = None
         self._tls: EdgeTls | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {
@@ -108,6 +110,7 @@ class Worker:
             "connections": lambda data: self._view and self._view.connections_here(),
             "node": lambda data: self._view and self._view.node_here(),
             "metrics": lambda data: [*self._samples()],
+            "upstreams": lambda data: self._view and self._view.describe_upstreams(),
             "healthy": lambda data: self._redis is None or self._redis.healthy,
         }
 
@@ -123,6 +126,7 @@ class Worker:
             await self._link.start(self._node)  # for questions alone
         try:
             await self._node.start()
+            await self._services.start()
             servers, edge = await self._listen()
         except GatewayError as problem:
             self._link.tell(wire.Notice("failed", str(problem).encode()))
@@ -138,6 +142,7 @@ class Worker:
 
     async def _stop(self) -> None:
         await self._node.stop()
+        await self._services.stop()
         await self._link.stop()
 
     def _read(self, text: str) -> Config:
@@ -160,6 +165,7 @@ class Worker:
         edge = make_edge(self._config, self._node, api_ports=ports, max_connections=s.max_connections)
         self._view = ServiceView(self._node, edge.stats)
         connect_view(self._view, self._node.broker)
+        self._services.show(self._view)
         self._tls = edge_tls(self._config)
         return await serve_edge(edge, socks, self._config, self._tls), edge
 

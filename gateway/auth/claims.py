@@ -82,7 +82,7 @@ def grant_of(claims: Mapping[str, Any], rules: ClaimRules) -> Grant:
         user=_user(claims, rules.user),
         info=_info(claims, rules.info),
         channels=_channels(claims, rules.channels),
-        expires=claims["exp"] + rules.leeway_s,
+        expires=claims["exp"],
         issued=claims.get("iat", 0),
         token=_text(claims, "jti"),
         login=_text(claims, rules.login),

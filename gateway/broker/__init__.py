@@ -7,8 +7,10 @@ from .interface import (
     ControlKind,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     Relay,
+    State,
 )
 
 __all__ = [
@@ -19,5 +21,7 @@ __all__ = [
     "HistoryPage",
     "PresenceChange",
     "PublishResult",
+    "Publisher",
     "Relay",
+    "State",
 ]

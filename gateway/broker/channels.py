@@ -9,7 +9,8 @@ publication, use or idle time, so sweeping costs in proportion to what happened,
 channels at rest cost nothing.
 
 What always holds: a channel is forgotten only when nobody is interested, nobody is present,
-nothing is kept, no key is known and nobody used it for `idle_s`; an unforgettable channel that is
+nothing is kept, no key is known and nobody used it for `idle_s`, or the longer time for which its state is
+kept; an unforgettable channel that is
 not due becomes due no later than the moment when it could be forgotten.  When the name is used
 again afterwards, it is a new channel with a new epoch.
 """
@@ -21,10 +22,11 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ..message.publication import Member
 from .deadlines import Deadlines
 from .interface import ChannelOptions
 from .log import ChannelLog, LogTotals
+from .members import Members
+from .state import NOTHING
 
 NOT_INTERESTED: Final = sys.maxsize
 
@@ -34,19 +36,26 @@ class Channel(ChannelLog):
 
     `interest_after` is the offset after which the relay gets publications: the position at
     which interest began, or NOT_INTERESTED.  `due_s` is when the channel is looked at next.
+    `state` is what the patches up to `top` made, as JSON text.
     """
 
-    __slots__ = ("due_s", "interest_after", "keys_until_s", "members", "name", "options", "used_s")
+    __slots__ = ("due_s", "interest_after", "keys_until_s", "members", "name", "options", "state", "used_s")
 
     def __init__(self, name: str, epoch: str, totals: LogTotals, options: ChannelOptions) -> None:
         super().__init__(epoch, totals)
         self.name = name
         self.options = options
         self.interest_after = NOT_INTERESTED
-        self.members: dict[str, Member] | None = None
+        self.members: Members | None = None
+        self.state = NOTHING
         self.keys_until_s = -math.inf
         self.used_s = -math.inf
         self.due_s = math.inf
+
+    @property
+    def state_bytes(self) -> int:
+        """What the state counts against the bound on all states; nothing while there is none."""
+        return 0 if self.state == NOTHING else len(self.state)
 
 
 class Channels:
@@ -83,6 +92,12 @@ class Channels:
             channel.due_s = due_s
             self._deadlines.add(due_s, channel)
 
+    def change_state(self, channel: Channel, state: bytes) -> None:
+        """Have the channel hold another state."""
+        self.totals.state_bytes -= channel.state_bytes
+        channel.state = state
+        self.totals.state_bytes += channel.state_bytes
+
     def sweep(self, now_s: float, limit: int) -> int:
         """Look at channels that are due, `limit` at the most; return how many were looked at."""
         for looked_at in range(limit):
@@ -102,7 +117,7 @@ class Channels:
         """Forget every channel."""
         self._by_name.clear()
         self._deadlines = Deadlines()
-        self.totals.publications = self.totals.history_bytes = 0
+        self.totals.publications = self.totals.history_bytes = self.totals.state_bytes = 0
 
     def _look(self, channel: Channel, now_s: float) -> None:
         channel.due_s = math.inf
@@ -111,8 +126,10 @@ class Channels:
         if expires_s is not None:
             self.look_at(channel, expires_s)
         elif channel.interest_after == NOT_INTERESTED and not channel.members:
-            forget_s = max(channel.keys_until_s, channel.used_s + self._idle_s)
+            idle_s = max(self._idle_s, channel.options.state_ttl_s) if channel.state_bytes else self._idle_s
+            forget_s = max(channel.keys_until_s, channel.used_s + idle_s)
             if forget_s <= now_s:
+                self.totals.state_bytes -= channel.state_bytes
                 del self._by_name[channel.name]
             else:
                 self.look_at(channel, forget_s)

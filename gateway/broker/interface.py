@@ -20,10 +20,13 @@ Promises that hold for every broker:
   lost, the epoch changes.
 * **Never partly.** A history page that cannot reach back to the position asked for says
   so (`complete` is false).
+* **A version is a state.** All updates of a channel are carried out one after the other, each on the
+  version that it names, so the patches up to a version, applied in order, give the state of that version.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -38,6 +41,9 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     A history of 0 publications means none is kept; 0 for bytes means no bound on bytes.
     Bytes are those of the payloads and a constant per publication that each broker states.
     Times are in seconds; what has reached its time is gone: 0 seconds means not at all.
+    With `max_state_bytes` the channel is a state channel, which has a state of at most so many bytes of JSON
+    text; it is kept for `state_ttl_s` after its last use.
+    With `presence_by_user` only the first client of a user is heard to join, and only the last to leave.
     """
 
     history_size: int = 0
@@ -45,6 +51,9 @@ class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     history_ttl_s: float = 300.0
     idempotency_ttl_s: float = 300.0
     presence: bool = False
+    max_state_bytes: int = 0
+    state_ttl_s: float = 0.0
+    presence_by_user: bool = False
 
 
 class PublishResult(NamedTuple):
@@ -53,6 +62,23 @@ class PublishResult(NamedTuple):
     epoch: str
     offset: int
     duplicate: bool = False
+
+
+class Publisher(Protocol):
+    """Whoever learns what became of a publication that was begun."""
+
+    def settle(self, outcome: PublishResult | Exception) -> None:
+        """Take the result, or what `Broker.publish` would have raised.  Called once; must not raise."""
+
+
+async def tell(publishing: Awaitable[PublishResult], publisher: Publisher) -> None:
+    """Wait for a `Broker.publish`, and tell a publisher what came of it."""
+    outcome: PublishResult | Exception
+    try:
+        outcome = await publishing
+    except Exception as problem:  # noqa: BLE001 - it is the outcome
+        outcome = problem
+    publisher.settle(outcome)
 
 
 class HistoryPage(NamedTuple):
@@ -65,6 +91,18 @@ class HistoryPage(NamedTuple):
     publications: list[Publication]
     top: Position
     complete: bool
+
+
+class State(NamedTuple):
+    """What a state channel holds: JSON text, as the updates up to `version` made it.
+
+    A version is the offset of the patch that made it.  Version 0 is what a life began with: `null`, or what
+    an earlier life left.
+    """
+
+    epoch: str
+    version: int
+    data: bytes
 
 
 class ControlKind(StrEnum):
@@ -144,6 +182,35 @@ class Broker(Protocol):
         A new key for which there is no room raises BrokerUnavailableError: none is forgotten early.
         """
 
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """Apply the patch that `publication` carries to the channel's state, and publish it.
+
+        It is applied to version `base.offset` only, of the epoch `base.epoch` if that is not empty, and
+        makes the next one.  Raises StaleVersionError, with the current state, when another version is
+        current, and CommandError `limit_exceeded` when the state would be larger than
+        `options.max_state_bytes`; nothing happened then.  Numbering, history, delivery and `key` are as in
+        `publish`; a known key is looked for first, so that an update of unknown outcome can be repeated.
+        """
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """Return the channel's current state.  This is a use: it is not forgotten for a while."""
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """Do what `publish` does, without a coroutine: `publisher` is told what came of it.
+
+        Perhaps before this returns.  What one caller begins in one channel keeps its order.
+        """
+
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """Become interested; return the newest position.
 
@@ -175,12 +242,18 @@ class Broker(Protocol):
     async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
         """Enter `member` (by its client id) in the channel; interested nodes hear of it once.
 
+        With `options.presence_by_user` they hear of it unless another client of the same user is there.
+        A member without a user always counts for itself.
+
         Joining again replaces what is known of the member and keeps its place; nobody hears of it.
         Does nothing where `options.presence` is off.
         """
 
     async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
-        """Remove a member; interested nodes hear of it once if it was there.  Idempotent."""
+        """Remove a member; interested nodes hear of it once if it was there.  Idempotent.
+
+        Of members that joined with `presence_by_user` they hear when the user's last one goes.
+        """
 
     async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
         """Return who is present, in the order in which they joined; nobody where presence is off."""
@@ -188,8 +261,12 @@ class Broker(Protocol):
     async def control(self, control: Control) -> int:
         """Give a control message to every node; return the number of connections reached."""
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
-        """Keep what a lost connection was, for `ttl_s` seconds, in place of an earlier record."""
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
+        """Keep what a lost connection was, for `ttl_s` seconds, in place of an earlier record.
+
+        `client` was its connection, if it is the saver's own; a broker that knows that the session was
+        taken from that client before it was saved keeps nothing.
+        """
 
     async def take_session(self, session: str) -> bytes | None:
         """Return and forget a kept session; None when there is none.  Only one caller gets it."""
@@ -198,7 +275,8 @@ class Broker(Protocol):
         """Send a probe through the broker and receive it back; return the round trip in seconds."""
 
     def stats(self) -> dict[str, int]:
-        """Return gauges: `channels`, `publications`, `history_bytes`, `keys`, `members`, `sessions`.
+        """Return gauges: `channels`, `publications`, `history_bytes`, `state_bytes`, `keys`, `members`,
+        `sessions`.
 
         Only of what this process keeps: empty where all of it is another's to tell.
         """

@@ -32,12 +32,13 @@ _NO_TIMES: Final[deque[float]] = deque(maxlen=0)
 
 
 class LogTotals:
-    """What all logs of a broker hold together; every log keeps it up to date."""
+    """What all logs of a broker hold together, and all states; kept up to date by whoever changes them."""
 
-    __slots__ = ("history_bytes", "publications")
+    __slots__ = ("history_bytes", "publications", "state_bytes")
 
     def __init__(self) -> None:
         self.publications = 0
+        self.state_bytes = 0
         self.history_bytes = 0
 
 

@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import BrokerUnavailableError, UsageError
+from ..errors import BrokerError, BrokerUnavailableError, UsageError
 from ..message.publication import Member, Position, Publication
 from .channels import NOT_INTERESTED, Channel, Channels
 from .interface import (
@@ -31,14 +31,19 @@ from .interface import (
     Control,
     HistoryPage,
     PresenceChange,
+    Publisher,
     PublishResult,
     Relay,
+    State,
 )
 from .keys import IdempotencyKeys
+from .members import Members
 from .sessions import KeptSessions
+from .state import next_state
 
 DEFAULT_IDLE_S: Final = 60.0
 DEFAULT_MAX_KEYS: Final = 1_000_000
+DEFAULT_STATES_BYTES: Final = 256 << 20
 SWEEP_LIMIT: Final = 2_000
 
 _logger = logging.getLogger(__name__)
@@ -50,7 +55,8 @@ class MemoryBroker:
     `clock` returns monotonic seconds.  `random_id` returns a text that it never returned
     before; epochs are made of it.  A channel without interest, history, keys and members is
     forgotten `idle_s` seconds after its last use.  More than `max_keys` idempotency keys
-    at a time are refused, not forgotten early.
+    at a time are refused, not forgotten early; so are updates with which all states together would have more
+    than `states_bytes`.
     """
 
     def __init__(
@@ -60,12 +66,14 @@ class MemoryBroker:
         random_id: Callable[[], str],
         idle_s: float = DEFAULT_IDLE_S,
         max_keys: int = DEFAULT_MAX_KEYS,
+        states_bytes: int = DEFAULT_STATES_BYTES,
     ) -> None:
         self._clock = clock
         self._random_id = random_id
         self._relay: Relay | None = None
         self._channels = Channels(random_id=random_id, idle_s=idle_s)
         self._idle_s = idle_s
+        self._states_bytes = states_bytes
         self._keys = IdempotencyKeys(max_keys)
         self._sessions = KeptSessions()
         self._members = 0
@@ -90,20 +98,80 @@ class MemoryBroker:
     async def publish(
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
-        """See `Broker.publish`.
+        """See `Broker.publish`.  Raises what `publish_now` raises."""
+        return self.publish_now(channel, publication, options, key)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`: the publisher is told at once."""
+        outcome: PublishResult | Exception
+        try:
+            outcome = self.publish_now(channel, publication, options, key)
+        except BrokerError as problem:
+            outcome = problem
+        publisher.settle(outcome)
+
+    def publish_now(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str = ""
+    ) -> PublishResult:
+        """Publish; nothing needs to be waited for.
 
         Raises BrokerUnavailableError when the broker is not running, or when `key` is new and
         the bound on remembered keys is reached; nothing was published then.
         """
         self._running()
         now_s = self._clock()
-        if key:
-            known = self._keys.find(channel, key, now_s)
-            if known is not None:
-                return known
-            if options.idempotency_ttl_s > 0 and not self._keys.has_room(now_s):
-                raise BrokerUnavailableError("too many idempotency keys are being remembered")
+        known = self._find_key(channel, key, options, now_s) if key else None
+        if known is not None:
+            return known
+        return self._place(self._channels.use(channel, options, now_s), publication, options, key, now_s)
+
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """See `Broker.update`.
+
+        Raises BrokerUnavailableError also when there is no room for a larger state.
+        """
+        self._running()
+        now_s = self._clock()
+        known = self._find_key(channel, key, options, now_s) if key else None
+        if known is not None:
+            return known
         state = self._channels.use(channel, options, now_s)
+        changed = next_state(State(state.epoch, state.top, state.state), base, publication.data, options)
+        more = len(changed) - state.state_bytes
+        if more > 0 and self._channels.totals.state_bytes + more > self._states_bytes:
+            raise BrokerUnavailableError("the states of all channels are too large together")
+        self._channels.change_state(state, changed)
+        return self._place(state, publication, options, key, now_s)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        self._running()
+        state = self._channels.use(channel, options, self._clock())
+        return State(state.epoch, state.top, state.state)
+
+    def _find_key(
+        self, channel: str, key: str, options: ChannelOptions, now_s: float
+    ) -> PublishResult | None:
+        """Return what was done with a key already.  Raises BrokerUnavailableError when it is one too many."""
+        known = self._keys.find(channel, key, now_s)
+        if known is None and options.idempotency_ttl_s > 0 and not self._keys.has_room(now_s):
+            raise BrokerUnavailableError("too many idempotency keys are being remembered")
+        return known
+
+    def _place(
+        self, state: Channel, publication: Publication, options: ChannelOptions, key: str, now_s: float
+    ) -> PublishResult:
+        """Number a publication, keep it, remember its key, and deliver it."""
         numbered = _numbered(publication, state.top + 1)
         state.append(numbered, now_s, options)
         if len(state) > 0:
@@ -111,7 +179,7 @@ class MemoryBroker:
         result = PublishResult(state.epoch, numbered.offset)
         if key and options.idempotency_ttl_s > 0:
             until_s = now_s + options.idempotency_ttl_s
-            self._keys.remember(channel, key, result, until_s)
+            self._keys.remember(state.name, key, result, until_s)
             state.keys_until_s = max(state.keys_until_s, until_s)
         if state.interest_after != NOT_INTERESTED:
             self._waiting.append((state, numbered))
@@ -161,11 +229,11 @@ class MemoryBroker:
             return
         state = self._channels.use(channel, options, self._clock())
         if state.members is None:
-            state.members = {}
-        known = member.client in state.members
-        state.members[member.client] = member
-        if not known:
-            self._members += 1
+            state.members = Members()
+        before = len(state.members)
+        heard = state.members.enter(member, by_user=options.presence_by_user)
+        self._members += len(state.members) - before
+        if heard:
             self._announce(state, PresenceChange(joined=True, member=member))
 
     async def leave(self, channel: str, client: str, options: ChannelOptions) -> None:
@@ -174,14 +242,16 @@ class MemoryBroker:
         state = self._channels.find(channel)
         if state is None or state.members is None:
             return
-        member = state.members.pop(client, None)
-        if member is None:
+        removed = state.members.remove(client)
+        if removed is None:
             return
         self._members -= 1
         if not state.members:
             state.members = None
             self._idle_from_now(state)
-        self._announce(state, PresenceChange(joined=False, member=member))
+        member, heard = removed
+        if heard:
+            self._announce(state, PresenceChange(joined=False, member=member))
 
     async def presence(self, channel: str, options: ChannelOptions) -> list[Member]:
         """See `Broker.presence`."""
@@ -189,7 +259,7 @@ class MemoryBroker:
         state = self._channels.find(channel)
         if state is None or state.members is None or not options.presence:
             return []
-        return list(state.members.values())
+        return state.members.all()
 
     async def control(self, control: Control) -> int:
         """Give a control message to the one node there is; return its count."""
@@ -200,7 +270,7 @@ class MemoryBroker:
             _logger.exception("the relay failed on a control message")
             return 0
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         self._running()
         self._sessions.save(session, record, self._clock() + ttl_s)
@@ -227,6 +297,7 @@ class MemoryBroker:
             "channels": len(self._channels),
             "publications": totals.publications,
             "history_bytes": totals.history_bytes,
+            "state_bytes": totals.state_bytes,
             "keys": len(self._keys),
             "members": self._members,
             "sessions": len(self._sessions),

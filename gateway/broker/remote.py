@@ -6,8 +6,8 @@ between the replies, in the one order in which the supervisor sent them, and go 
 
 What always holds: a publication is relayed in the order of its offset, and after the reply to the
 `subscribe` that asked for it was read.  When the link is lost, or the supervisor answers nothing for
-`silence_s`, every call under way ends with an error: OutcomeUnknownError for a publish that may have arrived,
-BrokerUnavailableError for everything else; the broker does not come back by itself.
+`silence_s`, every call under way ends with an error: OutcomeUnknownError for a publish or an update that may
+have arrived, BrokerUnavailableError for everything else; the broker does not come back by itself.
 """
 
 from __future__ import annotations
@@ -18,10 +18,28 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from ..errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, UsageError
+from ..eager import drive
+from ..errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    CommandError,
+    OutcomeUnknownError,
+    StaleVersionError,
+    UsageError,
+)
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay
+from .interface import (
+    ChannelOptions,
+    Control,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    Relay,
+    State,
+    tell,
+)
 from .link import Link
 
 DEFAULT_QUEUE_BYTES: Final = 16 << 20
@@ -97,6 +115,31 @@ class RemoteBroker:
         placed = await self._call(record, wire.Placed)
         return PublishResult(placed.epoch, placed.offset, placed.duplicate)
 
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """See `Broker.update`."""
+        record = wire.Update(self._next(), channel, publication, options, *base, key)
+        placed = await self._call(record, wire.Placed)
+        return PublishResult(placed.epoch, placed.offset, placed.duplicate)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        told = await self._call(wire.ReadState(self._next(), channel, options), wire.StateIs)
+        return State(told.epoch, told.version, told.data)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        drive(tell(self.publish(channel, publication, options, key=key), publisher), self._loop)
+
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""
         placed = await self._call(wire.Subscribe(self._next(), channel, options), wire.Placed)
@@ -136,7 +179,7 @@ class RemoteBroker:
         """See `Broker.control`."""
         return (await self._call(wire.SendControl(self._next(), control), wire.Counted)).count
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self._call(wire.SaveSession(self._next(), session, record, ttl_s), wire.Counted)
 
@@ -179,11 +222,15 @@ class RemoteBroker:
         try:
             result = await waits
         except _LostError as lost:
-            if isinstance(record, wire.Publish) and lost.may_have_arrived:
+            if isinstance(record, wire.Publish | wire.Update) and lost.may_have_arrived:
                 raise OutcomeUnknownError("the link to the supervisor broke in mid-publish") from None
             raise BrokerUnavailableError("the link to the supervisor broke") from None
         if isinstance(result, wire.Refused):
             raise BrokerUnavailableError(result.message)
+        if isinstance(result, wire.Stale):
+            raise StaleVersionError(result.epoch, result.version, result.data)
+        if isinstance(result, wire.Declined):
+            raise CommandError(result.code, result.message)
         if not isinstance(result, reply):
             raise wire.WireError(f"{type(result).__name__} is no reply to {type(record).__name__}")
         return result

@@ -19,10 +19,19 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
-from ..errors import BrokerUnavailableError, UsageError
+from ..errors import BrokerUnavailableError, CommandError, StaleVersionError, UsageError
 from ..message.publication import Member, Position, Publication
 from . import wire
-from .interface import ChannelOptions, Control, HistoryPage, PresenceChange, PublishResult, Relay
+from .interface import (
+    ChannelOptions,
+    Control,
+    HistoryPage,
+    PresenceChange,
+    Publisher,
+    PublishResult,
+    Relay,
+    State,
+)
 from .memory import MemoryBroker
 from .peer import Peer
 
@@ -69,6 +78,8 @@ class BrokerService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._carry_out: dict[type[wire.Record], Callable[[Peer, Any], wire.Record | None]] = {
             wire.Publish: self._publish,
+            wire.Update: self._update,
+            wire.ReadState: self._read_state,
             wire.Subscribe: self._subscribe,
             wire.Unsubscribe: self._unsubscribe,
             wire.ReadSince: self._read_since,
@@ -101,6 +112,10 @@ class BrokerService:
             reply = self._carry_out[type(record)](peer, record)
         except BrokerUnavailableError as problem:
             reply = wire.Refused(record.call, str(problem))
+        except StaleVersionError as stale:
+            reply = wire.Stale(record.call, stale.epoch, stale.version, stale.data)
+        except CommandError as declined:
+            reply = wire.Declined(record.call, declined.code, declined.message)
         if reply is not None:
             peer.send(wire.pack(reply))
 
@@ -128,8 +143,16 @@ class BrokerService:
     # -- what workers ask -------------------------------------------------------------------
 
     def _publish(self, peer: Peer, r: wire.Publish) -> wire.Record:
-        result = finish(self.memory.publish(r.channel, r.publication, r.options, key=r.key))
+        result = self.memory.publish_now(r.channel, r.publication, r.options, r.key)
         return wire.Placed(r.call, result.epoch, result.offset, result.duplicate)
+
+    def _update(self, peer: Peer, r: wire.Update) -> wire.Record:
+        base = Position(r.epoch, r.base)
+        result = finish(self.memory.update(r.channel, r.publication, r.options, base=base, key=r.key))
+        return wire.Placed(r.call, result.epoch, result.offset, result.duplicate)
+
+    def _read_state(self, peer: Peer, r: wire.ReadState) -> wire.Record:
+        return wire.StateIs(r.call, *finish(self.memory.state(r.channel, r.options)))
 
     def _subscribe(self, peer: Peer, r: wire.Subscribe) -> wire.Record:
         position = finish(self.memory.subscribe(r.channel, r.options))
@@ -233,7 +256,29 @@ class BrokerService:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         """See `Broker.publish`."""
-        return await self.memory.publish(channel, publication, options, key=key)
+        return self.memory.publish_now(channel, publication, options, key)
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`."""
+        self.memory.begin_publish(channel, publication, options, key, publisher)
+
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """See `Broker.update`."""
+        return await self.memory.update(channel, publication, options, base=base, key=key)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        return await self.memory.state(channel, options)
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """Raise UsageError: subscribers are the workers'."""
@@ -277,7 +322,7 @@ class BrokerService:
             future.result().count for future in asked if future.done() and future.exception() is None
         )
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`."""
         await self.memory.save_session(session, record, ttl_s)
 

@@ -154,6 +154,24 @@ class Notice(Record, frozen=True, array_like=True, gc=False, tag=16):
     data: bytes
 
 
+class Update(Call, frozen=True, array_like=True, gc=False, tag=17):
+    """`Broker.update`; the reply is Placed, Stale or Declined."""
+
+    channel: str
+    publication: Publication
+    options: ChannelOptions
+    epoch: str
+    base: int
+    key: str
+
+
+class ReadState(Call, frozen=True, array_like=True, gc=False, tag=18):
+    """`Broker.state`; the reply is StateIs."""
+
+    channel: str
+    options: ChannelOptions
+
+
 class Published(Record, frozen=True, array_like=True, gc=False, tag=32):
     """A new publication of a channel in which the worker is interested."""
 
@@ -234,6 +252,29 @@ class Refused(Call, frozen=True, array_like=True, gc=False, tag=45):
     message: str
 
 
+class StateIs(Call, frozen=True, array_like=True, gc=False, tag=46):
+    """A channel's state."""
+
+    epoch: str
+    version: int
+    data: bytes
+
+
+class Stale(Call, frozen=True, array_like=True, gc=False, tag=47):
+    """StaleVersionError: nothing happened, and this is the state."""
+
+    epoch: str
+    version: int
+    data: bytes
+
+
+class Declined(Call, frozen=True, array_like=True, gc=False, tag=48):
+    """Any other CommandError: nothing happened."""
+
+    code: str
+    message: str
+
+
 FromWorker = (
     Publish
     | Subscribe
@@ -251,8 +292,10 @@ FromWorker = (
     | ReleaseSession
     | Answer
     | Notice
+    | Update
+    | ReadState
 )
-Reply = Placed | Counted | Page | Members | Taken | Refused
+Reply = Placed | Counted | Page | Members | Taken | Refused | StateIs | Stale | Declined
 FromSupervisor = Published | Lost | PresenceChanged | Controlled | Question | Reply
 
 _encode: Final = msgspec.msgpack.Encoder().encode

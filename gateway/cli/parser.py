@@ -15,10 +15,12 @@ from ..config.lists import ListKind
 from ..config.load import Loaded, load
 from ..config.problems import suggestion
 from ..config.render import render_default
-from ..config.schema import SECTIONS, Option, all_options, options_of, section_doc
+from ..config.schema import NAMED, SECTIONS, Option, all_options, options_of, section_doc
 from ..config.sources import FILE_VARIABLE
 from ..errors import GatewayError
 from ..logs import escape
+
+_A: Final = {"namespace": "a namespace", "upstream": "an upstream"}
 
 Commands = Any  # argparse names the type of `add_subparsers()` only privately
 
@@ -74,8 +76,8 @@ def add_option_flags(parser: argparse.ArgumentParser) -> None:
     """Add --config and a flag for every option of the configuration."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="the configuration, a TOML file")
     for section in SECTIONS:
-        if section == "namespace":
-            _add_namespace_flag(parser)
+        if section in NAMED:
+            _add_named_flag(parser, section)
             continue
         group = parser.add_argument_group(f"[{section}]", section_doc(section).rstrip("."))
         for row in options_of(section):
@@ -103,18 +105,19 @@ def _add_flag(group: argparse._ArgumentGroup, row: Option) -> None:
         )
 
 
-def _add_namespace_flag(parser: argparse.ArgumentParser) -> None:
-    rows = list(options_of("namespace"))
+def _add_named_flag(parser: argparse.ArgumentParser, section: str) -> None:
+    rows = list(options_of(section))
     width = max(len(row.name) for row in rows)
     lines = [f"  {row.name:<{width}}  {row.doc} (default {_default(row)})" for row in rows]
-    intro = f"{section_doc('namespace').rstrip('.')}; NAME is default for channels without a prefix:"
-    group = parser.add_argument_group("[namespace.NAME]", "\n".join([intro, *lines]))
+    about = "; NAME is default for channels without a prefix" if section == "namespace" else ""
+    intro = f"{section_doc(section).rstrip('.')}{about}:"
+    group = parser.add_argument_group(f"[{section}.NAME]", "\n".join([intro, *lines]))
     group.add_argument(
-        "--namespace",
+        f"--{section}",
         action="append",
         default=[],
         metavar="NAME.OPTION=VALUE",
-        help="an option of a namespace; can be repeated",
+        help=f"an option of {_A[section]}; can be repeated",
     )
 
 
@@ -133,8 +136,9 @@ def load_options(arguments: argparse.Namespace, environment: Mapping[str, str] |
     variables = os.environ if environment is None else environment
     file = arguments.config or (Path(variables[FILE_VARIABLE]) if variables.get(FILE_VARIABLE) else None)
     given = vars(arguments)
+    named = {section: given[section] for section in NAMED}
     flags = {row.flag: _flag_text(row, given[row.flag]) for row in all_options() if row.flag in given}
-    return load(file=file, environment=variables, flags=flags, namespace_flags=arguments.namespace)
+    return load(file=file, environment=variables, flags=flags, named_flags=named)
 
 
 def _flag_text(row: Option, value: bool | list[str]) -> str:

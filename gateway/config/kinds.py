@@ -171,6 +171,29 @@ class Boolean(Kind):
         return "true" if value else "false"
 
 
+class BooleanOr(Boolean):
+    """true, false, or one of a few words."""
+
+    name = "boolean or word"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.metavar = "|".join(("true", "false", *words))
+
+    def _allowed(self) -> str:
+        return f"true, false or {', '.join(json.dumps(word) for word in self.words)}"
+
+    def _from_toml(self, value: object) -> object:
+        return value if value in self.words else super()._from_toml(value)
+
+    def _from_text(self, text: str) -> object:
+        word = text.strip()
+        return word if word in self.words else super()._from_text(text)
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(value) if value in self.words else super()._to_toml(value)
+
+
 class Integer(Kind):
     """A whole number from `low` to `high`, both allowed."""
 

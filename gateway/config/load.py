@@ -24,16 +24,25 @@ from .rules import check_rules
 from .scan import KeyPath, key_lines, line_of
 from .schema import (
     DEFAULT_NAMESPACE,
+    NAMED,
     SECTIONS,
     Config,
     NamespaceOptions,
     Option,
+    UpstreamOptions,
     options_of,
 )
-from .sources import match_variable, split_namespace_flag
+from .sources import match_variable, split_named_flag
 
 _MAX_FILE_BYTES: Final = 1 << 20
-_NAMESPACE_NAME = re.compile(r"[A-Za-z0-9_\-=@,.;/#]{1,199}")
+_NO_FLAGS: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
+_NAMES: Final = {
+    "namespace": (
+        re.compile(r"[A-Za-z0-9_\-=@,.;/#]{1,199}"),
+        "a name of 1 to 199 characters of A-Z a-z 0-9 _ - = @ , . ; / #",
+    ),
+    "upstream": (re.compile(r"[A-Za-z0-9_\-]{1,64}"), "a name of 1 to 64 characters of A-Z a-z 0-9 _ -"),
+}
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -54,20 +63,21 @@ def load(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, str] | None = None,
-    namespace_flags: Sequence[str] = (),
+    named_flags: Mapping[str, Sequence[str]] = _NO_FLAGS,
 ) -> Loaded:
     """Return the effective configuration.
 
-    `flags` maps a flag such as "--listen" to its text; `namespace_flags` are the texts
-    NAME.OPTION=VALUE of `--namespace`.  Of `environment` only names that start with RINGGATE_ are
-    looked at.  Raises InvalidConfigError, which lists every fault.
+    `flags` maps a flag such as "--listen" to its text; `named_flags` maps "namespace" to the texts
+    NAME.OPTION=VALUE of `--namespace`, and other named sections likewise.  Of `environment` only
+    names that start with RINGGATE_ are looked at.  Raises InvalidConfigError, which lists every fault.
     """
     merger = _Merger()
     if file is not None:
         merger.add_file(file)
     merger.add_environment(environment or {})
     merger.add_flags(flags or {})
-    merger.add_namespace_flags(namespace_flags)
+    for section, texts in named_flags.items():
+        merger.add_named_flags(section, texts)
     return merger.checked()
 
 
@@ -110,10 +120,10 @@ class _Merger:
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
         """Add what the variables that start with RINGGATE_ set."""
-        namespaces = {path[1] for path in self.sources if path[0] == "namespace"}
+        tables = {section: {path[1] for path in self.sources if path[0] == section} for section in NAMED}
         for name in sorted(environment):
             where = f"environment {name if name.isprintable() and name.isascii() else quote(name)}"
-            match = match_variable(name, namespaces)
+            match = match_variable(name, tables)
             if isinstance(match, Problem):
                 self.problems.append(match)
             elif match is not None:
@@ -126,15 +136,15 @@ class _Merger:
             row = by_flag[flag]
             self.add_text((row.section, row.name), text, f"flag {flag}")
 
-    def add_namespace_flags(self, texts: Sequence[str]) -> None:
-        """Add what `--namespace NAME.OPTION=VALUE` flags set."""
+    def add_named_flags(self, section: str, texts: Sequence[str]) -> None:
+        """Add what flags such as `--namespace NAME.OPTION=VALUE` set."""
         for text in texts:
-            match = split_namespace_flag(text)
+            match = split_named_flag(section, text)
             if isinstance(match, Problem):
                 self.problems.append(match)
             else:
                 path, value = match
-                self.add_text(path, value, "flag --namespace")
+                self.add_text(path, value, f"flag --{section}")
 
     def add_text(self, path: KeyPath, text: str, where: str) -> None:
         """Add the value of a path from its text."""
@@ -146,7 +156,7 @@ class _Merger:
         self._add(row, path, value, where, from_text=False)
 
     def _add(self, row: Option, path: KeyPath, value: Any, where: str, *, from_text: bool) -> None:
-        if not self.check_namespace(path, where):
+        if not self.check_name(path, where):
             return
         try:
             read = row.kind.from_text if from_text else row.kind.from_toml
@@ -157,12 +167,14 @@ class _Merger:
             found = "a value that is not shown" if row.secret else describe(value)
             self.problems.append(Problem(shown_key(path), where, found, row.kind.allowed(), str(error)))
 
-    def check_namespace(self, path: KeyPath, where: str) -> bool:
-        """Report a namespace's name that no channel can have; tell whether it is a good one."""
-        if path[0] != "namespace" or _NAMESPACE_NAME.fullmatch(path[1]):
+    def check_name(self, path: KeyPath, where: str) -> bool:
+        """Report the name of a table that cannot be one, as of a namespace; tell whether it is a good one."""
+        if path[0] not in NAMED:
             return True
-        allowed = "a name of 1 to 199 characters of A-Z a-z 0-9 _ - = @ , . ; / #"
-        self.problems.append(Problem("namespace", where, describe(path[1]), allowed))
+        pattern, allowed = _NAMES[path[0]]
+        if pattern.fullmatch(path[1]):
+            return True
+        self.problems.append(Problem(path[0], where, describe(path[1]), allowed))
         return False
 
     def checked(self) -> Loaded:
@@ -178,14 +190,23 @@ class _Merger:
         sections = {
             section: cls(**self._section_values((section,)))
             for section, cls in SECTIONS.items()
-            if section != "namespace"
+            if section not in NAMED
         }
         default = self._section_values(("namespace", DEFAULT_NAMESPACE))
-        names = {path[1] for path in self.sources if path[0] == "namespace"} - {DEFAULT_NAMESPACE}
         namespaces = {DEFAULT_NAMESPACE: NamespaceOptions(**default)}
-        for name in sorted(names):
-            namespaces[name] = NamespaceOptions(**(default | self._section_values(("namespace", name))))
-        return Config(**sections, namespaces=MappingProxyType(namespaces))
+        for name in self._names("namespace"):
+            if name != DEFAULT_NAMESPACE:
+                namespaces[name] = NamespaceOptions(**(default | self._section_values(("namespace", name))))
+        upstreams = {
+            name: UpstreamOptions(**self._section_values(("upstream", name)))
+            for name in self._names("upstream")
+        }
+        return Config(
+            **sections, namespaces=MappingProxyType(namespaces), upstreams=MappingProxyType(upstreams)
+        )
+
+    def _names(self, section: str) -> list[str]:
+        return sorted({path[1] for path in self.sources if path[0] == section})
 
     def _section_values(self, prefix: KeyPath) -> dict[str, Any]:
         return {path[-1]: value for path, value in self.values.items() if path[:-1] == prefix}
@@ -206,17 +227,17 @@ class _FileReader:
                 self._unknown((section,), SECTIONS)
             elif not isinstance(table, dict):
                 self._not_a_table((section,), table)
-            elif section == "namespace":
-                self._read_namespaces(table)
+            elif section in NAMED:
+                self._read_named(section, table)
             else:
                 self._read_options((section,), table)
 
-    def _read_namespaces(self, tables: Mapping[str, object]) -> None:
+    def _read_named(self, section: str, tables: Mapping[str, object]) -> None:
         for name, table in tables.items():
-            path = ("namespace", name)
+            path = (section, name)
             if not isinstance(table, dict):
                 self._not_a_table(path, table)
-            elif self._merger.check_namespace((*path, ""), self._where(path)):
+            elif self._merger.check_name((*path, ""), self._where(path)):
                 self._merger.sources[path] = self._where(path)
                 self._read_options(path, table)
 
@@ -241,7 +262,7 @@ class _FileReader:
         )
 
     def _not_a_table(self, path: KeyPath, value: object) -> None:
-        names = {row.name for row in options_of("namespace")}
+        names = {row.name for row in options_of("namespace")} if path[0] == "namespace" else set()
         hint = f"did you mean [namespace.{DEFAULT_NAMESPACE}]?" if path[-1] in names else ""
         problem = Problem(
             shown_key(path), self._where(path), describe(value), f"a table [{shown_key(path)}]", hint
@@ -258,7 +279,8 @@ def _other_section(path: KeyPath) -> str:
     """Return a hint for an option that stands in the wrong table, else an empty text."""
     for section in SECTIONS:
         if path[0] != section and any(row.name == path[-1] for row in options_of(section)):
-            table = f"namespace.{DEFAULT_NAMESPACE}" if section == "namespace" else section
+            example = DEFAULT_NAMESPACE if section == "namespace" else "NAME"
+            table = f"{section}.{example}" if section in NAMED else section
             return f"it belongs under [{table}]"
     return ""
 

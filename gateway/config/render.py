@@ -6,12 +6,12 @@ were given as they are: those are commented out and never shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from .load import Loaded, shown_key
 from .scan import KeyPath
-from .schema import DEFAULT_NAMESPACE, SECTIONS, Config, Option, options_of, section_doc
+from .schema import NAMED, SECTIONS, Config, Option, options_of, section_doc
 
 _TABLE_HEAD: Final = (
     "| option | type | default | allowed | environment | flag | meaning |",
@@ -26,11 +26,9 @@ def render_toml(loaded: Loaded, *, reveal: bool = False) -> str:
     """
     lines: list[str] = []
     for section in SECTIONS:
-        if section == "namespace":
-            for name in loaded.config.namespaces:
-                lines += _table(
-                    loaded, ("namespace", name), documented=name == DEFAULT_NAMESPACE, reveal=reveal
-                )
+        if section in NAMED:
+            for at, name in enumerate(getattr(loaded.config, NAMED[section])):
+                lines += _table(loaded, (section, name), documented=at == 0, reveal=reveal)
         else:
             lines += _table(loaded, (section,), documented=True, reveal=reveal)
     return "\n".join(lines)
@@ -57,8 +55,9 @@ def _assignment(row: Option, value: object, *, reveal: bool) -> str:
 
 
 def _values(config: Config, prefix: KeyPath) -> object:
-    if prefix[0] == "namespace":
-        return config.namespaces[prefix[1]]
+    if prefix[0] in NAMED:
+        tables: Mapping[str, object] = getattr(config, NAMED[prefix[0]])
+        return tables[prefix[1]]
     values: object = getattr(config, prefix[0])
     return values
 
@@ -70,8 +69,8 @@ def render_default(row: Option) -> str:
 
 def flag_text(row: Option) -> str:
     """Return how an option is given as a flag."""
-    if row.section == "namespace":
-        return f"--namespace NAME.{row.name}=..."
+    if row.section in NAMED:
+        return f"--{row.section} NAME.{row.name}=..."
     return row.flag
 
 
@@ -79,7 +78,7 @@ def render_markdown() -> str:
     """Return the table of options for docs/configuration.md, a heading for each section."""
     lines: list[str] = []
     for section in SECTIONS:
-        heading = "[namespace.NAME]" if section == "namespace" else f"[{section}]"
+        heading = f"[{section}.NAME]" if section in NAMED else f"[{section}]"
         lines += [f"### `{heading}`", "", section_doc(section), "", *_TABLE_HEAD]
         lines += [_markdown_row(row) for row in options_of(section)]
         lines.append("")

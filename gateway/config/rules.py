@@ -115,6 +115,20 @@ def _pings_come_before_idle(config: Config, where: Where) -> Iterator[Problem]:
         yield Problem("websocket.idle_timeout", where(("websocket", "idle_timeout")), found, allowed)
 
 
+def _proxies_are_known(config: Config, where: Where) -> Iterator[Problem]:
+    """Anybody could write what proxies write: whose word is taken must be said."""
+    options = config.edge
+    if options.trusted_proxies:
+        return
+    if options.forwarded_header != "none":
+        path = ("edge", "forwarded_header")
+        allowed = '"none" while edge.trusted_proxies is empty'
+        yield Problem(".".join(path), where(path), quote(options.forwarded_header), allowed)
+    if options.proxy_protocol:
+        path = ("edge", "proxy_protocol")
+        yield Problem(".".join(path), where(path), "true", "false while edge.trusted_proxies is empty")
+
+
 def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
     """The largest publication must fit into a ring: with its envelope, and in base64 when it is binary.
 
@@ -155,6 +169,40 @@ def _tokens_have_keys(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), quote("token"), allowed)
 
 
+def _states_can_be_kept_up(config: Config, where: Where) -> Iterator[Problem]:
+    """Whoever missed a patch must get the state, and can by resuming; it goes out through the ring, too.
+
+    Personal channels are of the default namespace, and are published to.
+    """
+    for name, options in config.namespaces.items():
+        if not options.state:
+            continue
+        path = f"namespace.{name}."
+        if name == DEFAULT_NAMESPACE:
+            allowed = "false: only a namespace of its own can be one of state channels"
+            yield Problem(f"{path}state", where(("namespace", name, "state")), "true", allowed)
+        if options.slow != "disconnect":
+            allowed = '"disconnect", since the namespace is one of state channels: who missed a patch resumes'
+            yield Problem(f"{path}slow", where(("namespace", name, "slow")), quote(options.slow), allowed)
+        least_bytes = 1 << (2 * options.max_state_bytes - 1).bit_length()
+        if options.ring_bytes < least_bytes:
+            found = quote(format_size(options.ring_bytes))
+            allowed = f"at least {quote(format_size(least_bytes))}: twice max_state_bytes, as a power of two"
+            yield Problem(f"{path}ring_bytes", where(("namespace", name, "ring_bytes")), found, allowed)
+
+
+def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
+    """An upstream is somewhere, and where addresses have weights, each has one."""
+    for name, options in config.upstreams.items():
+        path = ("upstream", name, "addresses")
+        if not options.addresses:
+            yield Problem(".".join(path), where(path), "[]", "at least one URL")
+        elif options.weights and len(options.weights) != len(options.addresses):
+            path = ("upstream", name, "weights")
+            found, allowed = f"{len(options.weights)} of them", "one for each of the addresses, or none"
+            yield Problem(".".join(path), where(path), found, allowed)
+
+
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
@@ -169,7 +217,13 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((_LISTEN, _API_LISTEN), _endpoints_differ),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
+    (
+        (("edge", "trusted_proxies"), ("edge", "forwarded_header"), ("edge", "proxy_protocol")),
+        _proxies_are_known,
+    ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
     ((_AUTH_JWKS, _INSECURE), _key_sets_are_authentic),
     ((_AUTH_KEYS, _AUTH_JWKS), _tokens_have_keys),
+    ((), _states_can_be_kept_up),
+    ((), _upstreams_are_whole),
 )

@@ -24,6 +24,7 @@ from .kinds import (
     MIB,
     Address,
     Boolean,
+    BooleanOr,
     Choice,
     Duration,
     FilePath,
@@ -34,11 +35,14 @@ from .kinds import (
     Size,
     WorkerCount,
 )
-from .lists import Hosts, Origins, Secrets
+from .lists import Hosts, Networks, Origins, Secrets
+from .services import RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
 DEFAULT_NAMESPACE: Final = "default"
+NAMED: Final[Mapping[str, str]] = MappingProxyType({"namespace": "namespaces", "upstream": "upstreams"})
+"""Sections of which there are several, as tables `[SECTION.NAME]`, each with its field of `Config`."""
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
 
@@ -56,7 +60,7 @@ class Option(NamedTuple):
     @property
     def key(self) -> str:
         """Its name in the file: `section.name`, or `namespace.NAME.name`."""
-        return f"{self.section}.{'NAME.' if self.section == 'namespace' else ''}{self.name}"
+        return f"{self.section}.{'NAME.' if self.section in NAMED else ''}{self.name}"
 
     @property
     def flag(self) -> str:
@@ -67,7 +71,8 @@ class Option(NamedTuple):
     @property
     def variable(self) -> str:
         """Its environment variable; NAME stands for a namespace's name in capitals."""
-        prefix = {"server": "", "namespace": "NAMESPACE_NAME_"}.get(self.section, f"{self.section.upper()}_")
+        name = "NAME_" if self.section in NAMED else ""
+        prefix = "" if self.section == "server" else f"{self.section.upper()}_{name}"
         return f"RINGGATE_{prefix}{self.name.upper()}"
 
 
@@ -201,6 +206,32 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeOptions:
+    """What stands in front of the edge: proxies, and how they say who the client is."""
+
+    trusted_proxies: tuple[str, ...] = option(
+        (), Networks(), "peers whose word on the client's address is taken; empty is nobody"
+    )
+    forwarded_header: str = option(
+        "none",
+        Choice("none", "x-forwarded-for", "forwarded"),
+        "the header in which they say it",
+    )
+    proxy_protocol: bool = option(
+        False, Boolean(), "their connections begin with a PROXY header, of version 1 or 2"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """How much one connection, user or address may ask for.  0 is no limit."""
+
+    connections_per_address: int = option(
+        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64; 0 is no limit"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
     """How a gateway uses Redis, where it is the broker.  The same for all gateways that share one."""
 
@@ -238,8 +269,19 @@ class NamespaceOptions:
     idempotency_ttl: float = option(
         300.0, Duration(300.0, 7 * _DAY), "how long the key of a publication is remembered"
     )
+    state: bool = option(
+        False,
+        Boolean(),
+        "channels have a state, which is changed by update; nothing else is published to them",
+    )
+    max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
+    state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")
     presence: bool = option(True, Boolean(), "keep who is in a channel")
-    join_leave: bool = option(True, Boolean(), "tell subscribers who comes and goes, where presence is kept")
+    join_leave: bool | str = option(
+        True,
+        BooleanOr("user"),
+        'tell subscribers who comes and goes; "user": once for each user',
+    )
     subscribe: tuple[str, ...] = option(
         (), Permissions("subscribe"), "who may subscribe; empty: anyone, but nobody once [auth] has keys"
     )
@@ -260,6 +302,52 @@ class NamespaceOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamOptions:
+    """A group of addresses at which an app service can be reached."""
+
+    addresses: tuple[str, ...] = option((), ServiceUrls(), "where the service is; a name may have several")
+    weights: tuple[int, ...] = option(
+        (), Weights(), "shares of the addresses, in their order; empty is the same for all"
+    )
+    balance: str = option(
+        "round_robin", Choice("round_robin", "least_pending", "hash"), "how an address is chosen"
+    )
+    hash_bound: int = option(
+        125, Integer(101, 1000), "with hash, most load of an address in percent of its share"
+    )
+    connect_timeout: float = option(1.0, Duration(0.01, _HOUR), "longest time to connect")
+    timeout: float = option(5.0, Duration(0.01, _HOUR), "longest time for a request, also while it waits")
+    retries: int = option(1, Integer(0, 10), "other addresses tried where nothing can be done twice")
+    max_pending: int = option(128, Integer(1, 100_000), "most requests under way; others wait")
+    max_waiting: int = option(1024, Integer(0, 1_000_000), "most requests that wait; others fail at once")
+    max_answer_bytes: int = option(MIB, Size(KIB, GIB), "largest answer that is read")
+    idle_timeout: float = option(
+        4.0, Duration(0.01, _HOUR), "how long an unused connection is kept; less than the service keeps it"
+    )
+    resolve_interval: float = option(10.0, Duration(0.1, _DAY), "time between two look-ups of names")
+    health_path: str = option("", RequestPath(), "asked with GET to see whether an address works")
+    health_interval: float = option(5.0, Duration(0.05, _HOUR), "time between two health checks")
+    health_timeout: float = option(2.0, Duration(0.01, _HOUR), "longest time for a health check")
+    healthy_after: int = option(2, Integer(1, 100), "good checks that bring an address back")
+    unhealthy_after: int = option(3, Integer(1, 100), "bad checks that take an address out")
+    breaker_failures: int = option(5, Integer(1, 10_000), "failures in a row that take an address out")
+    breaker_share: int = option(
+        50, Integer(1, 100), "percent of failures within breaker_window that take it out"
+    )
+    breaker_window: float = option(
+        10.0, Duration(0.1, _HOUR), "over what time that share counts, of 20 requests and more"
+    )
+    breaker_open: float = option(
+        5.0, Duration(0.01, _HOUR), "how long an address stays out before it is tried; doubles each time"
+    )
+    breaker_open_most: float = option(60.0, Duration(0.01, _DAY), "the longest that it doubles to")
+    breaker_probes: int = option(2, Integer(1, 100), "requests that must go well before it is back")
+    slow_start: float = option(
+        0.0, Duration(0.0, _HOUR), "time over which one that is back takes up its share"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole effective configuration.  `namespaces` always has "default"."""
 
@@ -267,11 +355,14 @@ class Config:
     api: ApiOptions = field(default_factory=ApiOptions)
     auth: AuthOptions = field(default_factory=AuthOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    edge: EdgeOptions = field(default_factory=EdgeOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
+    upstreams: Mapping[str, UpstreamOptions] = field(default_factory=lambda: MappingProxyType({}))
 
     def namespace(self, name: str) -> NamespaceOptions:
         """Return the options of a namespace ("" for channels without one), or else those of the default."""
@@ -284,9 +375,12 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "api": ApiOptions,
         "auth": AuthOptions,
         "websocket": WebSocketOptions,
+        "edge": EdgeOptions,
+        "limits": LimitOptions,
         "redis": RedisOptions,
         "session": SessionOptions,
         "namespace": NamespaceOptions,
+        "upstream": UpstreamOptions,
     }
 )
 

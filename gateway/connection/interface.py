@@ -6,6 +6,7 @@ factory is its handler, and hears of whole messages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..deflate import Deflater
@@ -42,6 +43,9 @@ class Connection(Protocol):
 
         Never blocks: what the socket does not take is queued behind it.
         """
+
+    def send_many(self, opcode: int, payloads: Sequence[bytes]) -> None:
+        """Send several messages, in as few pieces as that takes."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2).  Idempotent."""

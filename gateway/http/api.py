@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ..broker.interface import PublishResult
 from ..message.names import check_channel_name
+from ..message.publication import Position
 from . import bodies, results
 from .answers import as_command_error
 from .gateway_view import GatewayView
@@ -39,6 +40,9 @@ class Operation(NamedTuple):
 OPERATIONS: Final = (
     Operation(
         "publish", "POST", "/api/publish", bodies.PublishBody, results.Published, "Publish to one channel"
+    ),
+    Operation(
+        "update", "POST", "/api/update", bodies.UpdateBody, results.Updated, "Change the state of a channel"
     ),
     Operation(
         "broadcast", "POST", "/api/broadcast", bodies.BroadcastBody, results.Broadcasted,
@@ -76,11 +80,19 @@ OPERATIONS: Final = (
         "Read what was published to a channel",
     ),
     Operation(
+        "state", "GET", "/api/channels/{channel}/state", bodies.NoQuery, results.ChannelState,
+        "Read the state of a channel",
+    ),
+    Operation(
         "connections", "GET", "/api/connections", bodies.ListQuery, results.ConnectionList,
         "List the connections of this node",
     ),
     Operation(
         "nodes", "GET", "/api/nodes", bodies.NoQuery, results.NodeList, "List the nodes of the cluster"
+    ),
+    Operation(
+        "upstreams", "GET", "/api/upstreams", bodies.NoQuery, results.UpstreamList,
+        "Show the groups of app services and how their addresses do",
     ),
 )  # fmt: skip
 
@@ -92,6 +104,7 @@ class Api:
         self._node = node
         self._commands: dict[str, Callable[[Any], Coroutine[Any, Any, Struct]]] = {
             "publish": self.publish,
+            "update": self.update,
             "broadcast": self.broadcast,
             "send": self.send,
             "subscribe": self.subscribe,
@@ -102,6 +115,13 @@ class Api:
     async def publish(self, body: bodies.PublishBody) -> results.Published:
         """Publish to one channel."""
         return results.published(await self._publish(body.channel, body))
+
+    async def update(self, body: bodies.UpdateBody) -> results.Updated:
+        """Change the state of a channel."""
+        base = Position(body.epoch, body.base)
+        return results.updated(
+            await self._node.update(body.channel, bytes(body.patch), base=base, key=body.key)
+        )
 
     async def broadcast(self, body: bodies.BroadcastBody) -> results.Broadcasted:
         """Publish to each channel; an error of one does not stop the others."""
@@ -179,6 +199,10 @@ class Api:
         check_channel_name(channel)
         return results.history(await self._node.history(channel, limit=query.limit, before=query.before))
 
+    async def state(self, query: bodies.NoQuery, channel: str) -> results.ChannelState:
+        """Read a channel's state."""
+        return results.state(await self._node.state(check_channel_name(channel)))
+
     async def connections(self, query: bodies.ListQuery) -> results.ConnectionList:
         """List connections of this node."""
         found = await self._node.connections()
@@ -190,6 +214,11 @@ class Api:
         return results.NodeList(
             [msgspec.convert(dict(item), dict[str, Any]) for item in await self._node.nodes()]
         )
+
+    async def upstreams(self, query: bodies.NoQuery) -> results.UpstreamList:
+        """Show the groups of app services."""
+        found = await self._node.upstreams()
+        return results.UpstreamList([msgspec.convert(item, results.UpstreamInfo) for item in found])
 
     async def _publish(self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody) -> PublishResult:
         return await self._node.publish(

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ..errors import CommandError
+from ..message.commands import MAX_NUMBER
 from ..message.json import MAX_DEPTH, check_json
 from ..message.names import MAX_CHANNEL_CHARS
 
@@ -54,7 +55,7 @@ class Payload(Struct, kw_only=True, forbid_unknown_fields=True):
         if (self.data is UNSET) == (self.data64 is UNSET):
             raise ValueError("exactly one of `data` and `data64` is required")
         if isinstance(self.data, Raw):
-            _check_data(bytes(self.data))
+            _check_json(bytes(self.data))
         elif isinstance(self.data64, str):
             decode_base64(self.data64)
 
@@ -94,6 +95,19 @@ class BroadcastBody(Payload, kw_only=True, forbid_unknown_fields=True):
     channels: Annotated[list[Channel], Meta(min_length=1, max_length=MAX_BATCH)]
     key: Key = ""
     exclude: Exclude = ""
+
+
+class UpdateBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Change the state of a channel."""
+
+    channel: Channel
+    base: Annotated[int, Meta(ge=0, le=MAX_NUMBER, description="the version to which the patch is applied")]
+    patch: Annotated[Raw, Meta(description="JSON Merge Patch (RFC 7396); goes out byte for byte as it came")]
+    epoch: Annotated[str, Meta(max_length=200, description="of that version; left out: the current one")] = ""
+    key: Key = ""
+
+    def __post_init__(self) -> None:
+        _check_json(bytes(self.patch))
 
 
 class SendBody(Payload, kw_only=True, forbid_unknown_fields=True):
@@ -161,6 +175,10 @@ class PublishCommand(PublishBody, tag_field="method", tag="publish"):
     """Publish, in a batch."""
 
 
+class UpdateCommand(UpdateBody, tag_field="method", tag="update"):
+    """Change a state, in a batch."""
+
+
 class BroadcastCommand(BroadcastBody, tag_field="method", tag="broadcast"):
     """Broadcast, in a batch."""
 
@@ -183,6 +201,7 @@ class DisconnectCommand(DisconnectBody, tag_field="method", tag="disconnect"):
 
 Command = (
     PublishCommand
+    | UpdateCommand
     | BroadcastCommand
     | SendCommand
     | SubscribeCommand
@@ -254,7 +273,7 @@ def check_target(user: str, client: str) -> None:
         raise ValueError("exactly one of `user` and `client` is required")
 
 
-def _check_data(text: bytes) -> None:
+def _check_json(text: bytes) -> None:
     try:
         check_json(text)
     except CommandError as error:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from ..broker.interface import HistoryPage, PublishResult
-from ..message.publication import Member
+from ..broker.interface import HistoryPage, PublishResult, State
+from ..message.publication import Member, Position
 
 MetricSample: TypeAlias = tuple[str, str, str, Mapping[str, str], float]
 """Name (`ringgate_…`), kind ("counter", "gauge" or "histogram"), help text, labels, value.
@@ -54,6 +54,12 @@ class GatewayView(Protocol):
     ) -> PublishResult:
         """Publish `data` (JSON text, or bytes when `binary`); `exclude` is a client that must not get it."""
 
+    async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
+        """Apply a JSON Merge Patch to version `base` of the channel's state; else StaleVersionError."""
+
+    async def state(self, channel: str) -> State:
+        """Return the channel's state."""
+
     async def send(
         self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
     ) -> Mapping[str, object]:
@@ -88,6 +94,9 @@ class GatewayView(Protocol):
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""
+
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        """Return the groups of app services as `results.UpstreamInfo` has them."""
 
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether this node should get traffic (a broker probe came back; not draining), and why not."""

@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from ..broker.interface import HistoryPage, PublishResult
-from ..errors import CommandError
+from ..broker.interface import HistoryPage, PublishResult, State
+from ..errors import CommandError, StaleVersionError
 from ..message.events import MemberView, PublicationView
 from ..message.publication import Member
 from ..message.views import view_member, view_publication
 
 
-class ErrorBody(Struct):
-    """A code from the table of error codes, and a message for a person."""
+class ErrorBody(Struct, omit_defaults=True):
+    """A code from the table of error codes, and a message for a person.
+
+    With `stale_version` come `epoch`, `version` and `data` of the current state.
+    """
 
     code: str
     message: str
+    epoch: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
 
 
 class ErrorAnswer(Struct):
@@ -37,6 +43,22 @@ class Published(Struct, omit_defaults=True):
     epoch: str
     offset: int
     duplicate: bool = False
+
+
+class Updated(Struct, omit_defaults=True):
+    """The version that the patch made.  `duplicate`: its key was known, and nothing was changed now."""
+
+    epoch: str
+    version: int
+    duplicate: bool = False
+
+
+class ChannelState(Struct):
+    """A channel's state.  Version 0 is what the life of the channel, named by `epoch`, began with."""
+
+    epoch: str
+    version: int
+    data: Raw
 
 
 class ChannelResult(Struct, omit_defaults=True):
@@ -74,7 +96,7 @@ _ONE_RESULT: Final = {
     "items": {
         "anyOf": [
             {"$ref": f"#/components/schemas/{kind}"}
-            for kind in ("Published", "Broadcasted", "Sent", "Reached", "ErrorAnswer")
+            for kind in ("Published", "Updated", "Broadcasted", "Sent", "Reached", "ErrorAnswer")
         ]
     }
 }
@@ -125,6 +147,40 @@ class NodeList(Struct):
     nodes: list[dict[str, str | int | float | bool | None]]
 
 
+class TargetInfo(Struct):
+    """An address of an upstream.
+
+    `weight` is its share now; `breaker` is closed, open or half_open; `requests` counts by outcome.
+    """
+
+    address: str
+    ip: str
+    weight: float
+    healthy: bool
+    breaker: str
+    retry_in_ms: int
+    pending: int
+    requests: dict[str, int]
+
+
+class UpstreamInfo(Struct, omit_defaults=True):
+    """A group of addresses as one process sees it; `worker` is its number where there are several."""
+
+    name: str
+    balance: str
+    pending: int
+    waiting: int
+    turned_away: int
+    targets: list[TargetInfo]
+    worker: int | UnsetType = UNSET
+
+
+class UpstreamList(Struct):
+    """The groups of this gateway."""
+
+    upstreams: list[UpstreamInfo]
+
+
 class Presence(Struct):
     """Who is present, in the order in which they joined."""
 
@@ -152,8 +208,20 @@ def published(result: PublishResult) -> Published:
     return Published(result.epoch, result.offset, result.duplicate)
 
 
+def updated(result: PublishResult) -> Updated:
+    """Return what an update did as an answer."""
+    return Updated(result.epoch, result.offset, result.duplicate)
+
+
+def state(current: State) -> ChannelState:
+    """Return a state as an answer."""
+    return ChannelState(current.epoch, current.version, Raw(current.data))
+
+
 def refused(error: CommandError) -> ErrorBody:
     """Return an error as the caller sees it."""
+    if isinstance(error, StaleVersionError):
+        return ErrorBody(error.code, error.message, error.epoch, error.version, Raw(error.data))
     return ErrorBody(error.code, error.message)
 
 

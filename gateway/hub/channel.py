@@ -6,12 +6,13 @@ ring's `newest` is the channel's offset; a client has at most one cursor here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from .._sink import Sink
-from ..message.events import Gap
+from ..message.events import Event, Gap
 from ..message.publication import Member, Position, Publication
 from ._cursor import Cursor
 from ._ring import Flusher, HubStats, Ring
@@ -36,7 +37,17 @@ class RingOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Channel:
     """A channel in which this node has, or had a moment ago, subscribers."""
 
-    __slots__ = ("_flusher", "_stats", "active_at", "cursors", "name", "options", "position", "rings")
+    __slots__ = (
+        "_flusher",
+        "_stats",
+        "active_at",
+        "cursors",
+        "name",
+        "on_jump",
+        "options",
+        "position",
+        "rings",
+    )
 
     def __init__(
         self,
@@ -54,6 +65,8 @@ class Channel:
         self.active_at = now
         self.rings: dict[Encoding, Ring] = {}
         self.cursors: dict[str, Cursor] = {}
+        self.on_jump: Callable[[], None] | None = None
+        """Called after subscribers were told that something was lost on its way here."""
         self._flusher = flusher
         self._stats = stats
 
@@ -150,6 +163,15 @@ class Channel:
                 ring.append(*encoding.event(gap))
             ring.rebase(before)
         self.position = Position(epoch, before)
+        if self.on_jump is not None:
+            self.on_jump()
+
+    def announce(self, event: Event, now: float) -> None:
+        """Tell every subscriber something that is not numbered."""
+        self.active_at = now
+        for encoding, ring in self.rings.items():
+            if ring.cursor_count:
+                ring.append(*encoding.event(event))
 
     def deliver_presence(self, member: Member, *, joined: bool, now: float) -> None:
         """Tell every subscriber that a member came or went."""

@@ -31,7 +31,7 @@ class Codec(Protocol):
         """Return an event's payload."""
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
-        """Return the payload of the `message` event of a publication."""
+        """Return the payload of the `message` event of a publication, or of its `patch` event."""
 
     def encode_join(self, channel: str, member: Member) -> bytes:
         """Return the payload of a `join` event."""

@@ -69,6 +69,19 @@ class Publish(Command, kw_only=True, frozen=True):
     key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
 
 
+class Update(Command, kw_only=True, frozen=True):
+    """Change the state of a channel: apply `patch`, a JSON Merge Patch as it came, to the version `base`.
+
+    `epoch` names the life of the channel in which that version was; empty: the current one.
+    """
+
+    channel: str
+    base: Count
+    patch: msgspec.Raw
+    epoch: str = ""
+    key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
+
+
 class Presence(Command, kw_only=True, frozen=True):
     """Ask who is in a channel."""
 
@@ -93,5 +106,5 @@ class MalformedCommand(Command, kw_only=True, frozen=True):
     message: str
 
 
-AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Presence | History | Ping
+AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Ping
 """Every command that a client may send."""

@@ -45,15 +45,22 @@ class Reply(Event, frozen=True, kw_only=True):
     publications: list[PublicationView] | None = None
     complete: bool | None = None
     expires: int | None = None
+    version: int | None = None
 
 
 class Error(Event, frozen=True, kw_only=True):
-    """A command was not carried out.  `id` is absent when the command had none."""
+    """A command was not carried out.  `id` is absent when the command had none.
+
+    With `stale_version` come the current state: `epoch`, `version` and `data` (JSON text).
+    """
 
     id: int = 0
     code: str
     message: str
     retry: bool  # no default, so that clients always find it
+    epoch: str | None = None
+    version: int | None = None
+    data: msgspec.Raw | None = None
 
 
 class Message(Event, frozen=True, kw_only=True):
@@ -64,6 +71,26 @@ class Message(Event, frozen=True, kw_only=True):
     id: str
     data: msgspec.Raw | None = None
     data64: bytes | None = None
+    from_: From | None = msgspec.field(default=None, name="from")
+    time: int
+
+
+class State(Event, frozen=True, kw_only=True):
+    """The whole state of a state channel, as JSON text, at a version."""
+
+    channel: str
+    epoch: str
+    version: int
+    data: msgspec.Raw
+
+
+class Patch(Event, frozen=True, kw_only=True):
+    """A change of a channel's state: `patch` (JSON text) made `version` of the version before."""
+
+    channel: str
+    version: int
+    id: str
+    patch: msgspec.Raw
     from_: From | None = msgspec.field(default=None, name="from")
     time: int
 
@@ -134,7 +161,7 @@ class MemberView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PublicationView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One publication in the answer to `history`."""
+    """One publication in the answer to `history`; one of `data`, `data64` and `patch` is present."""
 
     offset: int
     id: str
@@ -142,6 +169,7 @@ class PublicationView(msgspec.Struct, frozen=True, omit_defaults=True):
     data: msgspec.Raw | None = None
     data64: bytes | None = None
     from_: From | None = msgspec.field(default=None, name="from")
+    patch: msgspec.Raw | None = None
 
 
 class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -17,7 +17,7 @@ from .commands import AnyCommand, Command, Identified
 from .events import Event
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
-from .views import join_of, leave_of, message_of
+from .views import join_of, leave_of, message_of, patch_of
 
 MAX_DEPTH: Final = 64
 _TEXT: Final = 1
@@ -86,7 +86,9 @@ class JsonCodec:
         return _encode(event)
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
-        """Return the `message` event of a publication, its JSON data byte for byte."""
+        """Return the event of a publication, its JSON data byte for byte."""
+        if publication.patch:
+            return _encode(patch_of(channel, publication))
         return _encode(message_of(channel, publication))
 
     def encode_join(self, channel: str, member: Member) -> bytes:

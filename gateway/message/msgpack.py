@@ -17,11 +17,11 @@ import msgspec
 import orjson
 import ormsgpack
 
-from .commands import AnyCommand, Command, Identified, MalformedCommand, Publish
-from .events import Event, Join, Leave, MemberView, Message, PublicationView, Reply
+from .commands import AnyCommand, Command, Identified, MalformedCommand, Publish, Update
+from .events import Error, Event, Join, Leave, MemberView, Message, Patch, PublicationView, Reply, State
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
-from .views import join_of, leave_of, message_of
+from .views import join_of, leave_of, message_of, patch_of
 
 _BINARY: Final = 2
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -36,6 +36,8 @@ _identified = msgspec.msgpack.Decoder(Identified)
 _encode = msgspec.msgpack.Encoder().encode
 
 _WithData = TypeVar("_WithData", Message, PublicationView)
+_WithState = TypeVar("_WithState", State, Error)
+_WithPatch = TypeVar("_WithPatch", Patch, PublicationView)
 _WithInfo = TypeVar("_WithInfo", Join, Leave, MemberView)
 
 
@@ -63,7 +65,9 @@ class MsgpackCodec:
         return _encode(_for_client(event))
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
-        """Return the `message` event of a publication."""
+        """Return the event of a publication."""
+        if publication.patch:
+            return _encode(_with_patch(patch_of(channel, publication)))
         return _encode(_with_data(message_of(channel, publication)))
 
     def encode_join(self, channel: str, member: Member) -> bytes:
@@ -119,8 +123,17 @@ def _id_of(payload: bytes) -> int:
 
 def _from_client(command: Command) -> Command:
     """Return a command with its payload as records have it; what it carries is MessagePack so far."""
-    if not isinstance(command, Publish):
-        return command
+    if isinstance(command, Publish):
+        return _publish_from_client(command)
+    if isinstance(command, Update):
+        value, text = _read_value(bytes(command.patch))
+        if text is None or isinstance(value, bytes):
+            return MalformedCommand(id=command.id, message=_NOT_JSON)
+        return msgspec.structs.replace(command, patch=msgspec.Raw(text))
+    return command
+
+
+def _publish_from_client(command: Publish) -> Command:
     if command.data64 is not None:
         return MalformedCommand(
             id=command.id, message="in MessagePack bytes are data, and there is no data64"
@@ -128,18 +141,26 @@ def _from_client(command: Command) -> Command:
     packed = bytes(command.data)
     if not packed:
         return command
+    value, text = _read_value(packed)
+    if text is None:
+        return MalformedCommand(id=command.id, message=_NOT_JSON)
+    if isinstance(value, bytes):
+        return msgspec.structs.replace(command, data=msgspec.Raw(), data64=value)
+    return msgspec.structs.replace(command, data=msgspec.Raw(text))
+
+
+def _read_value(packed: bytes) -> tuple[object, bytes | None]:
+    """Return a value and its JSON text: nothing where it is bytes, None where it is no JSON."""
     try:
         value = ormsgpack.unpackb(packed)
         if isinstance(value, bytes):
-            return msgspec.structs.replace(command, data=msgspec.Raw(), data64=value)
+            return value, b""
         text = orjson.dumps(value)
         # orjson writes NaN and Infinity as null: then what is read back is not what was written.
         is_json = b"null" not in text or orjson.loads(text) == value
     except (ValueError, TypeError, RecursionError):
-        is_json = False
-    if not is_json:
-        return MalformedCommand(id=command.id, message=_NOT_JSON)
-    return msgspec.structs.replace(command, data=msgspec.Raw(text))
+        return None, None
+    return value, text if is_json else None
 
 
 # -- what goes out --------------------------------------------------------------------------
@@ -151,12 +172,19 @@ def _for_client(event: Event) -> Event:
         if event.publications or event.members:
             return msgspec.structs.replace(
                 event,
-                publications=event.publications and [_with_data(view) for view in event.publications],
+                publications=event.publications
+                and [_with_patch(_with_data(view)) for view in event.publications],
                 members=event.members and [_with_info(view) for view in event.members],
             )
         return event
     if isinstance(event, Message):
         return _with_data(event)
+    if isinstance(event, State):
+        return _with_state(event)
+    if isinstance(event, Error):
+        return _with_state(event)
+    if isinstance(event, Patch):
+        return _with_patch(event)
     if isinstance(event, Join):
         return _with_info(event)
     return _with_info(event) if isinstance(event, Leave) else event
@@ -170,6 +198,18 @@ def _with_data(record: _WithData) -> _WithData:
     else:
         return record
     return msgspec.structs.replace(record, data=msgspec.Raw(packed), data64=None)
+
+
+def _with_state(record: _WithState) -> _WithState:
+    if record.data is None:
+        return record
+    return msgspec.structs.replace(record, data=msgspec.Raw(_packed(record.data)))
+
+
+def _with_patch(record: _WithPatch) -> _WithPatch:
+    if record.patch is None:
+        return record
+    return msgspec.structs.replace(record, patch=msgspec.Raw(_packed(record.patch)))
 
 
 def _with_info(record: _WithInfo) -> _WithInfo:

@@ -27,11 +27,12 @@ from .commands import (
     Publish,
     Subscribe,
     Unsubscribe,
+    Update,
 )
 from .events import Event, From, MemberView, PublicationView, Resumed
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
-from .views import join_of, leave_of
+from .views import join_of, leave_of, patch_of
 
 _BINARY: Final = 2
 
@@ -59,8 +60,10 @@ class ProtobufCodec:
         return pb.Event(**fields).SerializeToString()
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
-        """Return the `message` event of a publication, its payload byte for byte."""
+        """Return the event of a publication, its payload byte for byte."""
         p = publication
+        if p.patch:
+            return self.encode(patch_of(channel, p))
         event = pb.Event()
         message = event.message
         message.channel = channel
@@ -110,7 +113,7 @@ _Fields = dict[str, object]
 
 
 def _channel(
-    message: pb.Subscribe | pb.Unsubscribe | pb.Publish | pb.Presence | pb.History,
+    message: pb.Subscribe | pb.Unsubscribe | pb.Publish | pb.Update | pb.Presence | pb.History,
 ) -> _Fields:
     """Return the channel; one that is empty is one that is not there."""
     return {"channel": message.channel} if message.channel else {}
@@ -144,6 +147,14 @@ def _read_publish(message: pb.Publish) -> _Fields:
     return fields
 
 
+def _read_update(message: pb.Update) -> _Fields:
+    fields = _channel(message)
+    fields |= {"base": message.base, "epoch": message.epoch, "key": message.key}
+    if message.patch:
+        fields["patch"] = msgspec.Raw(message.patch)
+    return fields
+
+
 def _read_history(message: pb.History) -> _Fields:
     fields = _channel(message)
     fields["before"] = message.before
@@ -157,6 +168,7 @@ _READERS: Final[Mapping[str, tuple[type[Command], Callable[[Any], _Fields]]]] = 
     "subscribe": (Subscribe, _read_subscribe),
     "unsubscribe": (Unsubscribe, _channel),
     "publish": (Publish, _read_publish),
+    "update": (Update, _read_update),
     "presence": (Presence, _channel),
     "history": (History, _read_history),
     "ping": (Ping, lambda message: {}),

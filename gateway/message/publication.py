@@ -29,7 +29,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_lik
     `offset` counts from 1 within an epoch (0: the channel is not counted).  `data` is the
     payload as it came: JSON text in UTF-8, or arbitrary bytes when `binary`.  `time_ms` is
     wall-clock milliseconds since 1970.  `client` and `user` say who published, empty for a
-    service.  `exclude` is a client id that must not be sent this publication, or empty.
+    service.  `exclude` is a client id that must not be sent this publication, or empty.  With `patch` the
+    data changes the state of the channel (a JSON Merge Patch), and the offset is the state's new version.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_lik
     client: str = ""
     user: str = ""
     exclude: str = ""
+    patch: bool = False
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):

@@ -62,6 +62,7 @@ class Command(_message.Message):
     PRESENCE_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """1 to 2^53 - 1: this command is answered by a reply or an error with the same id; 0: it is not"""
     @_builtins.property
@@ -78,6 +79,8 @@ class Command(_message.Message):
     def history(self) -> Global___History: ...
     @_builtins.property
     def ping(self) -> Global___Ping: ...
+    @_builtins.property
+    def update(self) -> Global___Update: ...
     def __init__(
         self,
         *,
@@ -89,12 +92,13 @@ class Command(_message.Message):
         presence: Global___Presence | None = ...,
         history: Global___History | None = ...,
         ping: Global___Ping | None = ...,
+        update: Global___Update | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "update"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -255,6 +259,43 @@ class Publish(_message.Message):
 Global___Publish: _TypeAlias = Publish  # noqa: Y015
 
 @_typing.final
+class Update(_message.Message):
+    """Change the state of a channel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    PATCH_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    base: _builtins.int
+    """the version to which the patch is applied"""
+    patch: _builtins.bytes
+    """JSON Merge Patch (RFC 7396): JSON text in UTF-8"""
+    epoch: _builtins.str
+    """of that version; left out: the current one"""
+    key: _builtins.str
+    """idempotency key, at most 200 characters"""
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        base: _builtins.int = ...,
+        patch: _builtins.bytes = ...,
+        epoch: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "channel", b"channel", "epoch", b"epoch", "key", b"key", "patch", b"patch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Update: _TypeAlias = Update  # noqa: Y015
+
+@_typing.final
 class Presence(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -337,6 +378,8 @@ class Event(_message.Message):
     UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     RECONNECT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -359,6 +402,10 @@ class Event(_message.Message):
     def pong(self) -> Global___Pong: ...
     @_builtins.property
     def reconnect(self) -> Global___Reconnect: ...
+    @_builtins.property
+    def state(self) -> Global___State: ...
+    @_builtins.property
+    def patch(self) -> Global___Patch: ...
     def __init__(
         self,
         *,
@@ -373,12 +420,14 @@ class Event(_message.Message):
         unsubscribed: Global___Unsubscribed | None = ...,
         pong: Global___Pong | None = ...,
         reconnect: Global___Reconnect | None = ...,
+        state: Global___State | None = ...,
+        patch: Global___Patch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "event", b"event", "gap", b"gap", "hello", b"hello", "join", b"join", "leave", b"leave", "message", b"message", "pong", b"pong", "reconnect", b"reconnect", "reply", b"reply", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "event", b"event", "gap", b"gap", "hello", b"hello", "join", b"join", "leave", b"leave", "message", b"message", "patch", b"patch", "pong", b"pong", "reconnect", b"reconnect", "reply", b"reply", "state", b"state", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "event", b"event", "gap", b"gap", "hello", b"hello", "join", b"join", "leave", b"leave", "message", b"message", "pong", b"pong", "reconnect", b"reconnect", "reply", b"reply", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "event", b"event", "gap", b"gap", "hello", b"hello", "join", b"join", "leave", b"leave", "message", b"message", "patch", b"patch", "pong", b"pong", "reconnect", b"reconnect", "reply", b"reply", "state", b"state", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "reply", "error", "message", "join", "leave", "gap", "subscribed", "unsubscribed", "pong", "reconnect"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["hello", "reply", "error", "message", "join", "leave", "gap", "subscribed", "unsubscribed", "pong", "reconnect", "state", "patch"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -435,6 +484,7 @@ class Reply(_message.Message):
     PUBLICATIONS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     channel: _builtins.str
     epoch: _builtins.str
@@ -445,6 +495,7 @@ class Reply(_message.Message):
     complete: _builtins.bool
     expires: _builtins.int
     """of connect with a token: seconds since 1970"""
+    version: _builtins.int
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resumed]: ...
     @_builtins.property
@@ -466,10 +517,11 @@ class Reply(_message.Message):
         publications: _abc.Iterable[Global___PublicationView] | None = ...,
         complete: _builtins.bool | None = ...,
         expires: _builtins.int | None = ...,
+        version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "offset", b"offset", "recovered", b"recovered", "session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "offset", b"offset", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "members", b"members", "offset", b"offset", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "members", b"members", "offset", b"offset", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
     _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
@@ -485,6 +537,8 @@ class Reply(_message.Message):
     _WhichOneofArgType__recovered: _TypeAlias = _typing.Literal["_recovered", b"_recovered"]  # noqa: Y015
     _WhichOneofReturnType__session: _TypeAlias = _typing.Literal["session"]  # noqa: Y015
     _WhichOneofArgType__session: _TypeAlias = _typing.Literal["_session", b"_session"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__channel) -> _WhichOneofReturnType__channel | None: ...
     @_typing.overload
@@ -499,6 +553,8 @@ class Reply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recovered) -> _WhichOneofReturnType__recovered | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__session) -> _WhichOneofReturnType__session | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
 
@@ -510,11 +566,19 @@ class Error(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """0: the command had none"""
     code: _builtins.str
     message: _builtins.str
     retry: _builtins.bool
+    epoch: _builtins.str
+    """Only of stale_version: the current state."""
+    version: _builtins.int
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
     def __init__(
         self,
         *,
@@ -522,12 +586,26 @@ class Error(_message.Message):
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         retry: _builtins.bool = ...,
+        epoch: _builtins.str | None = ...,
+        version: _builtins.int | None = ...,
+        json: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_json", b"_json", "_version", b"_version", "epoch", b"epoch", "json", b"json", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "id", b"id", "message", b"message", "retry", b"retry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_json", b"_json", "_version", b"_version", "code", b"code", "epoch", b"epoch", "id", b"id", "json", b"json", "message", b"message", "retry", b"retry", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__json: _TypeAlias = _typing.Literal["json"]  # noqa: Y015
+    _WhichOneofArgType__json: _TypeAlias = _typing.Literal["_json", b"_json"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__json) -> _WhichOneofReturnType__json | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
 
 Global___Error: _TypeAlias = Error  # noqa: Y015
 
@@ -595,6 +673,73 @@ class Message(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class State(_message.Message):
+    """The whole state of a state channel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    epoch: _builtins.str
+    version: _builtins.int
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        epoch: _builtins.str = ...,
+        version: _builtins.int = ...,
+        json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "epoch", b"epoch", "json", b"json", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___State: _TypeAlias = State  # noqa: Y015
+
+@_typing.final
+class Patch(_message.Message):
+    """A change of a channel's state, which made `version` of the one before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    PATCH_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    version: _builtins.int
+    id: _builtins.str
+    patch: _builtins.bytes
+    """JSON Merge Patch (RFC 7396): JSON text in UTF-8, as it came"""
+    time: _builtins.int
+    """milliseconds since 1970"""
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        version: _builtins.int = ...,
+        id: _builtins.str = ...,
+        patch: _builtins.bytes = ...,
+        time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "from", b"from", "id", b"id", "patch", b"patch", "time", b"time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Patch: _TypeAlias = Patch  # noqa: Y015
 
 @_typing.final
 class Join(_message.Message):
@@ -812,12 +957,15 @@ class PublicationView(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
+    PATCH_FIELD_NUMBER: _builtins.int
     FROM_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     id: _builtins.str
     time: _builtins.int
     json: _builtins.bytes
     binary: _builtins.bytes
+    patch: _builtins.bytes
+    """of a state channel: JSON Merge Patch, JSON text in UTF-8"""
     def __init__(
         self,
         *,
@@ -826,12 +974,13 @@ class PublicationView(_message.Message):
         time: _builtins.int = ...,
         json: _builtins.bytes = ...,
         binary: _builtins.bytes = ...,
+        patch: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "from", b"from", "json", b"json", "payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "from", b"from", "json", b"json", "patch", b"patch", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "from", b"from", "id", b"id", "json", b"json", "offset", b"offset", "payload", b"payload", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "from", b"from", "id", b"id", "json", b"json", "offset", b"offset", "patch", b"patch", "payload", b"payload", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary", "patch"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

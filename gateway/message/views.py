@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
-from .events import From, Join, Leave, MemberView, Message, PublicationView
+from ..errors import CommandError, StaleVersionError
+from .events import Error, From, Join, Leave, MemberView, Message, Patch, PublicationView, State
 from .publication import Member, Publication
+
+
+class StateLike(Protocol):
+    """A state as brokers know it."""
+
+    @property
+    def epoch(self) -> str:
+        """The life of the channel."""
+
+    @property
+    def version(self) -> int:
+        """The offset of the patch that made it."""
+
+    @property
+    def data(self) -> bytes:
+        """JSON text."""
 
 
 def message_of(channel: str, publication: Publication) -> Message:
@@ -22,6 +41,33 @@ def message_of(channel: str, publication: Publication) -> Message:
     )
 
 
+def patch_of(channel: str, publication: Publication) -> Patch:
+    """Return the `patch` event of a change of state: its JSON as it stands."""
+    p = publication
+    return Patch(
+        channel=channel,
+        version=p.offset,
+        id=p.id,
+        patch=msgspec.Raw(p.data),
+        from_=From(p.client, p.user) if p.client or p.user else None,
+        time=p.time_ms,
+    )
+
+
+def state_of(channel: str, state: StateLike) -> State:
+    """Return the `state` event of a channel."""
+    return State(channel=channel, epoch=state.epoch, version=state.version, data=msgspec.Raw(state.data))
+
+
+def error_of(number: int, problem: CommandError) -> Error:
+    """Return the `error` event by which a command is answered; `number` is its id, or 0."""
+    error = Error(id=number, code=problem.code, message=problem.message, retry=problem.retry)
+    if isinstance(problem, StaleVersionError):
+        current = msgspec.Raw(problem.data)
+        return msgspec.structs.replace(error, epoch=problem.epoch, version=problem.version, data=current)
+    return error
+
+
 def view_publication(publication: Publication) -> PublicationView:
     """Return a publication as an answer shows it: JSON data as it stands, or bytes."""
     p = publication
@@ -29,9 +75,10 @@ def view_publication(publication: Publication) -> PublicationView:
         offset=p.offset,
         id=p.id,
         time=p.time_ms,
-        data=None if p.binary else msgspec.Raw(p.data),
+        data=None if p.binary or p.patch else msgspec.Raw(p.data),
         data64=p.data if p.binary else None,
         from_=From(p.client, p.user) if p.client or p.user else None,
+        patch=msgspec.Raw(p.data) if p.patch else None,
     )
 
 

@@ -18,6 +18,7 @@ import gateway.server
 from gateway import Gateway
 from gateway.broker import ChannelOptions, PublishResult
 from gateway.broker.memory import MemoryBroker
+from gateway.broker.service import finish
 from gateway.message.publication import Publication
 from tests.chaos import liar
 from tests.chaos.judge import judge
@@ -42,14 +43,14 @@ class Losing(MemoryBroker):
 
     count = 0
 
-    async def publish(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
+    def publish_now(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str = ""
     ) -> PublishResult:
         self.count += 1
         if self.count == 25:
-            position = await self.subscribe(channel, options)
+            position = finish(self.subscribe(channel, options))
             return PublishResult(position.epoch, position.offset + 1)
-        return await super().publish(channel, publication, options, key=key)
+        return super().publish_now(channel, publication, options, key)
 
 
 class Forgetful(MemoryBroker):
@@ -57,13 +58,13 @@ class Forgetful(MemoryBroker):
 
     count = 0
 
-    async def publish(
-        self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
+    def publish_now(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str = ""
     ) -> PublishResult:
         self.count += 1
         if self.count == 25:
-            await super().publish(channel, publication, options)
-        return await super().publish(channel, publication, options, key=key)
+            super().publish_now(channel, publication, options)
+        return super().publish_now(channel, publication, options, key)
 
 
 class LyingSite(Site):

@@ -20,6 +20,7 @@ from tests.support.workers import ask
 QUICK = (
     *("--redis-lease", "2s", "--redis-check-interval", "1s", "--redis-command-timeout", "1s"),
     *("--namespace", "default.presence=false", "--namespace", "room.presence=true"),
+    *("--namespace", "team.join_leave=user", "--namespace", "team.presence=true"),
 )
 
 
@@ -172,6 +173,11 @@ async def test_members_of_a_killed_node_leave_once(cluster: Cluster) -> None:
     for peer in lost:
         await peer.ask("subscribe", channel="room:1")
     clients = {peer.hello["client"] for peer in lost}
+    await watcher.ask("subscribe", channel="team:1")
+    alices = [await Peer.connect(node, "alice") for node in (third, cluster.nodes[1])]
+    for peer in (*alices, await Peer.connect(third, "bob")):
+        await peer.ask("subscribe", channel="team:1")
+    assert len(await clients_present(cluster.nodes[1], "team:1")) == 3
 
     async def all_there() -> bool:
         return len(await clients_present(cluster.nodes[1], "room:1")) == 4
@@ -183,12 +189,51 @@ async def test_members_of_a_killed_node_leave_once(cluster: Cluster) -> None:
         return await clients_present(cluster.nodes[1], "room:1") == [watcher.hello["client"]]
 
     await until(all_gone, "the dead node's members are taken out")
-    await publish(cluster.nodes[1], "room:1", "end")
-    left = []
-    while (event := await watcher.event())["type"] != "message":
-        if event["type"] == "leave":
-            left.append(event["client"])
+    there = [watcher.hello["client"], alices[1].hello["client"]]
+
+    async def each_user_once() -> bool:
+        return await clients_present(cluster.nodes[1], "team:1") == there
+
+    await until(each_user_once, "who is there shows by another client")
+    for channel in ("room:1", "team:1"):
+        await publish(cluster.nodes[1], channel, "end")
+    heard = [await watcher.event()]
+    while [event["type"] for event in heard].count("message") < 2:
+        heard.append(await watcher.event())
+    left = [event["client"] for event in heard if event["type"] == "leave" and event["channel"] == "room:1"]
     assert sorted(left) == sorted(clients)
+    team = [(e["type"], e["user"]) for e in heard if e["channel"] == "team:1" and "user" in e]
+    assert team == [("join", "alice"), ("join", "bob"), ("leave", "bob")]
+
+
+async def test_sessions_of_a_killed_node_are_resumed_elsewhere_at_once_and_after_its_lease(
+    cluster: Cluster,
+) -> None:
+    third = cluster.start(unclean=True)
+    lost = [await Peer.connect(third, user) for user in ("alice", "bob")]
+    for peer in lost:
+        subscribed = await peer.ask("subscribe", channel="news")
+    await asyncio.sleep(1.0)  # what was subscribed a moment ago may not have been held yet
+    third.stop(signal.SIGKILL)
+    await publish(cluster.nodes[0], "news", "while they are away")
+    where = since(subscribed["epoch"], 0)
+
+    async def resume(peer: Peer, node: GatewayProcess) -> None:
+        again = await Peer.connect(node, peer.hello["user"])
+        answer = await again.ask("connect", session=peer.hello["session"], since={"news": where})
+        assert answer["type"] == "reply", answer
+        channels = {s["channel"]: s.get("recovered") for s in answer["subscriptions"]}
+        assert channels["news"] is True
+        assert await again.messages(1) == [1]
+
+    await resume(lost[0], cluster.nodes[1])
+
+    async def buried() -> bool:
+        found = (metrics(node) for node in cluster.nodes)
+        return any("nodes_reaped" in name and value for each in found for name, value in each.items())
+
+    await until(buried, "the dead node's lease is over")
+    await resume(lost[1], cluster.nodes[0])
 
 
 @pytest.mark.parametrize("cluster", [False, True], indirect=True, ids=["no_data", "aof"])

@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.broker import ChannelOptions, Control, HistoryPage, PublishResult, Relay
+from gateway.broker import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay, State
+from gateway.broker.interface import tell
 from gateway.broker.memory import MemoryBroker
+from gateway.eager import drive
 from gateway.message.publication import Member, Position, Publication
 from tests.support.simulated import settle
 
@@ -114,6 +116,28 @@ class PipelinedBroker:
     ) -> PublishResult:
         return await self._send("publish", self.memory.publish(channel, publication, options, key=key))
 
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        call = self.memory.update(channel, publication, options, base=base, key=key)
+        return await self._send("update", call)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        return await self._send("state", self.memory.state(channel, options))
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        drive(
+            tell(self.publish(channel, publication, options, key=key), publisher), asyncio.get_running_loop()
+        )
+
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         return await self._send("subscribe", self._subscribe(channel, options))
 
@@ -151,7 +175,7 @@ class PipelinedBroker:
     async def control(self, control: Control) -> int:
         return await self._send("control", self.memory.control(control))
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         await self._send("save_session", self.memory.save_session(session, record, ttl_s))
 
     async def take_session(self, session: str) -> bytes | None:

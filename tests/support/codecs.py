@@ -90,6 +90,8 @@ def _command(value: Any) -> bytes:
         return head + b"\xa2\x06\x00"  # field 100: a command of tomorrow
     if "data" in fields:
         fields["json"] = b64encode(orjson.dumps(fields.pop("data"))).decode()
+    if "patch" in fields:
+        fields["patch"] = b64encode(orjson.dumps(fields["patch"])).decode()
     if "data64" in fields:
         fields["binary"] = fields.pop("data64")
     message = getattr(pb, kind.capitalize())()
@@ -126,6 +128,7 @@ def read_protobuf(payload: bytes) -> Record:
 _ALWAYS: dict[str, dict[str, object]] = {
     "error": {"retry": False},
     "subscribed": {"offset": 0},
+    "state": {"version": 0},
     "resumed": {"offset": 0},
     "publicationview": {"offset": 0},
 }
@@ -138,7 +141,7 @@ def _record(message: Any) -> Record:
 
 def _fields(message: Any) -> Iterator[tuple[str, object]]:
     for field, value in message.ListFields():
-        if field.name in {"json", "info"}:
+        if field.name in {"json", "info", "patch"} and field.message_type is None:
             yield {"json": "data"}.get(field.name, field.name), orjson.loads(value)
         elif field.name == "binary":
             yield "data64", b64encode(value).decode()

@@ -68,14 +68,17 @@ def kept(prefix: str, server: RedisServer | None = None) -> dict[str, int]:
     def ending(end: bytes) -> Iterable[bytes]:
         return [name for name in names if name.endswith(b"}" + end)]
 
-    stats = dict.fromkeys(("channels", "publications", "history_bytes", "keys", "members", "sessions"), 0)
+    stats = dict.fromkeys(
+        ("channels", "publications", "history_bytes", "state_bytes", "keys", "members", "sessions"), 0
+    )
     stats["channels"] = len([*ending(b"m")])
+    stats["state_bytes"] = sum(ask("HSTRLEN", meta, "s") for meta in ending(b"m"))
     for stream in ending(b"s"):
         stats["publications"] += ask("XLEN", stream)
         oldest = ask("XRANGE", stream, "-", "+", "COUNT", 1)
         total = ask("HGET", stream[:-1] + b"m", "c")
         stats["history_bytes"] += int(total) - int(oldest[0][1][3]) if oldest else 0
     stats["keys"] = sum(b"}k:" in name for name in names)
-    stats["members"] = sum(ask("HLEN", name) - 1 for name in ending(b"p"))
+    stats["members"] = sum(b" " in value for name in ending(b"p") for value in ask("HVALS", name))
     stats["sessions"] = sum(name.startswith(f"{prefix}:s:".encode()) for name in names)
     return stats

@@ -33,7 +33,10 @@ from gateway import Gateway
 WAIT_S = 5.0
 _BLOCK = re.compile(r"^```text replay\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CHANGING = {"client", "session", "epoch"}
-_LOOPBACK = {"server": {"listen": "127.0.0.1:0", "api_listen": "127.0.0.1:0"}}
+_LOOPBACK = {
+    "server": {"listen": "127.0.0.1:0", "api_listen": "127.0.0.1:0"},
+    "namespace": {"board": {"state": True, "join_leave": False}},
+}
 
 
 def examples(document: str) -> list[str]:

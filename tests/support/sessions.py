@@ -8,7 +8,7 @@ async with world() as w:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, cast
@@ -39,6 +39,11 @@ NAMESPACES: Mapping[str, Namespace] = {
     "quiet": Namespace(broker=PRESENT),
     "closed": Namespace(broker=PRESENT, may_subscribe=False, may_publish=False),
     "plain": Namespace(broker=ChannelOptions(history_size=0), ring=RingOptions(resumable=False)),
+    "doc": Namespace(
+        broker=ChannelOptions(
+            history_size=3, history_ttl_s=10.0, idempotency_ttl_s=10.0, max_state_bytes=1000, state_ttl_s=20.0
+        )
+    ),
     "tiny": Namespace(broker=KEPT, ring=RingOptions(bound_bytes=1024, policy="skip")),
 }
 
@@ -64,6 +69,10 @@ class FakeConnection(ScriptedSink):
     def send(self, opcode: int, payload: bytes) -> None:
         if not self.closed:
             self.received += encode_frame(opcode, payload)
+
+    def send_many(self, opcode: int, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self.send(opcode, payload)
 
     def close(self, code: int, reason: str) -> None:
         if not self.closed:

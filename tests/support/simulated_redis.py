@@ -104,11 +104,27 @@ class SimulatedRedis:
     def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
         meta = self._get(keys[0])
         if meta is None or meta["i"] != self.incarnation:
+            state = {"s": meta["s"]} if meta is not None and "s" in meta else {}
             self._delete(keys[0], keys[1])
-            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0}
+            meta = {"e": candidate, "o": 0, "i": self.incarnation, "c": 0, **state}
             self.data.values[keys[0]] = meta
             self._expire(keys[0], int(idle_ms))
         return dict(meta)
+
+    def _state(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        life = self._life(keys, *args[:2])
+        self._expire(keys[0], int(args[1]))
+        known = self._get(keys[2]) if len(keys) > 2 else None
+        return [life["e"], life["o"], life.get("s", b""), known or b""]
+
+    def _update(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
+        *rest, of, version, follows = args
+        if len(keys) < 4 or self._get(keys[3]) is None:
+            life = self._life(keys, *args[:2])
+            if (life["e"], life["o"]) != (of, int(version)):
+                return [0, life["e"], life["o"], life.get("s", b"")]
+            self.data.values[keys[0]]["s"] = follows
+        return self._publish(keys, rest)
 
     def _publish(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms, key_ms = map(int, args[2:6])
@@ -205,22 +221,34 @@ class SimulatedRedis:
         self._send(channel, b"\x93\x02" + (b"\xc3" if joined else b"\xc2") + member)
 
     def _join(self, keys: list[bytes], args: list[bytes]) -> int:
-        room = self.data.values.setdefault(keys[0], {"joins": 0, "members": {}})
+        room = self.data.values.setdefault(keys[0], {"joins": 0, "members": {}, "users": {}})
         old = room["members"].get(args[1])
-        if old is None:
-            room["joins"] += 1
-        room["members"][args[1]] = (old[0] if old else room["joins"], args[0], args[2])
-        if old is None and args[3] == b"1":
+        if old is not None:
+            room["members"][args[1]] = (old[0], args[0], self._counted_user(old) + args[2])
+            return 0
+        room["joins"] += 1
+        user = args[4]
+        mark = b"u%d" % len(user) if user else b""
+        room["members"][args[1]] = (b"%d%b" % (room["joins"], mark), args[0], user + args[2])
+        room["users"][user] = room["users"].get(user, 0) + 1
+        if args[3] == b"1" and (not user or room["users"][user] == 1):
             self._announce(keys[1], True, args[2])
-        return int(old is None)
+        return 1
+
+    @staticmethod
+    def _counted_user(member: tuple[bytes, bytes, bytes]) -> bytes:
+        return member[2][: int(member[0].partition(b"u")[2] or 0)]
 
     def _remove(self, keys: list[bytes], clients: list[bytes]) -> None:
         room = self.data.values[keys[0]]
         for client in clients:
-            member = room["members"].pop(client)[2]
+            gone = room["members"].pop(client)
+            user = self._counted_user(gone)
+            room["users"][user] -= 1
             if not room["members"]:
                 self._delete(keys[0])
-            self._announce(keys[1], False, member)
+            if not user or not room["users"][user]:
+                self._announce(keys[1], False, gone[2][len(user) :])
 
     def _leave(self, keys: list[bytes], args: list[bytes]) -> int:
         room = self._get(keys[0])
@@ -231,13 +259,17 @@ class SimulatedRedis:
 
     def _reap(self, keys: list[bytes], args: list[bytes]) -> int:
         members = (self._get(keys[0]) or {"members": {}})["members"]
-        gone = sorted((order, client) for client, (order, owner, _) in members.items() if owner == args[0])
+        gone = sorted(
+            (int(order.partition(b"u")[0]), client)
+            for client, (order, owner, _) in members.items()
+            if owner == args[0]
+        )
         self._remove(keys, [client for _, client in gone]) if gone else None
         return len(gone)
 
     def _members(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
         members = (self._get(keys[0]) or {"members": {}})["members"]
-        return [b"%d %b %b" % member for member in members.values()]
+        return [b"%b %b %b" % member for member in members.values()]
 
     def _lease(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         leases, claims, graves = (self.data.values.setdefault(key, {}) for key in keys)
@@ -261,6 +293,46 @@ class SimulatedRedis:
         graves[args[0]] = self.now_ms
         return 1
 
+    # -- held sessions -----------------------------------------------------------------------------
+
+    def _hold(self, keys: list[bytes], args: list[bytes]) -> int:
+        held = dict(self._get(keys[0]) or {})
+        for at in range(1, len(args), 3):
+            session, client, record = args[at : at + 3]
+            if held.get(session) != client:
+                held[session] = client + b" " + record
+        self.data.values[keys[0]] = held
+        self._expire(keys[0], int(args[0]))
+        return 1
+
+    def _release(self, keys: list[bytes], args: list[bytes]) -> int:
+        held = dict(self._get(keys[0]) or {})
+        kept = held.get(args[0])
+        if kept is None:
+            return 1
+        if kept.partition(b" ")[0] != args[1]:
+            return 0
+        del held[args[0]]
+        self.data.values[keys[0]] = held
+        if not held:
+            self._delete(keys[0])
+        return int(kept != args[1])
+
+    def _take(self, keys: list[bytes], args: list[bytes]) -> bytes | None:
+        held = dict(self._get(keys[0]) or {})
+        client, space, record = held.get(args[0], b"").partition(b" ")
+        if not space:
+            return None
+        held[args[0]] = client
+        self.data.values[keys[0]] = held
+        return bytes(record)
+
+    def _owners(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
+        leases, graves = (self._get(key) or {} for key in keys)
+        buried = [(at, owner) for owner, at in graves.items() if at >= self.now_ms - int(args[0])]
+        live = sorted((until, owner) for owner, until in leases.items())
+        return [owner for _, owner in (*live, *sorted(buried))]
+
     # -- the rest -----------------------------------------------------------------------------------
 
     def _ask(self, keys: list[bytes], args: list[bytes]) -> int:
@@ -282,6 +354,11 @@ class SimulatedRedis:
         if command in (b"DEL", b"GETDEL"):
             self._delete(key)
             return int(value is not None) if command == b"DEL" else value
+        if command == b"PEXPIRE":
+            self._expire(key, int(rest[0]))
+            return int(value is not None)
+        if command == b"HVALS":
+            return sorted((value or {}).values())
         if command == b"SMEMBERS":
             return sorted(value or set())
         had = set(value or set())

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.eager import run_eagerly
+from gateway.eager import drive, run_eagerly
+from tests.support.simulated import settle
 
 
 def loop() -> asyncio.AbstractEventLoop:
@@ -136,3 +137,38 @@ async def test_timeout_works_after_the_first_wait() -> None:
     task = run_eagerly(work(), loop())
     assert task is not None
     await task
+
+
+async def test_driven_coroutine_goes_on_with_what_it_waited_for_and_makes_no_task() -> None:
+    first, second = loop().create_future(), loop().create_future()
+    seen: list[object] = []
+
+    async def work() -> None:
+        seen.append(await first)
+        await asyncio.sleep(0)
+        try:
+            await second
+        except ValueError as problem:
+            seen.append(str(problem))
+
+    before = asyncio.all_tasks()
+    drive(work(), loop())
+    assert asyncio.all_tasks() == before
+    first.set_result("one")
+    await settle()
+    assert seen == ["one"]
+    second.set_exception(ValueError("two"))
+    await settle()
+    assert seen == ["one", "two"]
+
+
+async def test_what_a_driven_coroutine_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    future = loop().create_future()
+
+    async def work() -> None:
+        await future
+
+    drive(work(), loop())
+    future.cancel()
+    await settle()
+    assert "background work failed" in caplog.text

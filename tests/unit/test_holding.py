@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import msgspec
 
-from gateway.holding import SessionHolder
+from gateway import closecodes
+from gateway.holding import HOLD_EVERY_S, BatchedHolder, SessionHolder
 from gateway.session import SessionRecord
 from tests.support.sessions import World, world
 from tests.support.simulated import settle
@@ -69,3 +72,75 @@ async def test_session_that_is_resumed_is_told_under_its_old_name() -> None:
         await back.ask({"type": "connect", "id": 1, "session": alice.session.session})
         await settle()
         assert told.held[back.id][:2] == (alice.session.session, SessionRecord("", ["news"]))
+
+
+class Keeping:
+    """A broker that keeps what it is told, by session: client and record."""
+
+    def __init__(self) -> None:
+        self.on_holds_lost: Callable[[], None] = lambda: None
+        self.session_ttl_s = 0.0
+        self.calls: list[int] = []
+        self.held: dict[str, tuple[str, SessionRecord]] = {}
+
+    def hold_sessions(self, sessions: Iterable[tuple[str, str, bytes]]) -> None:
+        told = {s: (c, msgspec.json.decode(r, type=SessionRecord)) for s, c, r in sessions}
+        self.calls.append(len(told))
+        self.held.update(told)
+
+    def drop_session(self, session: str, client: str) -> None:
+        if self.held.get(session, (client,))[0] == client:
+            self.held.pop(session, None)
+
+
+async def test_batched_sessions_of_many_clients_are_told_in_one_call_with_what_holds_then() -> None:
+    async with world() as w:
+        keeper = Keeping()
+        BatchedHolder(w.node, keeper)
+        clients = [w.connect("") for _ in range(50)]
+        for client in clients[:40]:
+            client.say({"type": "subscribe", "channel": "a"})
+            client.say({"type": "subscribe", "channel": "b"})
+            client.say({"type": "unsubscribe", "channel": "a"})
+        await settle()
+        w.time.advance(HOLD_EVERY_S)
+        assert keeper.calls == [40], "who has no subscription is not told of"
+        assert {record.channels[0] for _, record in keeper.held.values()} == {"b"}
+        w.time.advance(10.0)
+        assert keeper.calls == [40], "nothing changed"
+        keeper.on_holds_lost()
+        w.time.advance(HOLD_EVERY_S)
+        assert keeper.calls == [40, 40], "it was lost"
+
+
+async def test_batched_sessions_that_ended_are_not_told_and_those_that_may_not_return_are_dropped() -> None:
+    async with world() as w:
+        keeper = Keeping()
+        BatchedHolder(w.node, keeper)
+        alice, bob = w.connect("alice"), w.connect("bob")
+        await settle()
+        alice.session.on_close(1006, "")
+        w.time.advance(HOLD_EVERY_S)
+        assert [record.user for _, record in keeper.held.values()] == ["bob"]
+        bob.session.on_close(closecodes.MISUSE, "")
+        assert keeper.held == {}
+
+
+async def test_batched_session_that_goes_on_as_an_earlier_one_is_held_under_that_name_alone() -> None:
+    async with world() as w:
+        keeper = Keeping()
+        BatchedHolder(w.node, keeper)
+        alice = w.connect("alice")
+        await settle()
+        earlier = alice.session.session
+        alice.session.on_close(1006, "")
+        await settle()
+        again = w.connect("alice")
+        await settle()
+        w.time.advance(HOLD_EVERY_S)
+        own = again.session.session
+        assert set(keeper.held) == {own}
+        again.say({"type": "connect", "id": 1, "session": earlier})
+        await settle()
+        w.time.advance(HOLD_EVERY_S)
+        assert set(keeper.held) == {earlier}

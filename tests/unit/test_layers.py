@@ -155,7 +155,7 @@ def test_imports_are_seen() -> None:
     assert "gateway/hub/hub.py" in imports("gateway/node.py")
     assert "gateway/broker/__init__.py" in imports("gateway/node.py")
     assert "gateway/session.py" not in imports("gateway/commands.py"), "for the type checker alone"
-    assert "gateway/_sink.pyx" in imports("gateway/connection/_connection.pyx")
+    assert "gateway/_sink.pyx" in imports("gateway/connection/_outgoing.pyx")
     assert "gateway/closecodes.py" in imports("gateway/connection/_connection.pyx")
     assert "gateway/hub/_framelog.pyx" in imports("gateway/hub/_ring.pxd")
     assert "gateway/message/codec.py" in imports("gateway/hub/encoding.py")

@@ -246,17 +246,16 @@ async def test_publishes_that_follow_each_other_wait_for_the_broker_together() -
     async with world() as w:
         client = w.connect()
         w.broker.slow = True
-        publish = [{"type": "publish", "id": n, "channel": "news", "data": n} for n in range(1, 101)]
-        client.say(publish[:60])
-        client.say(
-            [*publish[60:], {**PING, "id": 101}, {"type": "publish", "id": 102, "channel": "news", "data": 0}]
-        )
-        assert w.broker.methods_sent == ["publish"] * 64, "a bounded number at once"
+        publish = [{"type": "publish", "id": n, "channel": "news", "data": n} for n in range(1, 301)]
+        for start in range(0, 300, 60):
+            client.say(publish[start : start + 60])
+        client.say([{**PING, "id": 301}, {"type": "publish", "id": 302, "channel": "news", "data": 0}])
+        assert w.broker.methods_sent == ["publish"] * 256, "a bounded number at once"
         assert client.heard() == []
         await w.broker.flow()
         heard = client.heard()
-        assert [e["id"] for e in heard] == list(range(1, 103))
-        assert [e["offset"] for e in heard if "offset" in e] == list(range(1, 102))
+        assert [e["id"] for e in heard] == list(range(1, 303))
+        assert [e["offset"] for e in heard if "offset" in e] == list(range(1, 302))
 
 
 async def test_publishes_are_answered_in_order_when_one_fails_at_once() -> None:
@@ -335,10 +334,10 @@ async def test_error_inside_a_handler_is_told_without_its_text_and_the_next_comm
     async with world() as w:
         client = w.connect()
 
-        async def broken(*_: object, **__: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise RuntimeError("secret detail")
 
-        monkeypatch.setattr(w.node, "publish", broken)
+        monkeypatch.setattr(w.node, "begin_publish", broken)
         heard = await client.ask([{"type": "publish", "id": 1, "channel": "n", "data": 1}, {**PING, "id": 2}])
         assert answers(heard) == [(1, "internal"), (2, "reply")]
         assert "secret" not in str(heard)
@@ -450,7 +449,7 @@ async def test_connection_lost_while_the_broker_never_answers_leaves_no_task_of_
         client = w.connect()
         before = len(asyncio.all_tasks())
         w.broker.slow = True
-        client.say({"type": "publish", "id": 1, "channel": "news", "data": 1}, {**PING, "id": 2})
+        client.say({"type": "history", "id": 1, "channel": "news"}, {**PING, "id": 2})
         await settle()
         assert len(asyncio.all_tasks()) == before + 1
         client.lose()

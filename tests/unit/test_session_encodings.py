@@ -35,6 +35,10 @@ async def script(client: Client) -> list[Event]:
         {"type": "history", "id": 8, "channel": "chat:1", "limit": 1, "before": 2},
         {"type": "history", "id": 9, "channel": "chat:1", "limit": 0},
         {"type": "presence", "id": 10, "channel": "chat:1"},
+        {"type": "subscribe", "id": 16, "channel": "doc:1"},
+        {"type": "update", "id": 17, "channel": "doc:1", "base": 0, "patch": VALUE},
+        {"type": "update", "id": 18, "channel": "doc:1", "base": 0, "patch": VALUE},
+        {"type": "history", "id": 19, "channel": "doc:1"},
         {"type": "connect", "id": 11, "session": "unheard of", "since": {"a": {"epoch": "e", "offset": 1}}},
         {"type": "connect", "id": 12},
         {"type": "fly", "id": 13},
@@ -56,7 +60,7 @@ async def test_script_is_answered_alike_in_every_encoding(encoding: str) -> None
             event["message"] = bool(event["message"])
     assert heard == [said_by(CASES[encoding], event) for event in expected]
     kinds = [(event["type"], event.get("id")) for event in heard if "time" not in event]
-    assert len(kinds) == 18
+    assert len(kinds) == 23
     assert ("error", 13) in kinds
 
 

@@ -24,10 +24,12 @@ import msgspec
 from ...eager import run_eagerly
 from ...errors import BrokerError, BrokerUnavailableError, UsageError
 from ...message.publication import Member, Position, Publication
-from ..interface import ChannelOptions, Control, HistoryPage, PublishResult, Relay
+from ..interface import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay, State
+from ..state import next_state
 from .commands import Commands
 from .feeds import Feeds
-from .gathering import Gathering
+from .gathering import Awaited, Gathering
+from .held import HOLD_AT_ONCE, Held, HeldSessions
 from .messages import Probed, pack, unpack
 from .names import Names
 from .presence import Presence
@@ -72,12 +74,19 @@ class Side:
         random_id: Callable[[], str],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         clock: Callable[[], float],
+        session_ttl_s: Callable[[], float],
+        on_holds_lost: Callable[[], None],
     ) -> None:
         self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
-        self.gathering = Gathering(self.commands, loop=loop, spawn=spawn)
-        self.presence = Presence(self.commands, node=node, loop=loop, spawn=spawn, lease_s=options.lease_s)
+        self.gathering = Gathering(self.commands, loop=loop)
+        self.held = HeldSessions(
+            self.commands, lease_s=options.lease_s, ttl_s=session_ttl_s, on_lost=on_holds_lost
+        )
+        self.presence = Presence(
+            self.commands, node=node, loop=loop, spawn=spawn, lease_s=options.lease_s, held=self.held
+        )
         self.feeds = Feeds(
             self.commands,
             relay,
@@ -153,7 +162,7 @@ class RedisBroker:
     `make_shards` returns shards that are not started, anew for each start.  `random_id` returns a text that
     no node ever returned before. `clock` measures round trips, which are shorter than a loop's
     clock may tell.  `on_question` answers what `gather` asks of this node; an empty answer is
-    left out.
+    left out.  `session_ttl_s` says for how long lost sessions are kept.
     """
 
     def __init__(
@@ -166,6 +175,8 @@ class RedisBroker:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.on_question: Callable[[str], bytes] = lambda what: b""
+        self.on_holds_lost: Callable[[], None] = lambda: None
+        self.session_ttl_s = 0.0
         self._make_shards = make_shards
         self._options = options
         self._loop = loop
@@ -190,7 +201,8 @@ class RedisBroker:
         sides = [
             Side(
                 shard, relay, self._options, node=node, loop=self._loop, random_id=self._random_id,
-                spawn=self._spawn, clock=self._clock,
+                spawn=self._spawn, clock=self._clock, session_ttl_s=lambda: self.session_ttl_s,
+                on_holds_lost=self.on_holds_lost,
             )
             for shard in self._make_shards().shards
         ]  # fmt: skip
@@ -230,6 +242,7 @@ class RedisBroker:
             await asyncio.wait(self._tasks, timeout=_STOP_S)
         if relay is not None:
             for side in sides:
+                side.gathering.flush()
                 if side.shard.connected:
                     with contextlib.suppress(TimeoutError):  # its lease runs out
                         async with asyncio.timeout(_STOP_S):
@@ -283,7 +296,44 @@ class RedisBroker:
         self, channel: str, publication: Publication, options: ChannelOptions, *, key: str = ""
     ) -> PublishResult:
         """See `Broker.publish`.  What is published in one turn of the loop leaves together."""
-        return await self._of(channel).gathering.publish(channel, publication, options, key)
+        side, waits = self._of(channel), Awaited(self._loop)
+        side.gathering.begin_publish(channel, publication, options, key, waits)
+        return await waits.future
+
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """See `Broker.begin_publish`.  What is published in one turn of the loop leaves together."""
+        try:
+            side = self._of(channel)
+        except BrokerUnavailableError as problem:
+            publisher.settle(problem)
+            return
+        side.gathering.begin_publish(channel, publication, options, key, publisher)
+
+    async def update(
+        self,
+        channel: str,
+        publication: Publication,
+        options: ChannelOptions,
+        *,
+        base: Position,
+        key: str = "",
+    ) -> PublishResult:
+        """See `Broker.update`: the next state is made here, and set if nobody else was faster."""
+        commands = self._of(channel).commands
+        keys = commands.names.channel(channel)
+        now, known = await commands.state(keys, options, key)
+        if known is not None:
+            return known
+        follows = next_state(now, base, publication.data, options)
+        entry = (pack(publication), len(publication.data), key)
+        return await commands.update(keys, entry, options, now=now, follows=follows)
+
+    async def state(self, channel: str, options: ChannelOptions) -> State:
+        """See `Broker.state`."""
+        commands = self._of(channel).commands
+        return (await commands.state(commands.names.channel(channel), options))[0]
 
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""
@@ -350,13 +400,35 @@ class RedisBroker:
             _logger.exception("a question of another node could not be answered: %s", what)
             return b""
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
-        """See `Broker.save_session`."""
-        await self._of(session).commands.save_session(session, record, ttl_s)
+    async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
+        """See `Broker.save_session`.  Where this raises, it is done as soon as Redis can be reached."""
+        await self._of(session).held.save(session, client, record, ttl_s)
+
+    def hold_sessions(self, sessions: Iterable[tuple[str, str, bytes]]) -> None:
+        """Keep sessions (session, client, record) of connections that stand, should this node die.
+
+        Then they can be taken for `session_ttl_s` seconds at least.  Redis may lose them:
+        `on_holds_lost` is called then, and all are to be held anew.
+        """
+        if self._relay is None or self._sharding is None:
+            return
+        parts: dict[Side, list[Held]] = {}
+        for held in sessions:
+            parts.setdefault(self._sharding.shard_of(held[0]), []).append(Held(*held))
+        for side, part in parts.items():
+            for at in range(0, len(part), HOLD_AT_ONCE):
+                self._spawn(side.held.hold(part[at : at + HOLD_AT_ONCE]))
+
+    def drop_session(self, session: str, client: str) -> None:
+        """Keep a session no longer that is not to be resumed."""
+        if self._relay is not None:
+            self._spawn(self._of(session).held.save(session, client, None, 0.0))
 
     async def take_session(self, session: str) -> bytes | None:
-        """See `Broker.take_session`."""
-        return await self._of(session).commands.take_session(session)
+        """See `Broker.take_session`: also one whose node died, or does not know that it was lost."""
+        side = self._of(session)
+        record = await side.commands.take_session(session)
+        return record if record is not None else await side.held.take(session)
 
     async def probe(self) -> float:
         """See `Broker.probe`: through every shard and back; the longest of the times."""

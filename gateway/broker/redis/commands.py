@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from ...errors import BrokerUnavailableError
+from ...errors import BrokerUnavailableError, StaleVersionError
 from ...message.publication import Member, Position
-from ..interface import ChannelOptions, HistoryPage, PublishResult
+from ..interface import ChannelOptions, HistoryPage, PublishResult, State
+from ..state import NOTHING
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
 from .shard import Script, Shard
@@ -22,20 +23,18 @@ ENTRY_BYTES: Final = 100
 
 Argument = bytes | int
 
+_PARTS: Final = {"update": ("common", "update", "publish")}
+
 
 def load_script(name: str) -> Script:
     """Return one of the scripts beside this module."""
     folder = files(__package__)
-    text = [(folder / f"{part}.lua").read_text() for part in ("common", name)]
+    text = [(folder / f"{part}.lua").read_text() for part in _PARTS.get(name, ("common", name))]
     return Script(name, "\n".join(text))
 
 
-class Entry(NamedTuple):
-    """One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
-
-    packed: bytes
-    payload_bytes: int
-    key: str
+Entry = tuple[bytes, int, str]
+"""One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
 
 
 class Leased(NamedTuple):
@@ -84,7 +83,7 @@ class Commands:
 
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
-        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s))
+        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s, options.state_ttl_s))
 
     # -- channels -----------------------------------------------------------------------------
 
@@ -92,18 +91,47 @@ class Commands:
         self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
     ) -> list[PublishResult]:
         """Publish several publications of one channel; they reach nodes in one message."""
-        key_ms = ms(options.idempotency_ttl_s)
-        names = [keys.meta, keys.stream, keys.pubsub]
-        args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
-        for entry in entries:
-            place = 0
-            if entry.key and key_ms:
-                names.append(keys.idempotency(entry.key))
-                place = len(names) - 3
-            args += (entry.packed, entry.payload_bytes + ENTRY_BYTES, place)
+        names, args = self._publishing(keys, entries, options)
         reply = await self._run("publish", names, args, writes=True)
         epoch = reply[0].decode()
         return [_result(epoch, place) for place in reply[1:]]
+
+    def _publishing(
+        self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
+    ) -> tuple[list[bytes], list[Argument]]:
+        key_ms = ms(options.idempotency_ttl_s)
+        names = [keys.meta, keys.stream, keys.pubsub]
+        args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
+        for packed, payload_bytes, key in entries:
+            place = 0
+            if key and key_ms:
+                names.append(keys.idempotency(key))
+                place = len(names) - 3
+            args += (packed, payload_bytes + ENTRY_BYTES, place)
+        return names, args
+
+    async def update(
+        self, keys: ChannelKeys, entry: Entry, options: ChannelOptions, *, now: State, follows: bytes
+    ) -> PublishResult:
+        """Publish a patch with which the state becomes `follows`, if it is still `now`.
+
+        Raises StaleVersionError.
+        """
+        names, args = self._publishing(keys, [entry], options)
+        args += (now.epoch.encode(), now.version, follows)
+        reply = await self._run("update", names, args, writes=True)
+        if reply[0] == 0:
+            raise StaleVersionError(reply[1].decode(), reply[2], reply[3] or NOTHING)
+        return _result(reply[0].decode(), reply[1])
+
+    async def state(
+        self, keys: ChannelKeys, options: ChannelOptions, key: str = ""
+    ) -> tuple[State, PublishResult | None]:
+        """Return a channel's state, and what an idempotency key was used for, if it is known."""
+        names = [*keys[:2], keys.idempotency(key)] if key else keys[:2]
+        epoch, version, data, known = await self._run("state", names, self._life(options), writes=False)
+        state = State(epoch.decode(), version, data or NOTHING)
+        return state, _result("", known) if known else None
 
     async def position(self, keys: ChannelKeys, options: ChannelOptions) -> Position:
         """Return a channel's newest position.  This is a use: it is not forgotten for a while."""
@@ -135,9 +163,11 @@ class Commands:
 
     # -- presence -----------------------------------------------------------------------------
 
-    async def join(self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool) -> None:
-        """Enter a member, packed, for an owner."""
-        args = (owner.encode(), client.encode(), packed, int(tell))
+    async def join(
+        self, keys: ChannelKeys, owner: str, client: str, packed: bytes, *, tell: bool, user: str
+    ) -> None:
+        """Enter a member, packed, for an owner; it counts for `user`, if that is not empty."""
+        args = (owner.encode(), client.encode(), packed, int(tell), user.encode())
         await self._run("join", (keys.presence, keys.pubsub), args, writes=True)
 
     async def leave(self, keys: ChannelKeys, client: str) -> None:
@@ -155,7 +185,8 @@ class Commands:
         for value in await self._run("members", (keys.presence,), writes=False):
             order, _, rest = value.partition(b" ")
             if rest:
-                found.append((int(order), rest.partition(b" ")[2]))
+                place, _, user_bytes = order.partition(b"u")
+                found.append((int(place), rest.partition(b" ")[2][int(user_bytes or 0) :]))
         return [unpack_member(packed) for _, packed in sorted(found)]
 
     async def enter(self, owner: str, channel: str) -> None:
@@ -212,6 +243,45 @@ class Commands:
         """Return and forget a record."""
         record: bytes | None = await self._call(self.names.session(session), b"GETDEL", writes=True)
         return record
+
+    async def hold(self, owner: str, sessions: Iterable[tuple[str, str, bytes]], ttl_s: float) -> None:
+        """Keep an owner's sessions (session, client, record) for a while, unless they were taken."""
+        args: list[Argument] = [ms(ttl_s)]
+        for session, client, record in sessions:
+            args += (session.encode(), client.encode(), record)
+        await self._run("hold", (self.names.held(owner),), args, writes=False)
+
+    async def release(self, owner: str, session: str, client: str) -> bool:
+        """Keep an owner's session no longer; tell whether it was not taken from the client."""
+        args = (session.encode(), client.encode())
+        mine: int = await self._run("release", (self.names.held(owner),), args, writes=False)
+        return mine == 1
+
+    async def take_held(self, owner: str, session: str) -> bytes | None:
+        """Take a session of an owner's; return its record."""
+        record: bytes | None = await self._run(
+            "take", (self.names.held(owner),), (session.encode(),), writes=True
+        )
+        return record
+
+    async def taken(self, owner: str) -> list[str]:
+        """Return the clients from which sessions of an owner were taken."""
+        values = await self._call(self.names.held(owner), b"HVALS", writes=False)
+        return [value.decode() for value in values if b" " not in value]
+
+    async def extend_held(self, owner: str, ttl_s: float) -> bool:
+        """Keep all of an owner's sessions for a while; tell whether there is any."""
+        found: int = await self._call(self.names.held(owner), b"PEXPIRE", ms(ttl_s), writes=False)
+        return found == 1
+
+    async def forget_held(self, owner: str) -> None:
+        """Forget all of an owner's sessions."""
+        await self._call(self.names.held(owner), b"DEL", writes=False)
+
+    async def owners(self, buried_s: float) -> list[str]:
+        """Return every owner that has a lease, or was buried no longer ago."""
+        keys = (self.names.leases, self.names.graves)
+        return [owner.decode() for owner in await self._run("owners", keys, (ms(buried_s),), writes=False)]
 
     async def _call(self, key: bytes, *command: Argument, writes: bool) -> Any:
         return await self._run("call", (key,), command, writes=writes)

@@ -1,6 +1,6 @@
 -- In front of every script.  ARGV[1] and ARGV[2] are the shard's, see gateway/broker/redis/shard.py.
 --
--- A channel's meta hash: e epoch, o offset of the newest publication, i incarnation of the server when the
+-- A channel's meta hash: s the state of a state channel after all publications up to o, e epoch, o offset of the newest publication, i incarnation of the server when the
 -- epoch began, c bytes ever kept, f the value of c at which the oldest kept publication stands, or a lower one.
 -- Its stream: ids are OFFSET-ARRIVAL (milliseconds of this server's clock), without a hole and up to o;
 -- fields are d, the publication, and c, the value of c before it.
@@ -15,13 +15,17 @@ local function whole(number)
 end
 
 -- Return epoch, newest offset, c and f.  A new life begins where there is none, and where the server may have
--- lost the end of the one it remembers.
+-- lost the end of the one it remembers.  A state is what the new life begins with.
 local function life(meta, stream, candidate, idle_ms)
     local m = redis.call('HMGET', meta, 'e', 'o', 'i', 'c', 'f')
     if m[1] and m[2] and m[3] == ARGV[1] then
         return m[1], tonumber(m[2]), tonumber(m[4]) or 0, tonumber(m[5]) or 0
     end
+    local state = redis.call('HGET', meta, 's')
     redis.call('DEL', meta, stream)
+    if state then
+        redis.call('HSET', meta, 's', state)
+    end
     redis.call('HSET', meta, 'e', candidate, 'o', 0, 'i', ARGV[1], 'c', 0, 'f', 0)
     redis.call('PEXPIRE', meta, idle_ms)
     return candidate, 0, 0, 0
@@ -80,11 +84,32 @@ local function announce_presence(channel, joined, member)
     redis.call(ARGV[2], channel, '\147\002' .. (joined and '\195' or '\194') .. member)
 end
 
--- A member's value is "ORDER OWNER MEMBER"; return the three.
+-- A member's value is "ORDER OWNER MEMBER", or "ORDERuBYTES OWNER USERMEMBER" where it counts for a user, whose
+-- name has so many bytes.  Return order, owner, member, and the user for whom it counts or nil.
 local function parse_member(value)
-    local order, owner, at = string.match(value, '^(%d+) (%S+) ()')
+    local order, bytes, owner, at = string.match(value, '^(%d+)u?(%d*) (%S+) ()')
     if not order then
         return nil
     end
-    return tonumber(order), owner, string.sub(value, at)
+    if bytes == '' then
+        return tonumber(order), owner, string.sub(value, at)
+    end
+    local from = at + tonumber(bytes)
+    return tonumber(order), owner, string.sub(value, from), string.sub(value, at, from - 1)
+end
+
+-- Remove a member; tell interested nodes, unless another client counts for its user.
+local function remove_member(presence, channel, client, member, user)
+    redis.call('HDEL', presence, client)
+    if user then
+        local field = '\0' .. user -- no client is named so
+        if redis.call('HINCRBY', presence, field, -1) > 0 then
+            return
+        end
+        redis.call('HDEL', presence, field)
+    end
+    if redis.call('HLEN', presence) == 1 then -- nothing but the count of joins
+        redis.call('DEL', presence)
+    end
+    announce_presence(channel, false, member)
 end

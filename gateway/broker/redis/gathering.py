@@ -1,100 +1,108 @@
 """Publications on their way to one shard: what one turn of the loop brings for a channel leaves as one call.
 
 Knows nothing of what becomes of them.  What always holds: publications of a channel leave in the order in
-which they came; each caller gets the result, or the error, of its own.
+which they came; each publisher is told the result, or the error, of its own, once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+import logging
+from typing import Final
 
-from ...errors import BrokerUnavailableError
+from ...eager import drive
+from ...errors import BrokerError
 from ...message.publication import Publication
-from ..interface import ChannelOptions, PublishResult
+from ..interface import ChannelOptions, Publisher, PublishResult
 from .commands import Commands, Entry
 from .messages import pack
 from .names import ChannelKeys
+
+_logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE: Final = 256
 MOST_BYTES: Final = 1 << 20
 
 
+class Awaited:
+    """A publisher for whoever awaits `future`."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[PublishResult] = loop.create_future()
+
+    def settle(self, outcome: PublishResult | Exception) -> None:
+        """Resolve the future, unless it was given up."""
+        if self.future.done():
+            return
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+            self.future.exception()  # perhaps nobody waits any more
+        else:
+            self.future.set_result(outcome)
+
+
 class _Group:
     """Publications of one channel that leave together."""
 
-    __slots__ = ("entries", "keys", "options", "size_bytes", "waiting")
+    __slots__ = ("entries", "keys", "options", "publishers", "size_bytes")
 
     def __init__(self, keys: ChannelKeys, options: ChannelOptions) -> None:
         self.keys = keys
         self.options = options
         self.entries: list[Entry] = []
-        self.waiting: list[asyncio.Future[PublishResult]] = []
+        self.publishers: list[Publisher] = []
         self.size_bytes = 0
 
 
 class Gathering:
-    """`spawn` runs a coroutine that nobody waits for, at once as far as it goes."""
+    """Gathers for the end of each turn of `loop`."""
 
-    def __init__(
-        self,
-        commands: Commands,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-    ) -> None:
+    def __init__(self, commands: Commands, *, loop: asyncio.AbstractEventLoop) -> None:
         self._commands = commands
         self._loop = loop
-        self._spawn = spawn
         self._groups: list[_Group] = []
         self._open: dict[str, _Group] = {}
         self.calls = 0
 
-    def publish(
-        self, channel: str, publication: Publication, options: ChannelOptions, key: str
-    ) -> asyncio.Future[PublishResult]:
-        """Have a publication leave at the end of this turn; return what will be its result."""
-        entry = Entry(pack(publication), len(publication.data), key)
+    def begin_publish(
+        self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
+    ) -> None:
+        """Have a publication leave at the end of this turn."""
+        packed = pack(publication)
+        packed_bytes = len(packed)
         group = self._open.get(channel)
-        if group is None or not _fits(group, entry, options):
+        if (
+            group is None
+            or len(group.entries) >= MOST_AT_ONCE
+            or group.size_bytes + packed_bytes > MOST_BYTES
+            or (group.options is not options and group.options != options)
+        ):
             if not self._groups:
-                self._loop.call_soon(self._flush)
+                self._loop.call_soon(self.flush)
             group = self._open[channel] = _Group(self._commands.names.channel(channel), options)
             self._groups.append(group)
-        group.entries.append(entry)
-        group.size_bytes += len(entry.packed)
-        waits: asyncio.Future[PublishResult] = self._loop.create_future()
-        group.waiting.append(waits)
-        return waits
+        group.entries.append((packed, len(publication.data), key))
+        group.publishers.append(publisher)
+        group.size_bytes += packed_bytes
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Have everything leave that was gathered."""
         groups, self._groups = self._groups, []
         self._open = {}
         for group in groups:
-            self._spawn(self._send(group))
+            drive(self._send(group), self._loop)
 
     async def _send(self, group: _Group) -> None:
         self.calls += 1
         try:
             results = await self._commands.publish(group.keys, group.entries, group.options)
-        except BaseException as problem:
-            told = problem if isinstance(problem, Exception) else BrokerUnavailableError("stopping")
-            for waits in group.waiting:
-                if not waits.done():
-                    waits.set_exception(told)
-                    waits.exception()  # perhaps nobody waits any more
-            if not isinstance(problem, Exception):
-                raise
+        except Exception as problem:
+            if not isinstance(problem, BrokerError):
+                _logger.exception("publications could not be sent")
+            for publisher in group.publishers:
+                publisher.settle(problem)
             return
-        for waits, result in zip(group.waiting, results, strict=True):
-            if not waits.done():
-                waits.set_result(result)
-
-
-def _fits(group: _Group, entry: Entry, options: ChannelOptions) -> bool:
-    return (
-        len(group.entries) < MOST_AT_ONCE
-        and group.size_bytes + len(entry.packed) <= MOST_BYTES
-        and (group.options is options or group.options == options)
-    )
+        for publisher, result in zip(group.publishers, results, strict=True):
+            publisher.settle(result)

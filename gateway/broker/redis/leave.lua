@@ -3,10 +3,6 @@ local old = redis.call('HGET', KEYS[1], ARGV[3])
 if not old then
     return 0
 end
-redis.call('HDEL', KEYS[1], ARGV[3])
-if redis.call('HLEN', KEYS[1]) == 1 then -- nothing but the count of joins
-    redis.call('DEL', KEYS[1])
-end
-local _, _, member = parse_member(old)
-announce_presence(KEYS[2], false, member)
+local _, _, member, user = parse_member(old)
+remove_member(KEYS[1], KEYS[2], ARGV[3], member, user)
 return 1

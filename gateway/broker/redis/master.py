@@ -121,11 +121,11 @@ class Master:
     async def wait_connected(self) -> None:
         """Wait, but not for long, until commands can be given.  Raises BrokerUnavailableError."""
         if self._connection is None:
-            try:
-                async with asyncio.timeout(self._options.connect_timeout_s):
-                    await self._commands_up.wait()
-            except TimeoutError:
-                raise BrokerUnavailableError(f"{self.name}: not connected") from None
+            up = self._loop.create_task(self._commands_up.wait())
+            await asyncio.wait((up,), timeout=self._options.connect_timeout_s)  # perhaps outside of a task
+            up.cancel()
+            if self._connection is None:
+                raise BrokerUnavailableError(f"{self.name}: not connected")
 
     async def stop(self) -> None:
         """Let what was sent be answered, for a moment, and hang up.  Idempotent."""

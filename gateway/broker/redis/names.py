@@ -42,6 +42,10 @@ class Names:
         """Return the key of a kept session."""
         return b"%b:s:{%b}" % (self._prefix, session.encode())
 
+    def held(self, owner: str) -> bytes:
+        """Return the key of the sessions of an owner's connections."""
+        return b"%b:held:%b" % (self._prefix, owner.encode())
+
     def answers(self, node: str) -> bytes:
         """Return the pub/sub channel on which a node hears answers to its questions."""
         return b"%b:{nodes}answer:%b" % (self._prefix, node.encode())

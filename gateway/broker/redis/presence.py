@@ -22,7 +22,8 @@ from ...errors import BrokerError, BrokerUnavailableError
 from ...message.publication import Member
 from ..interface import ChannelOptions
 from .commands import LOST, UNKNOWN, Commands
-from .messages import pack
+from .held import HeldSessions
+from .messages import pack, unpack_member
 
 _AT_ONCE: Final = 64
 
@@ -46,7 +47,8 @@ class _Room:
 class Presence:
     """This node's members on one shard.
 
-    `node` names the node.  A lease ends `lease_s` seconds after it was renewed last.
+    `node` names the node.  A lease ends `lease_s` seconds after it was renewed last; `held` hears
+    of it.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Presence:
         loop: asyncio.AbstractEventLoop,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         lease_s: float,
+        held: HeldSessions,
     ) -> None:
         self.counts = {"nodes_reaped": 0, "members_reaped": 0, "leases_lost": 0}
         self._commands = commands
@@ -64,6 +67,7 @@ class Presence:
         self._loop = loop
         self._spawn = spawn
         self._lease_s = lease_s
+        self._held = held
         self._life = 0
         self._renewed_at = self._steady_since = loop.time()
         self._rooms: dict[str, _Room] = {}
@@ -100,9 +104,7 @@ class Presence:
             if room.entered != owner:
                 await self._commands.enter(owner, channel)
                 room.entered = owner
-            await self._commands.join(
-                self._commands.names.channel(channel), owner, member.client, packed, tell=True
-            )
+            await self._join(owner, channel, member.client, packed, options, tell=True)
         except BrokerError:
             if room.members.get(member.client) is packed:
                 self._forget(channel, member.client)
@@ -156,6 +158,7 @@ class Presence:
             self._spawn(self._bury(owner))
         if self._owed:
             self._spawn(self._settle())
+        await self._held.renewed(self.owner)
 
     async def withdraw(self) -> None:
         """End the lease in good order: members that are still there go.  Raises BrokerError."""
@@ -179,14 +182,21 @@ class Presence:
     async def _enter(self, owner: str, channel: str, client: str, *, tell: bool) -> None:
         room = self._rooms.get(channel)
         packed = room.members.get(client) if room is not None else None
-        if packed is not None and owner == self.owner:
-            keys = self._commands.names.channel(channel)
-            await self._commands.join(keys, owner, client, packed, tell=tell)
+        if room is not None and packed is not None and owner == self.owner:
+            await self._join(owner, channel, client, packed, room.options, tell=tell)
+
+    async def _join(
+        self, owner: str, channel: str, client: str, packed: bytes, options: ChannelOptions, *, tell: bool
+    ) -> None:
+        keys = self._commands.names.channel(channel)
+        user = unpack_member(packed).user if options.presence_by_user else ""
+        await self._commands.join(keys, owner, client, packed, tell=tell, user=user)
 
     async def _bury(self, owner: str, *, own: bool = False) -> None:
         reaped = 0
         for channel in await self._commands.memberships(owner):
             reaped += await self._commands.reap(self._commands.names.channel(channel), owner)
+        await self._held.buried(owner)
         await self._commands.bury(owner)
         if not own:
             self.counts["nodes_reaped"] += 1

@@ -36,6 +36,12 @@ from tests.support.redis_broker import make_broker as make_redis_broker
 
 KEPT = ChannelOptions(history_size=100, presence=True)
 NOT_KEPT = ChannelOptions(history_size=0, presence=True)
+STATE = ChannelOptions(history_size=100, max_state_bytes=1000, state_ttl_s=1000.0)
+
+
+def patch(text: str) -> Publication:
+    """Return a publication whose data is the patch `text`."""
+    return Publication(id=text, data=text.encode(), time_ms=1_764_000_000_000, patch=True)
 
 
 def message(text: str = "x", *, offset: int = 0, binary: bool = False, exclude: str = "") -> Publication:
@@ -192,7 +198,17 @@ class AcrossWorkers(RemoteBroker):
     def through(self, other: RemoteBroker) -> None:
         """Use `other` from now on."""
         self.other = other
-        for name in ("publish", "history", "history_before", "join", "leave", "presence", "control"):
+        for name in (
+            "publish",
+            "update",
+            "state",
+            "history",
+            "history_before",
+            "join",
+            "leave",
+            "presence",
+            "control",
+        ):
             setattr(self, name, getattr(other, name))
         self.save_session = other.save_session  # type: ignore[method-assign]
 
@@ -268,7 +284,17 @@ class AcrossNodes(RedisBroker):
     def through(self, other: RedisBroker) -> None:
         """Use `other` from now on."""
         self.other = other
-        for name in ("publish", "history", "history_before", "join", "leave", "presence", "control"):
+        for name in (
+            "publish",
+            "update",
+            "state",
+            "history",
+            "history_before",
+            "join",
+            "leave",
+            "presence",
+            "control",
+        ):
             setattr(self, name, getattr(other, name))
         self.save_session = other.save_session  # type: ignore[method-assign]
 

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from gateway.broker.interface import Control, ControlKind, PresenceChange
+from gateway.broker.interface import ChannelOptions, Control, ControlKind, PresenceChange
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
 from gateway.broker.redis.shard import Shard
 from gateway.broker.redis.sharding import Sharding
@@ -126,6 +126,30 @@ async def test_members_of_a_node_that_is_gone_leave_once_whoever_notices(cluster
     assert left == [PresenceChange(joined=False, member=member) for member in members]
     reaped = sum(broker._sides[0].presence.counts["nodes_reaped"] for broker in (first, second))
     assert reaped == 1
+
+
+BY_USER = ChannelOptions(presence=True, presence_by_user=True)
+
+
+async def test_user_with_clients_on_two_nodes_leaves_with_the_last_also_when_nodes_die(
+    cluster: Cluster,
+) -> None:
+    first, second, third = cluster.brokers
+    await first.subscribe("c", BY_USER)
+    for n, broker in enumerate((second, third, third)):
+        await broker.join("c", Member(client=f"x{n}", user="alice"), BY_USER)
+    await third.join("c", Member(client="y", user="bob"), BY_USER)
+    await cluster.pass_time(35, first, second)
+    assert [(change.joined, change.member.client) for _, change in cluster.relays[0].changes] == [
+        (True, "x0"),
+        (True, "y"),
+        (False, "y"),
+    ]
+    await cluster.pass_time(35, first)
+    assert [change.member.client for _, change in cluster.relays[0].changes][3:] == ["x0"]
+    await cluster.pass_time(5, *cluster.brokers)
+    changes = [(change.joined, change.member.user) for _, change in cluster.relays[0].changes][4:]
+    assert sorted(changes) == [(True, "alice"), (True, "bob")], "they come back, each user once"
 
 
 async def test_node_that_was_taken_for_dead_comes_back_with_its_members(cluster: Cluster) -> None:

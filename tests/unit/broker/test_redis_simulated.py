@@ -49,8 +49,11 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
             "lease",
             "bury",
             "call",
+            "hold",
+            "release",
+            "take",
         ),
-        (30, 5, 25, 2, 10, 5, 2, 5, 4, 1, 5),
+        (30, 5, 25, 2, 10, 5, 2, 5, 4, 1, 5, 4, 4, 4),
     )[0]
     life: list[bytes | int] = [epoch, 10**7]
     if kind == "publish":
@@ -69,7 +72,13 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
         return kind, [*keys[:2]], args
     if kind in ("join", "leave", "reap", "members"):
         more: dict[str, list[bytes | int]] = {
-            "join": [owner, client, b"\xa1" + client[1:], random.choice((0, 1))],
+            "join": [
+                owner,
+                client,
+                b"\xa1" + client[1:],
+                random.choice((0, 1)),
+                random.choice((b"", b"a", b"bob")),
+            ],
             "leave": [client],
             "reap": [owner],
             "members": [],
@@ -81,6 +90,14 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
     if kind == "call":
         command = random.choice(([b"SET", b"x", b"PX", 10**7], [b"GETDEL"], [b"DEL"]))
         return kind, [names.session("s")], [*command]
+    if kind in ("hold", "release", "take"):
+        session: list[bytes | int] = [random.choice((b"s1", b"s2"))]
+        held: dict[str, list[bytes | int]] = {
+            "hold": [10**7, *session, client, random.choice((b"{}", b"{1 2}"))],
+            "release": [*session, client],
+            "take": session,
+        }
+        return kind, [names.held(owner.decode())], held[kind]
     if kind == "position":
         return kind, [*keys[:2]], life
     return kind, [*keys[:3]], [*life, b"?"]

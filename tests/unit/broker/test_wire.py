@@ -26,6 +26,8 @@ FROM_WORKER: list[wire.Record] = [
     wire.ReleaseSession("c"),
     wire.Answer(12, b"x" * 70_000, 3),
     wire.Notice("listening", b""),
+    wire.Update(13, "doc:1", message("{}"), KEPT, "e", 7, "k"),
+    wire.ReadState(14, "doc:1", KEPT),
 ]
 FROM_SUPERVISOR: list[wire.Record] = [
     wire.Published("news", "e", message("m", offset=2**53)),
@@ -40,6 +42,9 @@ FROM_SUPERVISOR: list[wire.Record] = [
     wire.Taken(7, None),
     wire.Taken(8, b""),
     wire.Refused(9, "full"),
+    wire.StateIs(10, "e", 2**53, b"null"),
+    wire.Stale(11, "e", 0, b"{}"),
+    wire.Declined(12, "limit_exceeded", "too large"),
 ]
 both = pytest.mark.parametrize(
     ("union", "records"),

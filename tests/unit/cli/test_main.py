@@ -14,7 +14,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.config import Config, load
-from gateway.config.schema import all_options
+from gateway.config.schema import NAMED, all_options
 
 COMMANDS = ["serve", "publish", "subscribe", "check-config", "config", "version"]
 WITH_OPTIONS = ["serve", "check-config", "config"]
@@ -71,7 +71,7 @@ def test_help_documents_every_option_with_its_default(
     status_of_exit([command, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     for row in all_options():
-        name = row.name if row.section == "namespace" else row.flag
+        name = row.name if row.section in NAMED else row.flag
         assert f" {name} " in shown or f" {name}, --no-" in shown
         assert f"{row.doc} (default " in shown
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.config.kinds import (
     Address,
     Boolean,
+    BooleanOr,
     Choice,
     Duration,
     Integer,
@@ -23,7 +24,7 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import HIDDEN, Hosts, Origins, Secrets
+from gateway.config.lists import HIDDEN, Hosts, Networks, Origins, Secrets
 
 DURATION = Duration(0.01, 86400.0)
 SIZE = Size(1, 1 << 30)
@@ -105,11 +106,21 @@ def test_boolean_text_has_the_usual_words(text: str, value: bool) -> None:
     assert Boolean().from_text(text) is value
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("off", False), (" user ", "user")])
+def test_boolean_or_word_reads_what_it_writes(text: str, value: object) -> None:
+    kind = BooleanOr("user")
+    assert kind.from_text(text) == value
+    assert kind.from_toml(tomllib.loads(f"n = {kind.to_toml(value)}")["n"]) == value
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
         (Boolean(), "true"),
         (Boolean(), 1),
+        (BooleanOr("user"), "true"),
+        (BooleanOr("user"), "users"),
+        (BooleanOr("user"), ["user"]),
         (Integer(1, 9), "5"),
         (Integer(1, 9), True),
         (Integer(1, 9), 0),
@@ -234,3 +245,27 @@ def test_hosts_takes_names_and_addresses(host: str) -> None:
 def test_hosts_with_ports_schemes_or_patterns_are_refused(value: object) -> None:
     with pytest.raises(ValueRefusedError):
         Hosts().from_toml(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("::1", "::1/128"),
+        ("unix", "unix"),
+    ],
+)
+def test_networks_are_written_with_their_bits(text: str, value: str) -> None:
+    assert Networks().from_toml([text]) == (value,)
+    assert Networks().from_text(f"{text}, {text}") == (value, value)
+    assert Networks().from_toml(tomllib.loads("x = " + Networks().to_toml((value,)))["x"]) == (value,)
+
+
+@pytest.mark.parametrize(
+    "value", [["10.0.0.1/8"], ["0.0.0.0/0"], ["::/0"], ["proxy"], [""], ["10.0.0.0/33"], ["10.0.0.1:80"], 1]
+)
+def test_networks_with_bits_behind_them_or_of_everybody_are_refused(value: object) -> None:
+    with pytest.raises(ValueRefusedError):
+        Networks().from_toml(value)

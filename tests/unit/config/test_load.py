@@ -12,6 +12,7 @@ from gateway.config.auth import Algorithms, AuthKeys, ClaimName, CookieName, Key
 from gateway.config.endpoints import FileMode, ListenAddresses
 from gateway.config.kinds import (
     Boolean,
+    BooleanOr,
     Choice,
     Duration,
     FilePath,
@@ -22,15 +23,24 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Hosts, ListKind, Origins, Secrets
-from gateway.config.schema import Option, all_options
+from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
+from gateway.config.schema import NAMED, Option, all_options
+from gateway.config.services import RequestPath, ServiceUrls, Weights
 from gateway.config.sources import match_variable
 
 OPTIONS = list(all_options())
 IDS = [row.key for row in OPTIONS]
 
 # Options of which none goes without another one.
-PARTNERS = {"server.tls_cert": "--tls-key", "server.tls_key": "--tls-cert"}
+PARTNERS = {
+    "server.tls_cert": {"--tls-key": "other.pem"},
+    "server.tls_key": {"--tls-cert": "other.pem"},
+    "edge.forwarded_header": {"--edge-trusted-proxies": "127.0.0.1"},
+    "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
+}
+
+# Options of tables that do not go without another one of the same table.
+NEED = {"upstream": "addresses=http://127.0.0.1:1"}
 
 # Options that only go together with another one have values that do.
 SPECIAL = {
@@ -51,6 +61,7 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     FileMode: ("660", "0666", "700"),
     Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
+    Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
     AuthKeys: (f"HS256:{'k' * 32}", f"HS256/a:{'l' * 32},HS384/b:{'m' * 48}", f"HS512:{'n' * 64}"),
     KeySetPlaces: ("https://a.example/jwks", "file:/etc/keys.json,https://b.example", "http://localhost:1/"),
@@ -59,6 +70,9 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     ClaimName: ("a", "https://a.example/user", "b.c"),
     CookieName: ("a", "__Host-token", "b.c"),
     Permissions: ("nobody", "claim:role=admin,channel:a:{user}:*", "user-owned"),
+    ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
+    Weights: ("2", "3", "1000"),
+    RequestPath: ("/health", "/a/b?c", "/"),
 }
 
 
@@ -67,6 +81,8 @@ def texts(row: Option) -> tuple[str, str, str]:
     if row.key in SPECIAL:
         return SPECIAL[row.key]
     kind = row.kind
+    if isinstance(kind, BooleanOr):
+        return kind.words[0], "false", kind.words[0]
     if isinstance(kind, Boolean):
         new = "false" if row.default else "true"
         return new, new, new
@@ -74,7 +90,8 @@ def texts(row: Option) -> tuple[str, str, str]:
         words = [word for word in kind.words if word != row.default]
         return words[0], words[-1], words[0]
     if isinstance(kind, Integer):
-        return str(kind.low), str(kind.low + 1), str(kind.high)
+        low, next_one = [n for n in range(kind.low, kind.low + 3) if n != row.default][:2]
+        return str(low), str(next_one), str(kind.high)
     if isinstance(kind, Size):
         return f"{kind.low + 1}", f"{kind.low + 2}B", "77KiB"
     if isinstance(kind, ListenAddresses):
@@ -82,12 +99,18 @@ def texts(row: Option) -> tuple[str, str, str]:
     return TEXTS[type(kind)]
 
 
+def table_of(row: Option) -> str:
+    return f"{row.section}.chat" if row.section in NAMED else row.section
+
+
 def toml_of(row: Option, text: str) -> str:
     """Return a file that sets one option to a text."""
-    table = "namespace.chat" if row.section == "namespace" else row.section
+    table = table_of(row)
     is_number = text.isdecimal() and not isinstance(row.kind, FileMode)
-    bare = isinstance(row.kind, Boolean | Integer) or is_number
-    if isinstance(row.kind, ListKind):
+    bare = text in ("true", "false") or isinstance(row.kind, Integer) or is_number
+    if isinstance(row.kind, Weights):
+        value = f"[{text}]"
+    elif isinstance(row.kind, ListKind):
         value = "[" + ", ".join(quote(part) for part in text.split(",")) + "]"
     else:
         value = text if bare else quote(text)
@@ -95,22 +118,29 @@ def toml_of(row: Option, text: str) -> str:
 
 
 def as_variable(row: Option, text: str) -> dict[str, str]:
-    return {row.variable.replace("NAMESPACE_NAME_", "NAMESPACE_CHAT_"): text}
+    variable = row.variable.replace("_NAME_", "_CHAT_", 1) if row.section in NAMED else row.variable
+    return {variable: text}
 
 
 def with_partner(row: Option) -> dict[str, Any]:
     """Return flags that set what an option cannot go without."""
-    return {"flags": {PARTNERS[row.key]: "other.pem"}} if row.key in PARTNERS else {}
+    needed = NEED.get(row.section, "")
+    if needed and not needed.startswith(f"{row.name}="):
+        return {"named_flags": {row.section: [f"chat.{needed}"]}}
+    return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
 def as_flags(row: Option, text: str) -> dict[str, Any]:
-    if row.section == "namespace":
-        return {"namespace_flags": [f"chat.{row.name}={text}"]}
+    if row.section in NAMED:
+        partner = with_partner(row).get("named_flags", {}).get(row.section, [])
+        return {"named_flags": {row.section: [*partner, f"chat.{row.name}={text}"]}}
     return {"flags": {row.flag: text, **with_partner(row).get("flags", {})}}
 
 
 def value_of(config: Config, row: Option) -> object:
-    section = config.namespace("chat") if row.section == "namespace" else getattr(config, row.section)
+    section = (
+        getattr(config, NAMED[row.section])["chat"] if row.section in NAMED else getattr(config, row.section)
+    )
     value: object = getattr(section, row.name)
     return value
 
@@ -158,14 +188,14 @@ def test_flag_wins_over_environment_wins_over_file(tmp_path: Path, row: Option) 
     assert value_of(two.config, row) == row.kind.from_text(in_environment)
     three = load_text(tmp_path, toml_of(row, in_file), environment=variable, **as_flags(row, in_flag))
     assert value_of(three.config, row) == row.kind.from_text(in_flag)
-    path = ("namespace", "chat", row.name) if row.section == "namespace" else (row.section, row.name)
+    path = (row.section, "chat", row.name) if row.section in NAMED else (row.section, row.name)
     assert two.sources[path] == f"environment {next(iter(variable))}"
     assert three.sources[path].startswith("flag --")
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=IDS)
 def test_bad_value_of_every_option_names_key_line_found_and_allowed(tmp_path: Path, row: Option) -> None:
-    table = "namespace.chat" if row.section == "namespace" else row.section
+    table = table_of(row)
     text = problems(tmp_path, f"[{table}]\n\n{row.name} = {{ bad = 1 }}\n")
     found = "a value that is not shown" if row.secret else "a table"
     key = row.key.replace("NAME", "chat")
@@ -180,7 +210,7 @@ def test_all_errors_of_all_places_are_reported_together(tmp_path: Path) -> None:
             '[server]\nlisten = 5\nlog_level = "loud"\n',
             environment={"RINGGATE_BACKLOG": "many"},
             flags={"--api-listen": "0.0.0.0:8001", "--websocket-ping-interval": "2m"},
-            namespace_flags=["chat"],
+            named_flags={"namespace": ["chat"]},
         )
     found = [(problem.key, problem.where.rpartition("/")[2]) for problem in caught.value.problems]
     assert found == [
@@ -279,7 +309,7 @@ def test_variables_of_others_and_of_kubernetes_are_ignored() -> None:
 
 
 def test_no_option_is_taken_for_a_variable_of_kubernetes() -> None:
-    assert all(match_variable(row.variable, ()) is not None for row in OPTIONS)
+    assert all(match_variable(row.variable, {}) is not None for row in OPTIONS)
 
 
 def test_names_of_variables_and_flags_are_unique() -> None:
@@ -325,13 +355,13 @@ def test_namespace_in_the_environment_that_could_be_two_is_an_error(tmp_path: Pa
 )
 def test_namespace_flag_of_another_form_is_an_error(text: str, expected: str) -> None:
     with pytest.raises(InvalidConfigError) as caught:
-        load(namespace_flags=[text])
+        load(named_flags={"namespace": [text]})
     assert expected in str(caught.value)
     assert str(caught.value).replace("\n", "").isprintable()
 
 
 def test_namespace_flag_takes_names_with_dots_and_equals_signs() -> None:
-    config = load(namespace_flags=["a.b=c.history-size=5"]).config
+    config = load(named_flags={"namespace": ["a.b=c.history-size=5"]}).config
     assert config.namespaces["a.b=c"].history_size == 5
 
 
@@ -374,11 +404,19 @@ def test_idle_timeout_has_to_be_more_than_the_ping_interval() -> None:
         load(flags={"--websocket-ping-interval": "60s"})
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--edge-forwarded-header", "forwarded"), ("--edge-proxy-protocol", "true")]
+)
+def test_nobody_is_believed_unless_it_is_said_who(flag: str, value: str) -> None:
+    with pytest.raises(InvalidConfigError, match=r"while edge\.trusted_proxies is empty"):
+        load(flags={flag: value})
+
+
 def test_ring_has_to_hold_twice_the_largest_publication() -> None:
     with pytest.raises(
         InvalidConfigError, match=r"namespace\.chat\.ring_bytes: found \"4KiB\"; allowed: at least"
     ):
-        load(namespace_flags=["chat.ring_bytes=4KiB"])
+        load(named_flags={"namespace": ["chat.ring_bytes=4KiB"]})
 
 
 def test_ring_has_to_hold_it_also_once_it_is_rounded_down_to_a_power_of_two() -> None:
@@ -387,8 +425,8 @@ def test_ring_has_to_hold_it_also_once_it_is_rounded_down_to_a_power_of_two() ->
     with pytest.raises(
         InvalidConfigError, match=r"ring_bytes: found \"96KiB\"; allowed: at least \"128KiB\""
     ):
-        load(flags=flags, namespace_flags=["default.ring_bytes=96KiB"])
-    load(flags=flags, namespace_flags=["default.ring_bytes=128KiB"])
+        load(flags=flags, named_flags={"namespace": ["default.ring_bytes=96KiB"]})
+    load(flags=flags, named_flags={"namespace": ["default.ring_bytes=128KiB"]})
 
 
 def test_every_option_has_one_line_of_documentation() -> None:
@@ -414,3 +452,24 @@ def test_from_mapping_reports_every_fault() -> None:
         "server.listen",
     ]
     assert "options: server.backlog: found an object" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["default.state=true"], r"namespace\.default\.state: found true; allowed: false"),
+        (["doc.state=true", "doc.slow=skip"], r'namespace\.doc\.slow: found "skip"; allowed: "disconnect"'),
+        (
+            ["doc.state=true", "doc.max_state_bytes=600KiB"],
+            r'namespace\.doc\.ring_bytes: found "1MiB"; allowed: at least "2MiB"',
+        ),
+    ],
+)
+def test_state_channels_go_with_what_keeps_them_up(flags: list[str], told: str) -> None:
+    with pytest.raises(InvalidConfigError, match=told):
+        load(named_flags={"namespace": flags})
+
+
+def test_namespace_of_state_channels_is_taken() -> None:
+    options = load(named_flags={"namespace": ["doc.state=true"]}).config.namespaces["doc"]
+    assert (options.state, options.max_state_bytes, options.state_ttl) == (True, 64 * 1024, 86400.0)

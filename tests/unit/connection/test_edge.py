@@ -161,6 +161,31 @@ async def test_handler_may_send_to_another_connection_in_the_midst_of_its_own_an
         assert [p[:7] for p in await second.payloads(3)] == [b"yours x", b"yours 2", b"yours 3"]
 
 
+async def test_many_messages_to_one_connection_leave_in_order_whoever_else_is_answered() -> None:
+    async with edge() as rig:
+        first, second = await rig.open(), await rig.open()
+
+        def on(handler: Handler, payload: bytes) -> None:
+            handler.connection.send(TEXT, b"mine")
+            handler.connection.send_many(TEXT, [b"a" * 60_000, b"b" * 60_000])
+            rig.handlers[1].connection.send_many(TEXT, [b"yours", b"too"])
+            handler.connection.send(TEXT, b"last")
+
+        rig.handlers[0].on = on
+        await first.send(text("x"))
+        assert [p[:4] for p in await first.payloads(4)] == [b"mine", b"aaaa", b"bbbb", b"last"]
+        assert await second.payloads(2) == [b"yours", b"too"]
+        rig.handlers[1].connection.send_many(BINARY, [b"1", b"2", b"3"])
+        assert [(e.kind, e.payload) for e in await second.receive(3)] == [
+            (BINARY, b"1"),
+            (BINARY, b"2"),
+            (BINARY, b"3"),
+        ]
+        rig.handlers[1].connection.close(1000, "")
+        rig.handlers[1].connection.send_many(TEXT, [b"late", b"too late"])
+        assert not await second.payloads(0)
+
+
 # -- errors of ours -----------------------------------------------------------------------------
 
 

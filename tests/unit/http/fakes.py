@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from gateway.broker.interface import HistoryPage, PublishResult
+from gateway.broker.interface import HistoryPage, PublishResult, State
 from gateway.http.app import build_app
 from gateway.http.gateway_view import HttpOptions, MetricSample
 from gateway.http.metrics import Metrics
@@ -41,6 +41,16 @@ class FakeNode:
         self.offsets[channel] = self.offsets.get(channel, 0) + 1
         return PublishResult("e1", self.offsets[channel], duplicate=key == "again")
 
+    async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
+        self._note("update", channel=channel, patch=patch, base=base, key=key)
+        if channel in self.errors:
+            raise self.errors[channel]
+        return PublishResult("e1", base.offset + 1, duplicate=key == "again")
+
+    async def state(self, channel: str) -> State:
+        self._note("state", channel=channel)
+        return State("e1", 4, b'{ "a" : 1.0 }')
+
     async def send(
         self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
     ) -> Mapping[str, object]:
@@ -58,6 +68,10 @@ class FakeNode:
     async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
         self._note("disconnect", user=user, client=client, code=code, reason=reason)
         return 3
+
+    async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
+        self._note("revoke", kind=kind, value=value, ttl_s=ttl_s)
+        return 4
 
     async def channels(self) -> Sequence[Mapping[str, object]]:
         self._note("channels")
@@ -83,6 +97,20 @@ class FakeNode:
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         self._note("nodes")
         return [{"node": "n1", "connections": 3}]
+
+    async def upstreams(self) -> Sequence[Mapping[str, object]]:
+        target = {
+            "address": "http://127.0.0.1:9000",
+            "ip": "127.0.0.1",
+            "weight": 1.0,
+            "healthy": True,
+            "breaker": "closed",
+            "retry_in_ms": 0,
+            "pending": 1,
+            "requests": {"ok": 3},
+        }
+        group = {"name": "app", "balance": "hash", "pending": 1, "waiting": 0, "turned_away": 0}
+        return [{**group, "targets": [target]}]
 
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         self._note("ready")

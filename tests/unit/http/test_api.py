@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gateway.broker.interface import HistoryPage, PublishResult
-from gateway.errors import BrokerUnavailableError, CommandError, OutcomeUnknownError
+from gateway.errors import BrokerUnavailableError, CommandError, OutcomeUnknownError, StaleVersionError
 from gateway.message.publication import Position
 
 from .fakes import FakeNode, http_client, publication
@@ -70,6 +70,60 @@ async def test_publish_base64_reaches_the_node_as_bytes() -> None:
 async def test_publish_with_a_known_key_says_duplicate() -> None:
     response = await post(FakeNode(), "/api/publish", b'{"channel":"a","data":1,"key":"again"}')
     assert response.json() == {"epoch": "e1", "offset": 1, "duplicate": True}
+
+
+async def test_update_reaches_the_node_byte_for_byte_and_tells_the_version() -> None:
+    node = FakeNode()
+    body = b'{"channel":"doc:1","base":3,"patch":{ "a" : 1.50, "b":null },"epoch":"e1","key":"k"}'
+    response = await post(node, "/api/update", body)
+    assert (response.status_code, response.json()) == (200, {"epoch": "e1", "version": 4})
+    patch = b'{ "a" : 1.50, "b":null }'
+    arguments = {"channel": "doc:1", "patch": patch, "base": Position("e1", 3), "key": "k"}
+    assert node.calls == [("update", arguments)]
+    response = await post(node, "/api/update", b'{"channel":"doc:1","base":3,"patch":1,"key":"again"}')
+    assert response.json() == {"epoch": "e1", "version": 4, "duplicate": True}
+
+
+async def test_update_on_an_old_version_is_answered_with_the_state() -> None:
+    node = FakeNode()
+    node.errors["doc:1"] = StaleVersionError("e2", 0, b'{ "a" : 1.0 }')
+    response = await post(node, "/api/update", b'{"channel":"doc:1","base":3,"patch":{}}')
+    assert response.status_code == 409
+    error = {"code": "stale_version", "message": "the current version is 0"}
+    assert response.json() == {"error": {**error, "epoch": "e2", "version": 0, "data": {"a": 1.0}}}
+    assert b'{ "a" : 1.0 }' in response.content
+    command = b'{"method":"update","channel":"doc:1","base":3,"patch":{}}'
+    other = b'{"method":"update","channel":"doc:2","base":3,"patch":{}}'
+    response = await post(node, "/api/batch", b'{"commands":[' + command + b"," + other + b"]}")
+    first, second = response.json()["results"]
+    assert (first["error"]["version"], second) == (0, {"epoch": "e1", "version": 4})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"channel":"a","patch":{}}',
+        b'{"channel":"a","base":0}',
+        b'{"channel":"a","base":-1,"patch":{}}',
+        b'{"channel":"a","base":9007199254740992,"patch":{}}',
+        b'{"channel":"a","base":1.5,"patch":{}}',
+        b'{"channel":"a","base":0,"patch":NaN}',
+        b'{"channel":"a","base":0,"patch":"\\ud800"}',
+        b'{"channel":"a","base":0,"patch":' + b'{"a":' * 65 + b"1" + b"}" * 65 + b"}",
+        b'{"channel":"a","base":0,"patch":{},"data":1}',
+    ],
+)
+async def test_update_that_is_malformed_does_not_reach_the_node(body: bytes) -> None:
+    node = FakeNode()
+    response = await post(node, "/api/update", body)
+    assert (response.status_code, error_code(response)) == (400, "bad_request")
+    assert node.calls == []
+
+
+async def test_state_is_answered_byte_for_byte() -> None:
+    response = await get(FakeNode(), "/api/channels/doc:1/state")
+    assert response.content == b'{"epoch":"e1","version":4,"data":{ "a" : 1.0 }}'
+    assert (await get(FakeNode(), "/api/channels/d%20c/state")).status_code == 400
 
 
 async def test_broadcast_answers_for_each_channel_in_order() -> None:
@@ -227,6 +281,12 @@ async def test_connections_and_nodes_are_listed() -> None:
     body = (await get(node, "/api/connections?limit=2")).json()
     assert (len(body["connections"]), body["total"]) == (2, 3)
     assert (await get(node, "/api/nodes")).json() == {"nodes": [{"node": "n1", "connections": 3}]}
+
+
+async def test_upstreams_are_shown_with_their_addresses() -> None:
+    (group,) = (await get(FakeNode(), "/api/upstreams")).json()["upstreams"]
+    assert (group["name"], group["targets"][0]["breaker"]) == ("app", "closed")
+    assert "worker" not in group
 
 
 @pytest.mark.parametrize(

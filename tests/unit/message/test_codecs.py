@@ -27,6 +27,7 @@ from gateway.message.commands import (
     Since,
     Subscribe,
     Unsubscribe,
+    Update,
 )
 from gateway.message.events import (
     Error,
@@ -38,11 +39,13 @@ from gateway.message.events import (
     Leave,
     MemberView,
     Message,
+    Patch,
     Pong,
     PublicationView,
     Reconnect,
     Reply,
     Resumed,
+    State,
     Subscribed,
     Unsubscribed,
 )
@@ -100,6 +103,15 @@ def test_publish_keeps_its_data_as_it_came(case: Case) -> None:
     assert bytes(command.data) == b'{"a":[1]}'
 
 
+def test_update_keeps_its_patch_as_it_came(case: Case) -> None:
+    fields = {"channel": "c", "base": MAX_NUMBER, "patch": {"a": [1, None], "b": None}}
+    (command,) = decode(case, {"type": "update", "id": 4, "epoch": "e", "key": "k", **fields})
+    assert isinstance(command, Update)
+    assert (command.id, command.channel, command.base) == (4, "c", MAX_NUMBER)
+    assert (command.epoch, command.key) == ("e", "k")
+    assert bytes(command.patch) == b'{"a":[1,null],"b":null}'
+
+
 @pytest.mark.parametrize("data", [b"", b"\0\xff", bytes(range(256)) * 20])
 def test_publish_of_bytes_has_the_bytes(case: Case, data: bytes) -> None:
     (command,) = decode(case, {"type": "publish", "channel": "c", "data64": b64encode(data).decode()})
@@ -132,6 +144,11 @@ WRONG: list[dict[str, Any]] = [
     {"type": "subscribe", "channel": "c", "since": {"epoch": "e", "offset": MAX_NUMBER + 1}},
     {"type": "publish", "data": 1},
     {"type": "publish", "channel": "c", "data": 1, "key": "k" * 201},
+    {"type": "update", "base": 1, "patch": {}},
+    {"type": "update", "channel": "c", "base": 1},
+    {"type": "update", "channel": "c", "base": -1, "patch": {}},
+    {"type": "update", "channel": "c", "base": MAX_NUMBER + 1, "patch": {}},
+    {"type": "update", "channel": "c", "base": 1, "patch": {}, "key": "k" * 201},
     {"type": "history", "channel": "c", "limit": -1},
     {"type": "history", "channel": "c", "limit": True},
     {"type": "connect", "since": {"news": 4}},
@@ -322,6 +339,48 @@ EVENTS: list[tuple[Event, dict[str, Any]]] = [
     ),
     (Leave(channel="c", client="x"), {"type": "leave", "channel": "c", "client": "x"}),
     (Pong(), {"type": "pong"}),
+    (
+        State(channel="c", epoch="e", version=0, data=msgspec.Raw(b"null")),
+        {"type": "state", "channel": "c", "epoch": "e", "version": 0, "data": None},
+    ),
+    (
+        Patch(channel="c", version=7, id="i", patch=msgspec.Raw(b'{"a" : null}'), from_=From("x"), time=9),
+        {
+            "type": "patch",
+            "channel": "c",
+            "version": 7,
+            "id": "i",
+            "patch": {"a": None},
+            "from": {"client": "x"},
+            "time": 9,
+        },
+    ),
+    (
+        Error(
+            id=4,
+            code="stale_version",
+            message="m",
+            retry=False,
+            epoch="e",
+            version=0,
+            data=msgspec.Raw(b"[1]"),
+        ),
+        {
+            "type": "error",
+            "id": 4,
+            "code": "stale_version",
+            "message": "m",
+            "retry": False,
+            "epoch": "e",
+            "version": 0,
+            "data": [1],
+        },
+    ),
+    (Reply(id=8, version=3), {"type": "reply", "id": 8, "version": 3}),
+    (
+        Reply(id=9, publications=[PublicationView(3, "i", 5, patch=msgspec.Raw(b"null"))]),
+        {"type": "reply", "id": 9, "publications": [{"offset": 3, "id": "i", "time": 5, "patch": None}]},
+    ),
     (
         Error(id=4, code="bad_request", message='ä"\\\n', retry=False),
         {"type": "error", "id": 4, "code": "bad_request", "message": 'ä"\\\n', "retry": False},

@@ -80,7 +80,7 @@ async def test_probe_returns_a_duration_and_reaches_no_client(harness: Harness) 
 
 
 async def test_stats_of_a_fresh_broker_are_all_zero(harness: Harness) -> None:
-    names = ("channels", "publications", "history_bytes", "keys", "members", "sessions")
+    names = ("channels", "publications", "history_bytes", "state_bytes", "keys", "members", "sessions")
     assert harness.stats() == dict.fromkeys(names, 0)
 
 

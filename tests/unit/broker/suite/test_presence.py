@@ -10,6 +10,7 @@ from tests.unit.broker.harness import KEPT, Harness
 
 ALICE = Member(client="c1", user="alice", info=b'{"name":"Alice"}')
 BOB = Member(client="c2", user="bob")
+BY_USER = ChannelOptions(history_size=10, presence=True, presence_by_user=True)
 NO_PRESENCE = ChannelOptions(history_size=10, presence=False)
 
 
@@ -132,3 +133,63 @@ async def test_stats_count_members_of_all_channels(harness: Harness) -> None:
         await harness.broker.join(channel, BOB, KEPT)
     await harness.broker.leave("a", "c1", KEPT)
     assert harness.stats()["members"] == 3
+
+
+async def test_by_user_the_first_client_is_heard_to_join_and_the_last_to_leave(harness: Harness) -> None:
+    await harness.broker.subscribe("c", BY_USER)
+    for client in ("a1", "a2", "a3"):
+        await harness.broker.join("c", Member(client=client, user="alice"), BY_USER)
+    await harness.broker.join("c", BOB, BY_USER)
+    await harness.broker.join("c", Member(client="a2", user="alice", info=b"1"), BY_USER)
+    for client in ("a1", "c2", "a3", "a3", "a2"):
+        await harness.broker.leave("c", client, BY_USER)
+    await harness.settle()
+    assert [(change.joined, change.member.client) for _, change in harness.relay.changes] == [
+        (True, "a1"),
+        (True, "c2"),
+        (False, "c2"),
+        (False, "a2"),
+    ]
+    assert harness.stats()["members"] == 0
+
+
+async def test_by_user_who_comes_back_is_heard_again(harness: Harness) -> None:
+    await harness.broker.subscribe("c", BY_USER)
+    for _ in range(2):
+        for client in ("a1", "a2"):
+            await harness.broker.join("c", Member(client=client, user="alice"), BY_USER)
+        for client in ("a1", "a2"):
+            await harness.broker.leave("c", client, BY_USER)
+    await harness.settle()
+    assert [change.joined for _, change in harness.relay.changes] == [True, False, True, False]
+
+
+async def test_by_user_clients_of_nobody_in_particular_count_for_themselves(harness: Harness) -> None:
+    await harness.broker.subscribe("c", BY_USER)
+    for client in ("x1", "x2"):
+        await harness.broker.join("c", Member(client=client), BY_USER)
+        await harness.broker.leave("c", client, BY_USER)
+    await harness.settle()
+    assert [change.member.client for _, change in harness.relay.changes] == ["x1", "x1", "x2", "x2"]
+
+
+async def test_by_user_whoever_joined_by_client_leaves_by_client(harness: Harness) -> None:
+    await harness.broker.subscribe("c", KEPT)
+    for client in ("a1", "a2"):
+        await harness.broker.join("c", Member(client=client, user="alice"), KEPT)
+    await harness.broker.join("c", Member(client="a3", user="alice"), BY_USER)
+    for client in ("a1", "a2", "a3"):
+        await harness.broker.leave("c", client, BY_USER)
+    await harness.settle()
+    assert [change.joined for _, change in harness.relay.changes] == [True] * 3 + [False] * 3
+    assert [member.client for member in await harness.broker.presence("c", BY_USER)] == []
+
+
+async def test_by_user_many_at_once_are_heard_once(harness: Harness) -> None:
+    await harness.broker.subscribe("c", BY_USER)
+    members = [Member(client=f"a{n}", user="alice") for n in range(20)]
+    await asyncio.gather(*(harness.broker.join("c", member, BY_USER) for member in members))
+    assert len(await harness.broker.presence("c", BY_USER)) == 20
+    await asyncio.gather(*(harness.broker.leave("c", member.client, BY_USER) for member in members))
+    await harness.settle()
+    assert [change.joined for _, change in harness.relay.changes] == [True, False]

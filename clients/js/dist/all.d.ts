@@ -1,0 +1,3 @@
+export * from "./index.js";
+export { msgpack } from "./msgpack.js";
+export { RinggateStatus } from "./status-element.js";

@@ -1,0 +1,54 @@
+// Builds the package: node scripts/build.mjs [FOLDER]   (dist/ unless another is given)
+//
+//   index.js, msgpack.js, status-element.js   ES modules, each with what it needs and nothing else
+//   ringgate.js                       the core as a plain script: the global `Ringgate`
+//   ringgate.all.js                   the same with every module of the package
+//   *.d.ts                            types
+//
+// The same sources give the same bytes: what is committed in dist/ is compared with it by a test.
+
+import { execFileSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(dirname(fileURLToPath(import.meta.url)));
+const out = resolve(process.argv[2] ?? join(here, "dist"));
+const common = {
+  absWorkingDir: here,
+  bundle: true,
+  target: "es2022",
+  charset: "utf8",
+  legalComments: "none",
+  logLevel: "warning",
+};
+
+rmSync(out, { recursive: true, force: true });
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: ["src/index.ts", "src/msgpack.ts", "src/status-element.ts"],
+    format: "esm",
+    outdir: out,
+    entryNames: "[name]",
+  }),
+  ...[
+    ["src/index.ts", "ringgate.js"],
+    ["src/all.ts", "ringgate.all.js"],
+  ].map(([entry, name]) =>
+    build({
+      ...common,
+      entryPoints: [entry],
+      outfile: join(out, name),
+      format: "iife",
+      globalName: "Ringgate",
+      minify: true,
+    }),
+  ),
+]);
+execFileSync(
+  process.execPath,
+  [join(here, "node_modules/typescript/bin/tsc"), "--project", join(here, "tsconfig.build.json"), "--outDir", out],
+  { stdio: "inherit" },
+);

@@ -1,0 +1,101 @@
+"""The way to app services, made from the configuration: their upstreams.
+
+What a gateway of one process, a worker and a supervisor have in common.  What always holds: where no
+upstream is configured nothing of it is imported, so that it costs neither time nor memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .config import Config
+from .config.schema import UpstreamOptions as ConfiguredUpstream
+from .service_view import ServiceView
+
+if TYPE_CHECKING:
+    from .upstreams.options import UpstreamOptions
+    from .upstreams.upstream import Upstreams
+
+
+class Services:
+    """All that leads to app services.  Made inside a running loop."""
+
+    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.upstreams: Upstreams | None = None
+        if config.upstreams:
+            self.upstreams = make_upstreams(config.upstreams, loop)
+
+    async def start(self) -> None:
+        """Look names up, and begin to check health."""
+        if self.upstreams is not None:
+            await self.upstreams.start()
+
+    async def stop(self) -> None:
+        """End what is under way.  Idempotent."""
+        if self.upstreams is not None:
+            await self.upstreams.stop()
+
+    def show(self, view: ServiceView) -> None:
+        """Have a view show state and counters of the upstreams."""
+        if self.upstreams is None:
+            return
+        from .upstreams.report import describe, samples
+
+        groups, clock = self.upstreams, self._loop.time
+        view.describe_upstreams = lambda: describe(groups, clock())
+        view.more_samples.append(lambda: samples(groups, clock()))
+
+
+def make_upstreams(
+    configured: Mapping[str, ConfiguredUpstream], loop: asyncio.AbstractEventLoop
+) -> Upstreams:
+    """Return the groups, not started."""
+    from .upstreams.http import HttpTransport
+    from .upstreams.names import system_resolver
+    from .upstreams.upstream import Upstream, Upstreams
+
+    resolve = system_resolver(loop)
+    return Upstreams(
+        [
+            Upstream(name, _upstream_options(options), loop=loop, transport=HttpTransport, resolve=resolve)
+            for name, options in configured.items()
+        ]
+    )
+
+
+def _upstream_options(o: ConfiguredUpstream) -> UpstreamOptions:
+    from .upstreams.options import BreakerOptions, HealthOptions, UpstreamOptions, parse_address
+
+    weights = o.weights or (1,) * len(o.addresses)
+    return UpstreamOptions(
+        addresses=tuple(map(parse_address, o.addresses, weights)),
+        balance=o.balance,
+        hash_bound=o.hash_bound / 100,
+        connect_timeout_s=o.connect_timeout,
+        timeout_s=o.timeout,
+        retries=o.retries,
+        max_pending=o.max_pending,
+        max_waiting=o.max_waiting,
+        max_answer_bytes=o.max_answer_bytes,
+        idle_timeout_s=o.idle_timeout,
+        resolve_interval_s=o.resolve_interval,
+        slow_start_s=o.slow_start,
+        health=HealthOptions(
+            path=o.health_path,
+            interval_s=o.health_interval,
+            timeout_s=o.health_timeout,
+            healthy_after=o.healthy_after,
+            unhealthy_after=o.unhealthy_after,
+        ),
+        breaker=BreakerOptions(
+            failures=o.breaker_failures,
+            share=o.breaker_share / 100,
+            window_s=o.breaker_window,
+            open_s=o.breaker_open,
+            open_most_s=o.breaker_open_most,
+            probes=o.breaker_probes,
+        ),
+    )
