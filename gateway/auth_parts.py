@@ -16,7 +16,6 @@ from .auth.tokens import TokenVerifier, VerifierOptions
 from .config import AuthOptions, Config
 from .door import Door, DoorOptions
 from .node import Node
-from .permissions import Rule, compile_rule
 
 
 def make_door(config: Config, node: Node) -> Door:
@@ -79,9 +78,3 @@ def door_options(options: AuthOptions) -> DoorOptions:
         leeway_s=options.leeway,
         revocation_ttl_s=options.revocation_ttl,
     )
-
-
-def rule_of(words: tuple[str, ...], kind: str, action: str, auth: AuthOptions) -> Rule:
-    """Return the rule of a permission; nothing stated means anyone, but nobody with authentication."""
-    stated = words or (("nobody",) if auth.configured else ("anyone",))
-    return compile_rule(stated, kind, action, all_authenticated=auth.configured and not auth.anonymous)

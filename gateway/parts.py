@@ -17,7 +17,6 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
-from .auth_parts import change_door, make_door, rule_of
 from .broker import Broker, ChannelOptions
 from .broker.memory import MemoryBroker
 from .broker.redis.broker import BrokerOptions, RedisBroker
@@ -49,6 +48,7 @@ from .message.names import is_channel_name, personal_channel
 from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
+from .permissions import Rule, compile_rule
 from .proxied import ProxiedListener
 from .service_view import ServiceView
 from .serving import serve_socket
@@ -72,6 +72,8 @@ def make_node(
     if isinstance(broker, RedisBroker):
         BatchedHolder(node, broker)
     if has_clients and config.auth.configured:
+        from .auth_parts import make_door  # it brings cryptography, of which others need nothing
+
         make_door(config, node)
     return node
 
@@ -80,6 +82,8 @@ def change_node(config: Config, node: Node) -> None:
     """Have a running node use what a new configuration says."""
     node.options = node_options(config)
     if node.door is not None:
+        from .auth_parts import change_door
+
         change_door(config, node.door)
 
 
@@ -283,9 +287,15 @@ def node_options(config: Config) -> NodeOptions:
     )
 
 
+def _rule(words: tuple[str, ...], kind: str, action: str, auth: AuthOptions) -> Rule:
+    """Return the rule of a permission; nothing stated means anyone, but nobody with authentication."""
+    stated = words or (("nobody",) if auth.configured else ("anyone",))
+    return compile_rule(stated, kind, action, all_authenticated=auth.configured and not auth.anonymous)
+
+
 def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
-    subscribe = rule_of(options.subscribe, "subscribe", "subscribe", auth)
-    publish = rule_of(options.publish, "publish", "publish", auth)
+    subscribe = _rule(options.subscribe, "subscribe", "subscribe", auth)
+    publish = _rule(options.publish, "publish", "publish", auth)
     return Namespace(
         broker=ChannelOptions(
             history_size=options.history_size,
@@ -308,6 +318,6 @@ def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
         may_publish=publish.always,
         subscribe=subscribe,
         publish=publish,
-        see_presence=rule_of(options.see_presence, "see", "presence", auth),
-        see_history=rule_of(options.see_history, "see", "history", auth),
+        see_presence=_rule(options.see_presence, "see", "presence", auth),
+        see_history=_rule(options.see_history, "see", "history", auth),
     )
