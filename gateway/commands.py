@@ -30,7 +30,7 @@ from .message.commands import (
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
-from .message.names import check_channel_name
+from .message.names import check_channel_name, check_known_name
 from .message.publication import Position
 from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
@@ -153,7 +153,7 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
 
 
 async def _publish(session: Session, command: Publish) -> Event | None:
-    channel = check_channel_name(command.channel)
+    channel = check_known_name(command.channel)
     asks = not may_publish(session, channel)
     data, binary = _payload_of(command.data, command.data64)
     if asks:
@@ -176,7 +176,7 @@ def published(command: Publish, result: PublishResult) -> Reply:
 
 
 async def _update(session: Session, command: Update) -> Event | None:
-    channel = check_channel_name(command.channel)
+    channel = check_known_name(command.channel)
     asks = not may_publish(session, channel)
     patch = check_json(memoryview(command.patch))
     if asks:
@@ -206,7 +206,7 @@ def publish_at_once(session: Session, command: Publish, publisher: Publisher) ->
     False, and nothing was done, where something else must be waited for: `carry_out` does it all.
     Raises CommandError.
     """
-    if not may_publish(session, check_channel_name(command.channel)):
+    if not may_publish(session, check_known_name(command.channel)):
         return False
     data, binary = _payload_of(command.data, command.data64)
     session.node.begin_publish(

@@ -103,7 +103,7 @@ class Node:
         self.own_channels: dict[str, OwnChannel] = {}
         """Channels of the gateway's own, by names that no client can say: who hears of them."""
         self._published = 0
-        self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
+        self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)
         self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
         self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
@@ -411,17 +411,19 @@ class Node:
 
         Many who ask at once for a channel share a read.
         """
-        return await self._missed.read(channel, since, reaching)
+        here = self.hub.get(channel)
+        top = here.position.offset if here is not None else reaching
+        return await self._missed.read(channel, since, reaching=reaching, top=top)
 
     async def _history_since(self, channel: str, since: Position) -> HistoryPage:
         options = self.options.namespace(channel).broker
         return await self.broker.history(channel, options, since=since, limit=max(1, options.history_size))
 
-    async def _history_whole(self, channel: str) -> HistoryPage:
+    async def _history_newest(self, channel: str, limit: int | None) -> HistoryPage:
         options = self.options.namespace(channel).broker
-        return await self.broker.history_before(
-            channel, options, before=0, limit=max(1, options.history_size)
-        )
+        most = max(1, options.history_size)
+        limit = most if limit is None else min(limit, most)
+        return await self.broker.history_before(channel, options, before=0, limit=limit)
 
     async def _top(self, channel: str, since: Position) -> Position:
         options = self.options.namespace(channel).broker

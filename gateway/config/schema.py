@@ -272,7 +272,7 @@ class NamespaceOptions:
     state: bool = option(
         False,
         Boolean(),
-        "channels have a state, which is changed by update; nothing else is published to them",
+        "channels have a state, which update changes; nothing else is published there",
     )
     max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
     state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")

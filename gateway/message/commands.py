@@ -14,6 +14,8 @@ import msgspec
 
 MAX_NUMBER: Final = 2**53 - 1
 MAX_KEY_CHARS: Final = 200
+NO_DATA: Final = msgspec.Raw()
+"""No payload: one object, so that records leave the field out when a client writes them."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """A number that is not negative and that every client can hold."""
@@ -26,7 +28,7 @@ class Since(msgspec.Struct, frozen=True, gc=False):
     offset: Count
 
 
-class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+class Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str.lower):
     """Base of all commands.  `id`: a positive integer if the command is to be answered, else 0."""
 
     id: Count = 0
@@ -64,7 +66,7 @@ class Publish(Command, kw_only=True, frozen=True):
     """Publish a payload: either `data`, JSON text as it came, or the bytes `data64` (base64 in JSON)."""
 
     channel: str
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = NO_DATA
     data64: bytes | None = None
     key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
 

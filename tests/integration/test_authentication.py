@@ -1,4 +1,4 @@
-"""Tokens as a user meets them: `ringgate token`, real gateways of several processes or nodes, real clients."""
+"""Tokens as a user meets them: `ringgate token`, gateways of several processes or nodes, real clients."""
 
 from __future__ import annotations
 

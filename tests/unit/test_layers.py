@@ -18,11 +18,8 @@ DOCUMENT = ROOT / "docs" / "architecture.md"
 SUFFIXES = (".py", ".pyx", ".pxd")
 SIBLINGS = (
     "gateway/auth/",
-    "gateway/hub/",
-    "gateway/connection/",
-    "gateway/broker/",
-    "gateway/config/",
-    "gateway/bench/",
+    *("gateway/hub/", "gateway/connection/", "gateway/broker/", "gateway/client/"),
+    *("gateway/config/", "gateway/bench/"),
 )
 """Packages that must not know each other where they are of one layer."""
 
