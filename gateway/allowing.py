@@ -77,19 +77,24 @@ def _is_subscriber(session: Session, channel: str, rule: Rule) -> bool:
 def may_publish(session: Session, channel: str) -> bool:
     """Tell whether a client may publish to a channel, or change its state; False: ask the app service.
 
-    Raises CommandError where that would not help.
+    Raises CommandError where that would not help, or too much is published.
     """
     if channel.startswith("@"):
         raise CommandError("permission_denied", _MAY_NOT_PUBLISH)
     namespace = session.node.options.namespace(channel)
-    if namespace.may_publish:
-        return True
     rule = namespace.publish
-    if rule.allows(session, channel) or _is_subscriber(session, channel, rule):
+    if namespace.may_publish or rule.allows(session, channel) or _is_subscriber(session, channel, rule):
+        if namespace.publish_rate:
+            _check_rate(session, channel, namespace.publish_rate)
         return True
     if not rule.asks or session.node.app_service is None:
         raise CommandError("permission_denied", _MAY_NOT_PUBLISH)
     return False
+
+
+def _check_rate(session: Session, channel: str, rate: float) -> None:
+    if not session.node.rates.take(channel, rate):
+        raise CommandError("rate_limited", "too many publications to the channel in too short a time")
 
 
 async def ask_to_publish(session: Session, channel: str, data: bytes, *, binary: bool) -> tuple[bytes, bool]:
@@ -97,5 +102,8 @@ async def ask_to_publish(session: Session, channel: str, data: bytes, *, binary:
     service = session.node.app_service
     if service is None:
         raise CommandError("permission_denied", _MAY_NOT_PUBLISH)
+    rate = session.node.options.namespace(channel).publish_rate
+    if rate:
+        _check_rate(session, channel, rate)
     verdict = allowed(await service.publish(session.caller(), channel, data, binary=binary))
     return (data, binary) if verdict.data is None else (verdict.data, verdict.binary)

@@ -14,8 +14,10 @@ import msgspec
 
 from .allowing import ask_to_publish, check_may_see, check_may_subscribe, may_publish
 from .broker import Publisher, PublishResult
+from .calling import call
 from .errors import CommandError
 from .message.commands import (
+    Call,
     Command,
     Connect,
     History,
@@ -23,6 +25,7 @@ from .message.commands import (
     Ping,
     Presence,
     Publish,
+    RefusedCommand,
     Since,
     Subscribe,
     Unsubscribe,
@@ -245,6 +248,10 @@ async def _ping(session: Session, command: Ping) -> None:
     session.send(Reply(id=command.id) if command.id else Pong())
 
 
+async def _refused(session: Session, command: RefusedCommand) -> None:
+    raise CommandError("rate_limited", "too many messages in too short a time")
+
+
 async def _malformed(session: Session, command: MalformedCommand) -> None:
     raise CommandError("bad_request", command.message)
 
@@ -257,6 +264,8 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Update: _update,
     History: _history,
     Presence: _presence,
+    Call: call,
     Ping: _ping,
     MalformedCommand: _malformed,
+    RefusedCommand: _refused,
 }

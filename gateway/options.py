@@ -27,6 +27,8 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     publish: Rule = NOBODY
     see_presence: Rule = SUBSCRIBERS
     see_history: Rule = SUBSCRIBERS
+    publish_rate: float = 0.0
+    """Publications of clients to one channel in a second; 0 is no limit."""
 
 
 class NodeOptions(msgspec.Struct, frozen=True, kw_only=True):

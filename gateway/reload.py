@@ -25,6 +25,7 @@ RELOADABLE: Final = frozenset(
         ("api", "max_body_bytes"),
         *(("auth", row.name) for row in options_of("auth")),
         *(("session", row.name) for row in options_of("session")),
+        *(("limits", row.name) for row in options_of("limits")),
     }
 )
 """Options outside of namespaces that can change; those of namespaces all can.

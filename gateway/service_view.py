@@ -199,6 +199,7 @@ class ServiceView:
         """Yield what this process counts."""
         yield from self._edge_metrics()
         yield from self.publish_times.samples()
+        yield from self._node.exceeded.samples()
         yield from self._ring_metrics()
         yield from self._slow_client_metrics()
         for name, value in self._node.broker.stats().items():

@@ -153,6 +153,8 @@ class Session:
             )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
+        if self.node.limits is not None:
+            commands = self.node.limits.judge(self, commands, len(payload))
         if not self._pending and len(commands) == 1 and self._publish_first(commands[0]):
             return
         if self._pending:

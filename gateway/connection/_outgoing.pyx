@@ -45,6 +45,11 @@ cdef class Outgoing(Endpoint):
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property
+    def address(self):
+        """Under which name limits count the client; "" where nobody counts, or without an address."""
+        return "" if self.edge.admission is None else self.edge.admission.key(self)
+
+    @property
     def queued_bytes(self):
         """Bytes that wait behind the socket."""
         if self.transport is None or (self.direct and not self.blocked):
