@@ -35,7 +35,7 @@ from .kinds import (
     WorkerCount,
 )
 from .lists import Hosts, Networks, Origins, Secrets
-from .services import RequestPath, ServiceUrls, Weights
+from .services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
@@ -180,8 +180,22 @@ class EdgeOptions:
 class LimitOptions:
     """How much one connection, user or address may ask for.  0 is no limit."""
 
+    connection_messages: int = option(
+        0, Integer(0, 1_000_000_000), "commands in a second from one connection; 0 is no limit"
+    )
+    connection_bytes: int = option(0, Size(0, GIB), "bytes of messages in a second from one connection")
+    user_messages: int = option(
+        0, Integer(0, 1_000_000_000), "commands in a second from all connections of a user"
+    )
+    user_bytes: int = option(0, Size(0, GIB), "bytes in a second from all connections of a user")
+    address_messages: int = option(
+        0, Integer(0, 1_000_000_000), "commands in a second from one address, or one IPv6 /64"
+    )
+    address_bytes: int = option(0, Size(0, GIB), "bytes in a second from one address, or one IPv6 /64")
+    burst: float = option(5.0, Duration(0.1, _HOUR), "for how long an unused rate is saved up")
+    connections_per_user: int = option(0, Integer(0, 10_000_000), "most connections of one user")
     connections_per_address: int = option(
-        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64; 0 is no limit"
+        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64"
     )
 
 
@@ -226,7 +240,7 @@ class NamespaceOptions:
     state: bool = option(
         False,
         Boolean(),
-        "channels have a state, which is changed by update; nothing else is published to them",
+        "channels have a state, changed by update; nothing else is published",
     )
     max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
     state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")
@@ -240,11 +254,35 @@ class NamespaceOptions:
     publish: str = option(
         "anyone", Choice("anyone", "nobody"), "which clients may publish; services always may"
     )
+    publish_rate: int = option(
+        0, Integer(0, 1_000_000), "publications of clients to one channel in a second; 0 is no limit"
+    )
     slow: str = option(
         "disconnect", Choice("disconnect", "skip", "latest"), "what happens to a client that reads too slowly"
     )
     ring_bytes: int = option(MIB, Size(4 * KIB, GIB), "most memory for a channel's unsent frames")
     ring_idle: float = option(10.0, Duration(0.01, _DAY), "give a silent channel's memory back after so long")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOptions:
+    """What app services are asked and told.  A place is an upstream and a path there, as "app/hooks"."""
+
+    connect: str = option("", HookPlace(), "asked whether a client may come in, and as whom")
+    subscribe: str = option("", HookPlace(), "asked where a namespace's subscribe says hook")
+    publish: str = option("", HookPlace(), "asked where a namespace's publish says hook")
+    call: str = option("", HookPlace(), "answers the call commands of clients")
+    secrets: tuple[Secret, ...] = option(
+        (), Secrets(), "keys that sign requests; several while they are changed", secret=True
+    )
+    headers: tuple[str, ...] = option(
+        (), HeaderNames(), "headers of a client's handshake that services get to see"
+    )
+    hash_by: str = option("user", HashBy(), "what stays at one address where an upstream balances by hash")
+    call_timeout: float = option(
+        10.0, Duration(0.01, _HOUR), "longest time for a call where the client says none"
+    )
+    call_timeout_most: float = option(30.0, Duration(0.01, _HOUR), "most time that a client may ask for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +342,7 @@ class Config:
     limits: LimitOptions = field(default_factory=LimitOptions)
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
+    hooks: HookOptions = field(default_factory=HookOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
@@ -323,6 +362,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "limits": LimitOptions,
         "redis": RedisOptions,
         "session": SessionOptions,
+        "hooks": HookOptions,
         "namespace": NamespaceOptions,
         "upstream": UpstreamOptions,
     }
