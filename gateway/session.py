@@ -269,7 +269,11 @@ class Session:
             settled += 1
         if settled:  # none, if the connection was closed meanwhile
             self._publishes = publishes[settled:] or _NO_PUBLISHES
-            self._tell(publishes[:settled])
+            try:
+                self._tell(publishes[:settled])
+            except Exception:
+                _logger.exception("answers could not be sent")
+                self.connection.close(closecodes.INTERNAL_ERROR, "internal error")
             self._go_on()
 
     def _tell(self, publishes: list[Publishing]) -> None:
