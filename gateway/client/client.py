@@ -204,6 +204,14 @@ class Client:
         """
         return _add(self._stray_callbacks, callback)
 
+    def on_raw(self, callback: Callable[[bytes], object]) -> None:
+        """Hand every event as it came, in the encoding of the connection, to one function; for tools."""
+
+        def tap(message: bytes) -> None:
+            self._guarded(callback, message)
+
+        self._engine.connection.tap = tap
+
     # -- commands ---------------------------------------------------------------------------------
 
     def publish(
