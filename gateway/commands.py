@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .broker import Publisher, PublishResult
+from .calling import call
 from .errors import CommandError
 from .message.commands import (
+    Call,
     Command,
     Connect,
     History,
@@ -256,6 +258,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Update: _update,
     History: _history,
     Presence: _presence,
+    Call: call,
     Ping: _ping,
     MalformedCommand: _malformed,
 }

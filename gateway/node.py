@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 from .ahead import Ahead
+from .asking import AppService
 from .broker import (
     Broker,
     ChannelOptions,
@@ -82,6 +83,7 @@ class Node:
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
+        self.app_service: AppService | None = None
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)

@@ -17,6 +17,7 @@ import msgspec
 
 from . import closecodes
 from ._sink import Sink
+from .asking import Caller
 from .commands import carry_out, publish_at_once, subscribe_at_once
 from .connection.interface import Connection
 from .eager import run_eagerly
@@ -122,6 +123,10 @@ class Session:
     def member(self) -> Member:
         """This client, as presence shows it."""
         return Member(client=self.client, user=self.user)
+
+    def caller(self) -> Caller:
+        """Return this client as an app service is told of it."""
+        return Caller(client=self.client, session=self.session, user=self.user, remote=self.connection.remote)
 
     # -- what the connection calls --------------------------------------------------------
 

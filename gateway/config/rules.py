@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from .endpoints import Endpoint
 from .kinds import Address, format_duration, format_size, quote
 from .problems import Problem
 from .scan import KeyPath
 from .schema import DEFAULT_NAMESPACE, Config
+from .services import split_place
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound to)
 _LOOPBACK: Final = "a loopback address (127.0.0.1, [::1] or localhost) or a Unix socket"
@@ -180,6 +182,27 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), found, allowed)
 
 
+def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
+    """A hook's upstream is configured; what leaves this machine is signed."""
+    hooks = config.hooks
+    for name in ("connect", "subscribe", "publish", "call"):
+        place = getattr(hooks, name)
+        if not place:
+            continue
+        path, (wanted, _) = ("hooks", name), split_place(place)
+        upstream = config.upstreams.get(wanted)
+        if upstream is None:
+            allowed = f"an upstream that there is: [upstream.{wanted}] is missing"
+            yield Problem(".".join(path), where(path), quote(place), allowed)
+        elif not hooks.secrets and not config.server.insecure and not all(map(_is_here, upstream.addresses)):
+            allowed = f"at least one, since {quote(place)} is another machine; --insecure overrides"
+            yield Problem("hooks.secrets", where(("hooks", "secrets")), "[]", allowed)
+
+
+def _is_here(url: str) -> bool:
+    return Address(urlsplit(url).hostname or "", 0).is_loopback
+
+
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
@@ -199,4 +222,5 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
+    ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
 )

@@ -35,7 +35,7 @@ from .kinds import (
     WorkerCount,
 )
 from .lists import Hosts, Networks, Origins, Secrets
-from .services import RequestPath, ServiceUrls, Weights
+from .services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
@@ -226,7 +226,7 @@ class NamespaceOptions:
     state: bool = option(
         False,
         Boolean(),
-        "channels have a state, which is changed by update; nothing else is published to them",
+        "channels have a state, changed by update; nothing else is published",
     )
     max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
     state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")
@@ -245,6 +245,27 @@ class NamespaceOptions:
     )
     ring_bytes: int = option(MIB, Size(4 * KIB, GIB), "most memory for a channel's unsent frames")
     ring_idle: float = option(10.0, Duration(0.01, _DAY), "give a silent channel's memory back after so long")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOptions:
+    """What app services are asked and told.  A place is an upstream and a path there, as "app/hooks"."""
+
+    connect: str = option("", HookPlace(), "asked whether a client may come in, and as whom")
+    subscribe: str = option("", HookPlace(), "asked where a namespace's subscribe says hook")
+    publish: str = option("", HookPlace(), "asked where a namespace's publish says hook")
+    call: str = option("", HookPlace(), "answers the call commands of clients")
+    secrets: tuple[Secret, ...] = option(
+        (), Secrets(), "keys that sign requests; several while they are changed", secret=True
+    )
+    headers: tuple[str, ...] = option(
+        (), HeaderNames(), "headers of a client's handshake that services get to see"
+    )
+    hash_by: str = option("user", HashBy(), "what stays at one address where an upstream balances by hash")
+    call_timeout: float = option(
+        10.0, Duration(0.01, _HOUR), "longest time for a call where the client says none"
+    )
+    call_timeout_most: float = option(30.0, Duration(0.01, _HOUR), "most time that a client may ask for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +325,7 @@ class Config:
     limits: LimitOptions = field(default_factory=LimitOptions)
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
+    hooks: HookOptions = field(default_factory=HookOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
@@ -323,6 +345,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "limits": LimitOptions,
         "redis": RedisOptions,
         "session": SessionOptions,
+        "hooks": HookOptions,
         "namespace": NamespaceOptions,
         "upstream": UpstreamOptions,
     }

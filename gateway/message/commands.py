@@ -14,6 +14,7 @@ import msgspec
 
 MAX_NUMBER: Final = 2**53 - 1
 MAX_KEY_CHARS: Final = 200
+MAX_METHOD_CHARS: Final = 200
 NO_DATA: Final = msgspec.Raw()
 """No payload: one object, so that records leave the field out when a client writes them."""
 
@@ -97,6 +98,15 @@ class History(Command, kw_only=True, frozen=True):
     before: Count = 0
 
 
+class Call(Command, kw_only=True, frozen=True):
+    """Ask the app service: a method, and a payload or none; `timeout` in milliseconds, 0 for the usual."""
+
+    method: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_METHOD_CHARS)]
+    payload: msgspec.Raw = NO_DATA
+    payload64: bytes | None = None
+    timeout: Count = 0
+
+
 class Ping(Command, frozen=True):
     """Ask for a `pong`: for browsers, which cannot send WebSocket pings."""
 
@@ -107,5 +117,5 @@ class MalformedCommand(Command, kw_only=True, frozen=True):
     message: str
 
 
-AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Ping
+AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Call | Ping
 """Every command that a client may send."""

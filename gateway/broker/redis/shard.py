@@ -15,7 +15,8 @@ class Script(NamedTuple):
     """A Lua script.  Its first two arguments are the shard's: `INCARNATION` and the command that publishes.
 
     The first changes whenever the server behind a connection may have lost an acknowledged tail of its
-    data; the second is `PUBLISH`, or `SPUBLISH` on a Cluster.
+    data; where it says that it loses none, the run of the server follows after a space.  The second is
+    `PUBLISH`, or `SPUBLISH` on a Cluster.
     """
 
     name: str

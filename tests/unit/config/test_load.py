@@ -24,7 +24,7 @@ from gateway.config.kinds import (
 )
 from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
 from gateway.config.schema import NAMED, Option, all_options
-from gateway.config.services import RequestPath, ServiceUrls, Weights
+from gateway.config.services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 from gateway.config.sources import match_variable
 
 OPTIONS = list(all_options())
@@ -64,6 +64,9 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
+    HookPlace: ("app/", "app/hooks", "app/hooks/a?b"),
+    HeaderNames: ("cookie", "authorization,x-tenant", "traceparent"),
+    HashBy: ("session", "channel", "header:x-tenant"),
     RequestPath: ("/health", "/a/b?c", "/"),
 }
 
@@ -119,6 +122,8 @@ def with_partner(row: Option) -> dict[str, Any]:
     needed = NEED.get(row.section, "")
     if needed and not needed.startswith(f"{row.name}="):
         return {"named_flags": {row.section: [f"chat.{needed}"]}}
+    if isinstance(row.kind, HookPlace):
+        return {"named_flags": {"upstream": ["app.addresses=http://127.0.0.1:1"]}}
     return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
@@ -126,7 +131,8 @@ def as_flags(row: Option, text: str) -> dict[str, Any]:
     if row.section in NAMED:
         partner = with_partner(row).get("named_flags", {}).get(row.section, [])
         return {"named_flags": {row.section: [*partner, f"chat.{row.name}={text}"]}}
-    return {"flags": {row.flag: text, **with_partner(row).get("flags", {})}}
+    partner = with_partner(row)
+    return {**partner, "flags": {row.flag: text, **partner.get("flags", {})}}
 
 
 def value_of(config: Config, row: Option) -> object:
