@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar, Unpack
 from ..errors import UsageError
 from ..message import commands
 from ..message.names import is_channel_name
-from .codecs import EncodingName, codec_for
+from .codecs import EncodingName, Payload, codec_for
 from .connection import Collaborators
 from .credentials import TokenSource
 from .dialing import read_url
@@ -234,6 +234,28 @@ class Client:
         )
         terms = Terms(self._options.ttl if ttl is None else ttl, repeat=True, persist=True)
         return self._ask(command, channel, terms, _published)
+
+    def call(
+        self, method: str, payload: object = None, *, timeout: float | None = None
+    ) -> asyncio.Future[Any]:
+        """Ask the app service behind the gateway; now or when there is a connection.  Await it for the
+        answer.
+
+        `payload` is a value, or bytes; None: none.  `timeout` in seconds (`Options.timeout`) bounds all of
+        it.  A call whose connection ends before the answer came is not repeated: it fails with
+        `disconnected`, and `unknown` is true.  Raises UsageError for what cannot be sent, and
+        RinggateError.
+        """
+        timeout_s = self._options.timeout if timeout is None else timeout
+        packed = Payload() if payload is None else self._engine.codec.pack(payload)
+        command = commands.Call(
+            method=method, payload=packed.data, payload64=packed.data64, timeout=max(1, int(timeout_s * 1000))
+        )
+
+        def answer(reply: Reply) -> object:
+            return self._engine.codec.unpack(reply.payload, reply.payload64)
+
+        return self._ask(command, "", Terms(timeout_s), answer)
 
     def history(self, channel: str, *, limit: int = 50, before: int = 0) -> asyncio.Future[HistoryPage]:
         """Read the newest messages that a channel keeps, with offsets below `before` if that is not 0.

@@ -63,6 +63,8 @@ class Reply(Event, frozen=True, kw_only=True):
     members: list[MemberView] | None = None
     publications: list[PublicationView] | None = None
     complete: bool | None = None
+    payload: msgspec.Raw = NO_DATA
+    payload64: bytes | None = None
     expires: int = 0
 
 
