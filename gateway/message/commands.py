@@ -50,10 +50,11 @@ class Connect(Command, kw_only=True, frozen=True):
 
 
 class Subscribe(Command, kw_only=True, frozen=True):
-    """Hear a channel from now on, or from `since` on."""
+    """Hear a channel from now on, or from `since` on; `token` is one for this channel."""
 
     channel: str
     since: Since | None = None
+    token: str = ""
 
 
 class Unsubscribe(Command, kw_only=True, frozen=True):
@@ -109,6 +110,10 @@ class Call(Command, kw_only=True, frozen=True):
 
 class Ping(Command, frozen=True):
     """Ask for a `pong`: for browsers, which cannot send WebSocket pings."""
+
+
+class RefusedCommand(Command, frozen=True):
+    """In place of a command that came too soon after others."""
 
 
 class MalformedCommand(Command, kw_only=True, frozen=True):
