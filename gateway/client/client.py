@@ -200,7 +200,8 @@ class Client:
 
     def state(self, channel: str) -> State:
         """Follow the state of a state channel, and change it; one for all who ask for the same.  Raises as
-        `subscribe`."""
+        `subscribe`.
+        """
         self._check_open()
         _check_channel(channel)
         state = self._states.get(channel)

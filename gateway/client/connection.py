@@ -302,7 +302,7 @@ class Connection:
 
     def _renewed(self, answer: Reply | RinggateError) -> None:
         if isinstance(answer, Reply):
-            self._credentials.accepted(answer.expires)
+            self._credentials.accepted(answer.expires or 0)
         elif answer.code == "unauthorized":
             self.lost(UNAUTHORIZED, answer.message)
 

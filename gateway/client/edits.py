@@ -21,7 +21,8 @@ from .results import Position
 
 class Edit:
     """One change that the application made.  `done` is called once: with its version, or why it was
-    refused."""
+    refused.
+    """
 
     __slots__ = ("_done", "_is_over", "acknowledged", "is_sent", "key", "patch", "refused_in")
 
@@ -73,7 +74,8 @@ class Sender(Protocol):
 
 class Edits:
     """`changed` is called when the value may be another; `conflict` for each pending edit that meets
-    another's."""
+    another's.
+    """
 
     def __init__(
         self, send: Sender, changed: Callable[[], None], conflict: Callable[[Conflict], None]
@@ -136,7 +138,8 @@ class Edits:
 
     def answered(self, edit: Edit, answer: Position | RinggateError, current: Any = None) -> None:
         """An edit was carried out at a position, or not.  With `stale_version`, `current` is (position,
-        value)."""
+        value).
+        """
         if isinstance(answer, Position):
             edit.acknowledged = answer
             edit.end(answer.offset)
@@ -161,7 +164,8 @@ class Edits:
 
     def _catch_up(self, edit: Edit, at: Position, value: Any) -> None:
         """Go to a newer version of the same life at once; of another life a `state` will come, and be
-        waited for."""
+        waited for.
+        """
         here = self.at
         if here is not None and here.epoch == at.epoch:
             edit.is_sent = False

@@ -65,7 +65,7 @@ class Reply(Event, frozen=True, kw_only=True):
     complete: bool | None = None
     payload: msgspec.Raw = NO_DATA
     payload64: bytes | None = None
-    expires: int = 0
+    expires: int | None = None
 
 
 class Error(Event, frozen=True, kw_only=True):

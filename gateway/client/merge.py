@@ -36,7 +36,8 @@ def touched(patch: Any, path: Path = ()) -> Iterator[Path]:
 
 def overlaps(one: Any, other: Any) -> list[Path]:
     """Return where two patches touch the same: the longer path of each pair of which one lies in the
-    other."""
+    other.
+    """
     theirs = list(touched(other))
     found = {
         max(path, their, key=len)

@@ -141,7 +141,8 @@ class State:
 
     def close(self) -> None:
         """Follow it no longer; edits that are pending end with `closed`, and may be carried out or
-        not.  Idempotent."""
+        not.  Idempotent.
+        """
         if not self._is_closed:
             self._is_closed = True
             self._channels.remove(self._inner, self)

@@ -1,5 +1,6 @@
 """A copy of a state with edits on top: merged, sent one by one, rebased, ended once; and copies that
-converge."""
+converge.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +168,8 @@ def test_everything_ends_with_the_handle() -> None:
 
 class FakeGateway:
     """A state, and copies of it whose connections are queues that can be cut: what is not taken then is
-    lost."""
+    lost.
+    """
 
     def __init__(self, dice: random.Random, copies: int) -> None:
         self.dice = dice
@@ -232,7 +234,8 @@ class FakeGateway:
 
     def cut(self, n: int) -> None:
         """Lose a connection, and resume: by patches, or by the whole state; what is not answered is
-        repeated."""
+        repeated.
+        """
         copy = self.copies[n]
         asked = [(item[0], None) for item in self.down[n] if isinstance(item[0], Edit)]
         again = [*asked, *self.up[n]]
