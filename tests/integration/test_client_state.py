@@ -131,8 +131,11 @@ class Editor:
             shared = {self.dice.choice("xyz"): self.dice.choice([None, number, {self.name: number}])}
             self.made.append(self.state.update({self.name: number, **shared}))
             await asyncio.sleep(self.dice.uniform(0, 0.03))
-            if self.dice.random() < 0.1:
-                self.dice.choice([self.proxy.cut, lambda: self.proxy.tear("down", 1)])()
+            fault = self.dice.random()
+            if fault < 0.05:
+                self.proxy.cut()
+            elif fault < 0.1:
+                self.proxy.tear("down", 1)
 
     async def stop(self) -> None:
         await self.client.close()

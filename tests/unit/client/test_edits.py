@@ -182,7 +182,7 @@ class FakeGateway:
         self.up: list[deque[tuple[Edit, Position]]] = [deque() for _ in self.copies]
         self.down: list[deque[Any]] = [deque() for _ in self.copies]
         for n, copy in enumerate(self.copies):
-            copy.edits._send = lambda edit, base, n=n: self.up[n].append((edit, base))  # type: ignore[misc]
+            copy.edits._send = lambda edit, base, n=n: self.up[n].append((edit, base))
             copy.set(0, {})
 
     def step(self) -> None:
