@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .broker import Publisher, PublishResult
+from .calling import call
 from .errors import CommandError
 from .message.commands import (
+    Call,
     Command,
     Connect,
     History,
@@ -29,7 +31,7 @@ from .message.commands import (
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
-from .message.names import check_channel_name, personal_channel
+from .message.names import check_channel_name, check_known_name, personal_channel
 from .message.publication import Position
 from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
@@ -156,7 +158,7 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
 
 def _check_may_publish(session: Session, channel: str) -> None:
     """Raise CommandError unless the client may publish to the channel, or change its state."""
-    check_channel_name(channel)
+    check_known_name(channel)
     if channel.startswith("@") or not session.node.options.namespace(channel).may_publish:
         raise CommandError("permission_denied", "this client may not publish to the channel")
 
@@ -256,6 +258,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Update: _update,
     History: _history,
     Presence: _presence,
+    Call: call,
     Ping: _ping,
     MalformedCommand: _malformed,
 }

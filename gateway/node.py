@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 from .ahead import Ahead
+from .asking import AppService
 from .broker import (
     Broker,
     ChannelOptions,
@@ -82,9 +83,10 @@ class Node:
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
+        self.app_service: AppService | None = None
         self.draining = False
         self._published = 0
-        self._missed = MissedReads(self._history_since, self._history_whole, loop=loop, spawn=self.spawn)
+        self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)
         self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
         self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
@@ -379,17 +381,19 @@ class Node:
 
         Many who ask at once for a channel share a read.
         """
-        return await self._missed.read(channel, since, reaching)
+        here = self.hub.get(channel)
+        top = here.position.offset if here is not None else reaching
+        return await self._missed.read(channel, since, reaching=reaching, top=top)
 
     async def _history_since(self, channel: str, since: Position) -> HistoryPage:
         options = self.options.namespace(channel).broker
         return await self.broker.history(channel, options, since=since, limit=max(1, options.history_size))
 
-    async def _history_whole(self, channel: str) -> HistoryPage:
+    async def _history_newest(self, channel: str, limit: int | None) -> HistoryPage:
         options = self.options.namespace(channel).broker
-        return await self.broker.history_before(
-            channel, options, before=0, limit=max(1, options.history_size)
-        )
+        most = max(1, options.history_size)
+        limit = most if limit is None else min(limit, most)
+        return await self.broker.history_before(channel, options, before=0, limit=limit)
 
     async def _top(self, channel: str, since: Position) -> Position:
         options = self.options.namespace(channel).broker

@@ -29,6 +29,8 @@ from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection._sockets import Listener
+from .connection.addresses import TrustedNetworks
+from .connection.admission import Admission
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
@@ -46,6 +48,7 @@ from .message.names import is_channel_name, personal_channel
 from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
+from .proxied import ProxiedListener
 from .service_view import ServiceView
 from .serving import serve_socket
 from .session import Session
@@ -127,7 +130,17 @@ def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_con
         factories=factories,
         options=edge_options(config, max_connections),
         stats=EdgeStats(),
+        admission=make_admission(config),
     )
+
+
+def make_admission(config: Config) -> Admission | None:
+    """Return what finds clients' addresses; None where those of their sockets are theirs."""
+    options, most = config.edge, config.limits.connections_per_address
+    if not options.trusted_proxies and not most:
+        return None
+    trusted = TrustedNetworks(options.trusted_proxies)
+    return Admission(trusted=trusted, header=options.forwarded_header, most=most)
 
 
 def _route(config: Config, api_ports: tuple[int, ...], *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
@@ -158,6 +171,16 @@ async def serve_edge(
 
 
 async def _serve_socket(edge: Edge, sock: socket.socket, config: Config, tls: EdgeTls | None) -> Closable:
+    if config.edge.proxy_protocol and edge.admission is not None:
+        sock.listen(config.server.backlog)
+        return ProxiedListener(
+            edge,
+            sock,
+            admission=edge.admission,
+            trusted=TrustedNetworks(config.edge.trusted_proxies),
+            tls=None if tls is None or sock.family == socket.AF_UNIX else tls.context,
+            tls_shutdown_s=config.websocket.close_timeout,
+        )
     if tls is None or sock.family == socket.AF_UNIX:
         sock.listen(config.server.backlog)
         return Listener(edge, sock, loop=edge.loop)

@@ -121,6 +121,7 @@ class Gateway:
             await node.start()
             undo.push_async_callback(node.stop)
             services = Services(self.config, loop)
+            services.serve(node)
             await services.start()
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)

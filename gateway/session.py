@@ -17,6 +17,7 @@ import msgspec
 
 from . import closecodes
 from ._sink import Sink
+from .asking import Caller
 from .commands import carry_out, publish_at_once, subscribe_at_once
 from .connection.interface import Connection
 from .eager import run_eagerly
@@ -123,6 +124,10 @@ class Session:
         """This client, as presence shows it."""
         return Member(client=self.client, user=self.user)
 
+    def caller(self) -> Caller:
+        """Return this client as an app service is told of it."""
+        return Caller(client=self.client, session=self.session, user=self.user, remote=self.connection.remote)
+
     # -- what the connection calls --------------------------------------------------------
 
     def on_message(self, opcode: int, payload: bytes) -> None:
@@ -133,6 +138,8 @@ class Session:
             )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
+        if not self._pending and len(commands) == 1 and self._publish_first(commands[0]):
+            return
         if self._pending:
             self._pending.extend(commands)
         else:
@@ -196,6 +203,16 @@ class Session:
         if self._tasks:
             return False
         return not self._publishes or (type(command) is Publish and len(self._publishes) < _MOST_AT_ONCE)
+
+    def _publish_first(self, command: Command) -> bool:
+        """Publish where nothing that came before has to be begun; tell whether that was done."""
+        return (
+            type(command) is Publish
+            and not self.connection.closed
+            and self._may_begin(command)
+            and self.connection.queued_bytes <= self.node.options.max_queued_bytes
+            and self._publish(command)
+        )
 
     def _publish(self, command: Publish) -> bool:
         """Give a publish to the broker, if nothing else has to be waited for; tell whether that was done."""

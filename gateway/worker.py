@@ -101,6 +101,7 @@ class Worker:
             self._redis = made if isinstance(made, RedisBroker) else None
         self._node = make_node(self._config, broker, loop)
         self._services = Services(self._config, loop)
+        self._services.serve(self._node)
         self._view: ServiceView | None = None
         self._tls: EdgeTls | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {

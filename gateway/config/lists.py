@@ -1,4 +1,4 @@
-"""Kinds of values that are lists: origins, host names and secrets.
+"""Kinds of values that are lists: origins, host names, networks and secrets.
 
 As text (an environment variable or a flag) the items are separated by commas; in TOML they are
 an array of strings, or a single string.
@@ -6,6 +6,7 @@ an array of strings, or a single string.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import abstractmethod
 from pathlib import Path
@@ -95,6 +96,34 @@ class Hosts(ListKind):
 
     def _to_toml(self, value: Any) -> str:
         return "[" + ", ".join(quote(host) for host in value) + "]"
+
+
+class Networks(ListKind):
+    """Networks or single addresses, and "unix" for peers of Unix sockets."""
+
+    name = "list of networks"
+    metavar = "NETWORK[,NETWORK...]"
+
+    def _allowed(self) -> str:
+        return (
+            'a list of networks or addresses such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32", or "unix"'
+        )
+
+    def _item(self, text: str) -> object:
+        if text == "unix":
+            return text
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueRefusedError(
+                "a network is ADDRESS or ADDRESS/BITS, without bits behind those"
+            ) from None
+        if not network.prefixlen:
+            raise ValueRefusedError("everybody would be trusted")
+        return str(network)
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(network) for network in value) + "]"
 
 
 class Secrets(ListKind):

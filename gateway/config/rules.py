@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from .endpoints import Endpoint
 from .kinds import Address, format_duration, format_size, quote
 from .problems import Problem
 from .scan import KeyPath
 from .schema import DEFAULT_NAMESPACE, Config
+from .services import split_place
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound to)
 _LOOPBACK: Final = "a loopback address (127.0.0.1, [::1] or localhost) or a Unix socket"
@@ -114,6 +116,20 @@ def _pings_come_before_idle(config: Config, where: Where) -> Iterator[Problem]:
         yield Problem("websocket.idle_timeout", where(("websocket", "idle_timeout")), found, allowed)
 
 
+def _proxies_are_known(config: Config, where: Where) -> Iterator[Problem]:
+    """Anybody could write what proxies write: whose word is taken must be said."""
+    options = config.edge
+    if options.trusted_proxies:
+        return
+    if options.forwarded_header != "none":
+        path = ("edge", "forwarded_header")
+        allowed = '"none" while edge.trusted_proxies is empty'
+        yield Problem(".".join(path), where(path), quote(options.forwarded_header), allowed)
+    if options.proxy_protocol:
+        path = ("edge", "proxy_protocol")
+        yield Problem(".".join(path), where(path), "true", "false while edge.trusted_proxies is empty")
+
+
 def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
     """The largest publication must fit into a ring: with its envelope, and in base64 when it is binary.
 
@@ -166,6 +182,27 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), found, allowed)
 
 
+def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
+    """A hook's upstream is configured; what leaves this machine is signed."""
+    hooks = config.hooks
+    for name in ("connect", "subscribe", "publish", "call"):
+        place = getattr(hooks, name)
+        if not place:
+            continue
+        path, (wanted, _) = ("hooks", name), split_place(place)
+        upstream = config.upstreams.get(wanted)
+        if upstream is None:
+            allowed = f"an upstream that there is: [upstream.{wanted}] is missing"
+            yield Problem(".".join(path), where(path), quote(place), allowed)
+        elif not hooks.secrets and not config.server.insecure and not all(map(_is_here, upstream.addresses)):
+            allowed = f"at least one, since {quote(place)} is another machine; --insecure overrides"
+            yield Problem("hooks.secrets", where(("hooks", "secrets")), "[]", allowed)
+
+
+def _is_here(url: str) -> bool:
+    return Address(urlsplit(url).hostname or "", 0).is_loopback
+
+
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
@@ -178,7 +215,12 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((_LISTEN, _API_LISTEN), _endpoints_differ),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
+    (
+        (("edge", "trusted_proxies"), ("edge", "forwarded_header"), ("edge", "proxy_protocol")),
+        _proxies_are_known,
+    ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
+    ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
 )

@@ -34,8 +34,8 @@ from .kinds import (
     Size,
     WorkerCount,
 )
-from .lists import Hosts, Origins, Secrets
-from .services import RequestPath, ServiceUrls, Weights
+from .lists import Hosts, Networks, Origins, Secrets
+from .services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
@@ -160,6 +160,32 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeOptions:
+    """What stands in front of the edge: proxies, and how they say who the client is."""
+
+    trusted_proxies: tuple[str, ...] = option(
+        (), Networks(), "peers whose word on the client's address is taken; empty is nobody"
+    )
+    forwarded_header: str = option(
+        "none",
+        Choice("none", "x-forwarded-for", "forwarded"),
+        "the header in which they say it",
+    )
+    proxy_protocol: bool = option(
+        False, Boolean(), "their connections begin with a PROXY header, of version 1 or 2"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """How much one connection, user or address may ask for.  0 is no limit."""
+
+    connections_per_address: int = option(
+        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64; 0 is no limit"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
     """How a gateway uses Redis, where it is the broker.  The same for all gateways that share one."""
 
@@ -200,7 +226,7 @@ class NamespaceOptions:
     state: bool = option(
         False,
         Boolean(),
-        "channels have a state, which is changed by update; nothing else is published to them",
+        "channels have a state, changed by update; nothing else is published",
     )
     max_state_bytes: int = option(64 * KIB, Size(16, GIB), "largest state of a channel, as JSON text")
     state_ttl: float = option(_DAY, Duration(1.0, 365 * _DAY), "how long a state that nobody uses is kept")
@@ -219,6 +245,27 @@ class NamespaceOptions:
     )
     ring_bytes: int = option(MIB, Size(4 * KIB, GIB), "most memory for a channel's unsent frames")
     ring_idle: float = option(10.0, Duration(0.01, _DAY), "give a silent channel's memory back after so long")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOptions:
+    """What app services are asked and told.  A place is an upstream and a path there, as "app/hooks"."""
+
+    connect: str = option("", HookPlace(), "asked whether a client may come in, and as whom")
+    subscribe: str = option("", HookPlace(), "asked where a namespace's subscribe says hook")
+    publish: str = option("", HookPlace(), "asked where a namespace's publish says hook")
+    call: str = option("", HookPlace(), "answers the call commands of clients")
+    secrets: tuple[Secret, ...] = option(
+        (), Secrets(), "keys that sign requests; several while they are changed", secret=True
+    )
+    headers: tuple[str, ...] = option(
+        (), HeaderNames(), "headers of a client's handshake that services get to see"
+    )
+    hash_by: str = option("user", HashBy(), "what stays at one address where an upstream balances by hash")
+    call_timeout: float = option(
+        10.0, Duration(0.01, _HOUR), "longest time for a call where the client says none"
+    )
+    call_timeout_most: float = option(30.0, Duration(0.01, _HOUR), "most time that a client may ask for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,8 +321,11 @@ class Config:
     server: ServerOptions = field(default_factory=ServerOptions)
     api: ApiOptions = field(default_factory=ApiOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    edge: EdgeOptions = field(default_factory=EdgeOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
+    hooks: HookOptions = field(default_factory=HookOptions)
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
@@ -291,8 +341,11 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "server": ServerOptions,
         "api": ApiOptions,
         "websocket": WebSocketOptions,
+        "edge": EdgeOptions,
+        "limits": LimitOptions,
         "redis": RedisOptions,
         "session": SessionOptions,
+        "hooks": HookOptions,
         "namespace": NamespaceOptions,
         "upstream": UpstreamOptions,
     }

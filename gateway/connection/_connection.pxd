@@ -21,12 +21,12 @@ cdef class Connection(Outgoing):
     cdef bint heard                 # something came since the last visit
     cdef unsigned int pings_unanswered
     cdef double last_heard, next_ping, deadline
-    cdef size_t queued_before       # bytes behind the socket at the last visit
 
     cdef int go_on(self, object accepted, char* data, size_t n) except -1
     cdef int read_on(self) except -1
     cdef int read_head(self, char* data, size_t n) except -1
     cdef int open(self, object accepted) except -1
+    cdef int turn_away(self) except -1
     cdef int refuse(self, object refusal) except -1
     cdef int read_frames(self, char* data, size_t n) except -1
     cdef int take_message(self, int opcode) except -1
@@ -36,5 +36,4 @@ cdef class Connection(Outgoing):
     cdef int tell_closed(self, int code, str reason) except -1
     cdef int schedule(self, double due) except -1
     cdef int visit_open(self, double now) except -1
-    cdef bint is_reading(self) except -1
     cdef double next_visit(self, double now) noexcept

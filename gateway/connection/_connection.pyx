@@ -24,14 +24,12 @@ from libc.string cimport memcpy
 from gateway import closecodes
 from gateway._encode cimport encode_close
 from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
-from gateway._sink cimport unacknowledged
 from gateway.connection._edge cimport Edge
 from gateway.connection._outgoing cimport Outgoing
 
 from gateway.connection.answers import Plain
 from gateway.connection.accepted import Accepted
 from gateway.connection.handshake import head_is_decidable, respond, unavailable
-from gateway.deflate import Inflater
 
 cdef enum:
     OPENING = 0         # waits for the handshake's request
@@ -40,6 +38,8 @@ cdef enum:
     LINGERING = 3       # said everything, waits for the peer to hang up; what it sends is dropped
     CLOSED = 4
 
+    WELCOME = 0         # as in admission.py
+    FLOOD = 2
     REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
 
 cdef double TURN_AWAY_S = 1.0    # a connection without room that asks for nothing is told after this
@@ -69,6 +69,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
     cdef int began(self, object transport, int fd) except -1:
         """Begin: the handshake's deadline starts.  `fd` is -1 where everything goes through the transport."""
         cdef Edge edge = self.edge
+        cdef Py_ssize_t over
+        cdef int fate = WELCOME
         try:
             self.transport = transport
             self.fd = fd
@@ -77,11 +79,14 @@ cdef class Connection(Outgoing, BufferedProtocol):
             edge.stats.accepted += 1
             edge.connections.add(self)
             self.deadline = self.opened_at + edge.handshake_timeout
-            if len(edge.connections) > edge.max_connections + REFUSED_AT_A_TIME:
+            over = len(edge.connections) - edge.max_connections
+            if edge.admission is not None:
+                fate = edge.admission.arrive(self)
+            if over > REFUSED_AT_A_TIME or fate == FLOOD:
                 edge.stats.count(edge.stats.refusals, "flood")
                 self.abort()
                 return 0
-            if edge.draining or len(edge.connections) > edge.max_connections:
+            if edge.draining or over > 0 or fate != WELCOME:
                 # It is told once it asks: nginx takes an answer that comes earlier for the next server's.
                 self.turned_away = True
                 self.deadline = self.opened_at + min(TURN_AWAY_S, edge.handshake_timeout)
@@ -148,6 +153,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
             self.state = CLOSED
         edge.wheel.remove(self)
         edge.connections.discard(self)
+        if edge.admission is not None:
+            edge.admission.leave(self)
         edge.stats.closed += 1
         self.fd = -1
         self.handler = self.transport = self.decoder = self.deflater = None
@@ -254,7 +261,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
         cdef Edge edge = self.edge
         cdef size_t seen
         if self.turned_away:
-            return self.refuse(unavailable())
+            return self.turn_away()
         if self.head is None:
             answer = respond(data[:n], edge.routes)     # nearly always it comes whole
             if answer is None:
@@ -267,6 +274,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
             answer = respond(self.head, edge.routes)
         if answer is None:
             return 0
+        if edge.admission is not None and isinstance(answer, Accepted):
+            answer = edge.admission.judge(self, answer.request) or answer
         if not isinstance(answer, Accepted):
             return self.refuse(answer)
         if self.head is None:
@@ -286,14 +295,10 @@ cdef class Connection(Outgoing, BufferedProtocol):
         cdef Edge edge = self.edge
         cdef bytes response = accepted.response
         cdef double now = edge.loop.time()
-        parameters = accepted.deflate
         inflater = None
-        if parameters is not None:
-            inflater = Inflater(
-                window_bits=parameters.client_max_window_bits,
-                takeover=not parameters.client_no_context_takeover,
-            )
-            self.deflater = edge.deflater(parameters)
+        if accepted.deflate is not None:
+            inflater = edge.inflater(accepted.deflate)
+            self.deflater = edge.deflater(accepted.deflate)
         self.decoder = new_decoder(edge.max_message_bytes, edge.max_fragments, inflater)
         self.state = OPEN
         edge.stats.opened += 1
@@ -316,6 +321,11 @@ cdef class Connection(Outgoing, BufferedProtocol):
             self.gathering = False
             self.send_out()
         return 0
+
+    cdef int turn_away(self) except -1:
+        """Tell a peer for which there is no room."""
+        admission = self.edge.admission
+        return self.refuse(unavailable() if admission is None else admission.refusal(self))
 
     cdef int refuse(self, object refusal) except -1:
         """Send a complete HTTP answer and hang up."""
@@ -473,7 +483,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
             elif self.state != CLOSED:
                 if now >= self.deadline:
                     if self.turned_away and self.state == OPENING:
-                        self.refuse(unavailable())
+                        self.turn_away()
                         return
                     if self.state == OPENING:
                         self.edge.stats.count(self.edge.stats.refusals, "timeout")
@@ -500,16 +510,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
                 edge.stats.pings_out += 1
                 self.write(PING, "", 0, False)
         return self.schedule(self.next_visit(now))
-
-    cdef bint is_reading(self) except -1:
-        """Tell whether a peer that we do not read from has taken some of what waits for it."""
-        cdef size_t queued, before = self.queued_before
-        if not self.blocked:
-            self.queued_before = 0
-            return False
-        queued = self.transport.get_write_buffer_size() + unacknowledged(self.fd)
-        self.queued_before = queued
-        return queued < before
 
     cdef double next_visit(self, double now) noexcept:
         cdef double due = min(self.next_ping, now + self.edge.idle_timeout / 4)

@@ -28,6 +28,7 @@ cdef class Edge:                    # what the connections of one loop share
     cdef object timer
     cdef dict deflaters             # by window bits: they keep no context, and serve everybody
     cdef readonly bint draining
+    cdef public object admission    # finds clients' addresses and bounds them; None where that is not wanted
     # one read buffer for all, and one place where the answers of one read are gathered
     cdef object read_view
     cdef bytearray read_buffer
@@ -42,4 +43,5 @@ cdef class Edge:                    # what the connections of one loop share
     cdef Py_ssize_t max_connections
 
     cdef object deflater(self, object parameters)
+    cdef object inflater(self, object parameters)
     cdef char* reserve(self, size_t n) except NULL

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ._connection import Connection
 from ._wheel import TimerWheel
+from .admission import Admission
 from .handshake import RouteOptions
 from .interface import HandlerFactory
 from .options import EdgeOptions
@@ -21,6 +22,7 @@ class EdgeStats:
     pongs_in: int
     refusals: dict[str, int]
     closes: dict[int, int]
+    def count_refusal(self, label: str) -> None: ...
 
 class Edge:
     loop: asyncio.AbstractEventLoop
@@ -30,6 +32,7 @@ class Edge:
     connections: set[Connection]
     draining: bool
     log: logging.Logger
+    admission: Admission | None
     def __init__(
         self,
         *,
@@ -39,6 +42,7 @@ class Edge:
         factories: Mapping[str, HandlerFactory | None],
         options: EdgeOptions,
         stats: EdgeStats,
+        admission: Admission | None = None,
     ) -> None: ...
     def __call__(self) -> Connection: ...
     def drain(self, code: int, reason: str) -> None: ...

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, realloc
 
 from gateway.connection._wheel cimport TimerWheel
 
-from gateway.deflate import Deflater
+from gateway.deflate import Deflater, Inflater
 
 cdef enum:
     OUT_BYTES = 65536           # the least memory for gathered answers
@@ -23,6 +23,10 @@ cdef class EdgeStats:
         self.refusals = {}
         self.closes = {}
 
+    def count_refusal(self, str label):
+        """Count a handshake that was refused."""
+        self.count(self.refusals, label)
+
     cdef int count(self, dict counts, object label) except -1:
         counts[label] = counts.get(label, 0) + 1
         return 0
@@ -33,16 +37,19 @@ cdef class Edge:
 
     `protocol` makes a connection of this edge (`_connection.Connection`).  `routes` maps a path to its
     RouteOptions, `factories` the same path to the HandlerFactory of its connections, or to None for
-    echo.  `options` is an EdgeOptions.
+    echo.  `options` is an EdgeOptions, `admission` an `admission.Admission` or None.
     """
 
-    def __init__(self, *, loop, protocol, routes, factories, options, EdgeStats stats not None):
+    def __init__(
+        self, *, loop, protocol, routes, factories, options, EdgeStats stats not None, admission=None
+    ):
         self.loop = loop
         self.protocol = protocol
         self.routes = routes
         self.factories = factories
         self.options = options
         self.stats = stats
+        self.admission = admission
         self.connections = set()
         self.deflaters = {}
         self.wheel = TimerWheel(now=loop.time())
@@ -104,6 +111,13 @@ cdef class Edge:
             if not takeover:
                 self.deflaters[bits] = deflater
         return deflater
+
+    cdef object inflater(self, object parameters):
+        """Return what inflates for one connection."""
+        return Inflater(
+            window_bits=parameters.client_max_window_bits,
+            takeover=not parameters.client_no_context_takeover,
+        )
 
     cdef char* reserve(self, size_t n) except NULL:
         """Return where `n` more bytes of gathered answers can be written."""

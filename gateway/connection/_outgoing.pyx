@@ -11,7 +11,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from gateway._encode cimport write_header
-from gateway._sink cimport ssize
+from gateway._sink cimport ssize, unacknowledged
 from gateway.connection._edge cimport Edge
 from gateway.connection._sockets cimport Endpoint
 
@@ -31,11 +31,15 @@ cdef class Outgoing(Endpoint):
             self.transport.abort()
 
     @property
+    def peername(self):
+        """The other end of the socket as sockets have it; asked for when it is wanted."""
+        return None if self.transport is None else self.transport.get_extra_info("peername")
+
+    @property
     def remote(self):
-        """The peer's address; asked for when it is wanted, since most connections are never asked."""
-        if self.transport is None:
-            return ""
-        peer = self.transport.get_extra_info("peername")
+        """The client's address: what proxies that are trusted say of it, else the peer's."""
+        told = "" if self.edge.admission is None else self.edge.admission.remote(self)
+        peer = told or self.peername
         if not isinstance(peer, tuple):
             return peer or ""
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
@@ -89,6 +93,16 @@ cdef class Outgoing(Endpoint):
             edge.out = NULL
             edge.out_capacity = 0
         return 0
+
+    cdef bint is_reading(self) except -1:
+        """Tell whether a peer that we do not read from has taken some of what waits for it."""
+        cdef size_t queued, before = self.queued_before
+        if not self.blocked:
+            self.queued_before = 0
+            return False
+        queued = self.transport.get_write_buffer_size() + unacknowledged(self.fd)
+        self.queued_before = queued
+        return queued < before
 
     # -- as a sink ----------------------------------------------------------------------
 

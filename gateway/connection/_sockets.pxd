@@ -36,10 +36,11 @@ cdef class Poller:
 cdef class Listener(Watched):
     cdef Poller poller
     cdef object sock
+    cdef object first               # takes what was accepted before it becomes a connection, or None
     cdef int fd
     cdef object resting             # the timer after which it accepts again; None while it accepts
 
-    cdef int take(self, int fd) except -1
+    cdef int take(self, int fd, Endpoint endpoint) except -1
     cdef int rest(self, int problem) except -1
 
 

@@ -157,9 +157,14 @@ cdef class Poller:
 
 
 cdef class Listener(Watched):
-    """Lets connections in at a listening socket, which becomes its own.  `loop` runs them."""
+    """Lets connections in at a listening socket, which becomes its own.  `loop` runs them.
 
-    def __init__(self, Edge edge not None, sock, *, loop):
+    Where `first` is not None it is called with the descriptor of every socket that was accepted, which is its
+    own then, in place of a connection.
+    """
+
+    def __init__(self, Edge edge not None, sock, *, loop, first=None):
+        self.first = first
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)      # its connections inherit it
@@ -190,8 +195,10 @@ cdef class Listener(Watched):
         try:
             for _i in range(ACCEPTS):
                 fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
-                if fd >= 0:
-                    self.take(fd)
+                if fd >= 0 and self.first is None:
+                    self.take(fd, None)
+                elif fd >= 0:
+                    self.first(fd)
                 elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
                     return self.rest(errno)
                 elif errno not in (EINTR, ECONNABORTED, EPROTO, EPERM):
@@ -200,12 +207,16 @@ cdef class Listener(Watched):
             self.poller.edge.log.exception("internal error in accept")
         return 0
 
-    cdef int take(self, int fd) except -1:
-        """Make the connection of a socket that was just accepted."""
+    def adopt(self, int fd, Endpoint endpoint not None):
+        """Serve a connected socket, which becomes the endpoint's."""
+        self.take(fd, endpoint)
+
+    cdef int take(self, int fd, Endpoint endpoint) except -1:
+        """Make the connection of a socket that was just accepted; `endpoint` is None for a new one."""
         cdef SocketTransport transport = SocketTransport.__new__(SocketTransport)
-        cdef Endpoint endpoint
         transport.fd = fd                           # closed with the transport should anything fail
-        endpoint = self.poller.edge()
+        if endpoint is None:
+            endpoint = self.poller.edge()
         transport.poller = self.poller
         transport.interest = EPOLLIN
         self.poller.watch(EPOLL_CTL_ADD, fd, transport, EPOLLIN)

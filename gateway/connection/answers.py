@@ -62,6 +62,7 @@ REFUSALS: Final[dict[str, RefusalInfo]] = {
     "upgrade_required": RefusalInfo(
         426, "This is a WebSocket endpoint; did a proxy remove the Upgrade header?"
     ),
+    "address_limit": RefusalInfo(429, "This address has as many connections as it may have."),
     "head_too_large": RefusalInfo(431, "The request line or headers are too large."),
     "internal": RefusalInfo(500, "An error inside the gateway."),
     "unavailable": RefusalInfo(503, "No more connections are taken at the moment."),
@@ -111,6 +112,13 @@ def without_body(refusal: Refusal) -> Refusal:
     """Return `refusal` as the answer to a HEAD request: the same head, no body (RFC 9110 section 9.3.2)."""
     head, blank, _ = refusal.response.partition(b"\r\n\r\n")
     return refusal._replace(response=head + blank)
+
+
+def too_many(retry_after_s: int = 5) -> Refusal:
+    """Return the 429 for a connection of an address that has too many, asking to come back after seconds."""
+    info = REFUSALS["address_limit"]
+    extra = b"Retry-After: %d\r\n" % retry_after_s
+    return Refusal(info.status, "address_limit", answer(info.status, info.text, extra_headers=extra))
 
 
 def unavailable(retry_after_s: int = 5) -> Refusal:

@@ -39,12 +39,16 @@ def check_json(data: bytes | memoryview) -> bytes:
     It must be JSON in UTF-8 (RFC 8259), without lone surrogates, nested at most
     MAX_DEPTH deep.
     """
-    text = bytes(data)
+    text = data if type(data) is bytes else bytes(data)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise CommandError("bad_request", "data is not valid JSON") from None
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if (
+        len(text) > 2 * MAX_DEPTH  # each level takes two characters
+        and text.count(b"[") + text.count(b"{") > MAX_DEPTH
+        and _is_deeper(value, MAX_DEPTH)
+    ):
         raise CommandError("bad_request", f"data is nested more than {MAX_DEPTH} levels deep")
     return text
 

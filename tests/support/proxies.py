@@ -48,11 +48,16 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy(kind: str, gateways: Sequence[GatewayProcess], folder: Path) -> Iterator[Proxy]:
-    """Start the proxy of `KINDS` in front of two gateways.  Raises ProxyError."""
+def proxy(
+    kind: str, gateways: Sequence[GatewayProcess], folder: Path, *, server_options: str = ""
+) -> Iterator[Proxy]:
+    """Start the proxy of `KINDS` in front of two gateways.  Raises ProxyError.
+
+    `server_options` are words that are added to HAProxy's lines of its servers.
+    """
     port = free_port()
     path = folder / f"{kind}.conf"
-    path.write_text(_adapted(kind, port, gateways))
+    path.write_text(_adapted(kind, port, gateways, server_options))
     log = (folder / f"{kind}.log").open("wb")
     check, run = _commands(kind, path, folder)
     checked = subprocess.run(check, capture_output=True, text=True, check=False)
@@ -79,7 +84,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _adapted(kind: str, port: int, gateways: Sequence[GatewayProcess]) -> str:
+def _adapted(kind: str, port: int, gateways: Sequence[GatewayProcess], server_options: str) -> str:
     """Return the shipped file with addresses of this machine."""
     if kind == "nginx":
         text = _replaced((DEPLOY / "nginx.conf").read_text(), "listen 80 ", f"listen 127.0.0.1:{port} ")
@@ -92,7 +97,8 @@ def _adapted(kind: str, port: int, gateways: Sequence[GatewayProcess]) -> str:
     text = _replaced((DEPLOY / "haproxy.cfg").read_text(), "bind :80 ", f"bind 127.0.0.1:{port} ")
     text = _replaced(text, "maxconn 65536", "maxconn 1024")
     for number, gateway in enumerate(gateways, 1):
-        text = _replaced(text, f"gateway-{number}:8000", f"{gateway.edge} port {gateway.api_port}")
+        server = f"{gateway.edge} port {gateway.api_port} {server_options}".rstrip()
+        text = _replaced(text, f"gateway-{number}:8000", server)
     return text
 
 

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.broker.redis.shard import Script, ShardListener
+from gateway.broker.redis.shard import Script, ShardListener, tell_reply
+from gateway.eager import drive
 from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
 
 pack = msgspec.msgpack.encode
@@ -46,7 +47,7 @@ class SimulatedRedis:
 
     def __init__(self) -> None:
         self.now_ms = 1_764_000_000_000
-        self.incarnation = b"run1"
+        self.incarnation = b"aof1 run1"
         self.data = Data()
         self.shards: list[SimulatedShard] = []
         self.published: list[tuple[bytes, bytes]] = []
@@ -63,7 +64,7 @@ class SimulatedRedis:
     def promote(self) -> None:
         """Have another server, with the same data, in its place."""
         self._lives += 1
-        self.incarnation = b"run%d" % self._lives
+        self.incarnation = b"aof%d run%d" % (self._lives, self._lives)
 
     def snapshot(self) -> Data:
         """Return the data as it is now."""
@@ -72,6 +73,12 @@ class SimulatedRedis:
     def go_back(self, data: Data) -> None:
         """Have older data, and claim that nothing was lost."""
         self.data = copy.deepcopy(data)
+        self.restart()
+
+    def restart(self) -> None:
+        """Be another process, with an append-only file that lost nothing."""
+        self._lives += 1
+        self.incarnation = self.incarnation.split(b" ")[0] + b" run%d" % self._lives
 
     # -- scripts --------------------------------------------------------------------------------
 
@@ -103,6 +110,12 @@ class SimulatedRedis:
 
     def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
         meta = self._get(keys[0])
+        if meta is not None and meta["i"] != self.incarnation and b" " in self.incarnation:
+            base, run = self.incarnation.split(b" ")
+            if meta["i"].split(b" ")[0] == base:
+                words = [*meta.get("r", b"").split(), run, b"%d" % meta["o"]][-8:]
+                meta = {**meta, "i": self.incarnation, "r": b" ".join(words)}
+                self.data.values[keys[0]] = meta
         if meta is None or meta["i"] != self.incarnation:
             state = {"s": meta["s"]} if meta is not None and "s" in meta else {}
             self._delete(keys[0], keys[1])
@@ -141,7 +154,8 @@ class SimulatedRedis:
                 continue
             life["o"] += 1
             packed.append(args[at])
-            results.append(life["o"])
+            if len(keys) > 3 or at == 6:
+                results.append(life["o"])
             counted = int(args[at + 1])
             if keeps and 0 < bound < counted:
                 stream = []
@@ -181,7 +195,7 @@ class SimulatedRedis:
     def _position(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         life = self._life(keys, *args[:2])
         self._expire(keys[0], int(args[1]))
-        return [life["e"], life["o"]]
+        return [life["e"], life["o"], life.get("r", b"")]
 
     def _history(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms = map(int, args[2:5])
@@ -192,23 +206,25 @@ class SimulatedRedis:
         stream = stream[-size:] if size > 0 and ttl_ms > 0 else []
         stream = [kept for kept in stream if not bound or life["c"] - kept.before <= bound]
         self._put_stream(keys[1], stream)
-        top = life["o"]
+        top, restarts = life["o"], life.get("r", b"")
         if mode == b"before":
             newest = offset - 1 if 0 < offset <= top else top
             there = [kept for kept in stream if kept.offset <= newest]
             page = there[len(there) - min(len(there), max(0, limit)) :]
             first = page[0].offset if page else 0
-            return [life["e"], top, int(len(page) == len(there)), first, *(kept.packed for kept in page)]
+            complete = int(len(page) == len(there))
+            return [life["e"], top, complete, first, restarts, *(kept.packed for kept in page)]
         count = top - offset
         if epoch != life["e"] or count < 0 or count > len(stream) or (mode == b"since" and count > limit):
-            return [life["e"], top, 0, 0]
+            return [life["e"], top, 0, 0, restarts]
         page = [kept for kept in stream if kept.offset > offset][:limit]
-        return [life["e"], top, 1, offset + 1 if page else 0, *(kept.packed for kept in page)]
+        return [life["e"], top, 1, offset + 1 if page else 0, restarts, *(kept.packed for kept in page)]
 
     def _renew(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         life = self._life(keys, *args[:2])
         if life["e"] == args[2]:
             life.update(e=args[0], o=0, c=0)
+            life.pop("r", None)
             self.data.values[keys[0]] = life
             self._delete(keys[1])
             self._send(keys[2], b"\x92\x03" + pack(args[0].decode()))
@@ -418,6 +434,21 @@ class SimulatedShard:
             self.execute()
             self.reply()
         return await waits
+
+    def begin(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | int],
+        take: Callable[[Any], None],
+        *,
+        writes: bool,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        drive(tell_reply(self.run(script, keys, args, writes=writes), take), loop)
+
+    def before_sending(self, work: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(work)
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
         self._wanted.update(dict.fromkeys(channels))

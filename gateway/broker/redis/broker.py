@@ -80,7 +80,7 @@ class Side:
         self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
-        self.gathering = Gathering(self.commands, loop=loop)
+        self.gathering = Gathering(self.commands)
         self.held = HeldSessions(
             self.commands, lease_s=options.lease_s, ttl_s=session_ttl_s, on_lost=on_holds_lost
         )

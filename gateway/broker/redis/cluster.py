@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
 from hiredis import ReplyError
 
+from ...eager import drive
 from ...errors import BrokerUnavailableError
 from .dialing import Dialer
 from .master import Master, Surroundings, merged_stats
 from .options import Address
 from .pubsub import SHARDED
 from .replies import code_of
-from .shard import Script, ShardListener
+from .shard import Script, ShardListener, tell_reply
 from .slots import read_redirect, slot_of
 from .topology import Topology
 
@@ -97,6 +98,22 @@ class ClusterShard:
         if type(reply) is not ReplyError:
             return reply
         return await self._follow(reply, master, slot, script, keys, args, writes=writes)
+
+    def begin(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | int],
+        take: Callable[[Any], None],
+        *,
+        writes: bool,
+    ) -> None:
+        """Run a script; `take` gets what `run` would return or raise."""
+        drive(tell_reply(self.run(script, keys, args, writes=writes), take), self._dialer.loop)
+
+    def before_sending(self, work: Callable[[], None]) -> None:
+        """Call this at the end of this turn of the loop, before anything leaves."""
+        self._dialer.turn.before_sending(work)
 
     async def _follow(
         self,

@@ -16,6 +16,7 @@ from ..interface import ChannelOptions, HistoryPage, PublishResult, State
 from ..state import NOTHING
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
+from .restarts import Restarts
 from .shard import Script, Shard
 
 ENTRY_BYTES: Final = 100
@@ -47,6 +48,7 @@ class Leased(NamedTuple):
 
 
 HELD, UNKNOWN, LOST = 1, 0, -1
+_MOST_OPTIONS: Final = 256
 
 
 def ms(seconds: float) -> int:
@@ -67,15 +69,21 @@ class Commands:
         self._random_id = random_id
         self._idle_s = idle_s
         self._scripts: dict[str, Script] = {}
+        self._publish_options: dict[ChannelOptions, tuple[Argument, ...]] = {}
+        self._candidate_base = random_id().encode()
+        self._candidates = 0
         self.history_reads = 0
 
     async def _run(
         self, name: str, keys: Sequence[bytes], args: Iterable[Argument] = (), *, writes: bool
     ) -> Any:
+        return await self.shard.run(self._script(name), keys, [*args], writes=writes)
+
+    def _script(self, name: str) -> Script:
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = load_script(name)
-        return await self.shard.run(script, keys, [*args], writes=writes)
+        return script
 
     def fresh_id(self) -> str:
         """Return a text that no node returned before."""
@@ -83,32 +91,58 @@ class Commands:
 
     def _life(self, options: ChannelOptions) -> tuple[Argument, Argument]:
         idle_s = max(self._idle_s, options.history_ttl_s if options.history_size else 0.0)
-        return self._random_id().encode(), ms(max(idle_s, options.idempotency_ttl_s, options.state_ttl_s))
+        return self._candidate(), ms(max(idle_s, options.idempotency_ttl_s, options.state_ttl_s))
 
     # -- channels -----------------------------------------------------------------------------
 
-    async def publish(
-        self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
-    ) -> list[PublishResult]:
-        """Publish several publications of one channel; they reach nodes in one message."""
+    def begin_publish(
+        self,
+        keys: ChannelKeys,
+        entries: Sequence[Entry],
+        options: ChannelOptions,
+        take: Callable[[list[PublishResult] | Exception], None],
+    ) -> None:
+        """Publish several publications of one channel; they reach nodes in one message.
+
+        `take` gets the result of each, or what `Shard.run` would have raised for all.
+        """
+
+        def take_reply(reply: Any) -> None:
+            if not isinstance(reply, Exception):
+                try:
+                    reply = _results(reply, len(entries))
+                except Exception as problem:  # noqa: BLE001 - nobody else would hear of it
+                    reply = problem
+            take(reply)
+
         names, args = self._publishing(keys, entries, options)
-        reply = await self._run("publish", names, args, writes=True)
-        epoch = reply[0].decode()
-        return [_result(epoch, place) for place in reply[1:]]
+        self.shard.begin(self._script("publish"), names, args, take_reply, writes=True)
 
     def _publishing(
         self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
     ) -> tuple[list[bytes], list[Argument]]:
-        key_ms = ms(options.idempotency_ttl_s)
+        """Return KEYS and ARGV of the script."""
+        known = self._publish_options.get(options)
+        if known is None:
+            if len(self._publish_options) >= _MOST_OPTIONS:
+                self._publish_options.clear()
+            idle_ms = self._life(options)[1]
+            known = (idle_ms, *_bounds(options), ms(options.idempotency_ttl_s))
+            self._publish_options[options] = known
         names = [keys.meta, keys.stream, keys.pubsub]
-        args: list[Argument] = [*self._life(options), *_bounds(options), key_ms]
+        args: list[Argument] = [self._candidate(), *known]
         for packed, payload_bytes, key in entries:
             place = 0
-            if key and key_ms:
+            if key and known[-1]:
                 names.append(keys.idempotency(key))
                 place = len(names) - 3
             args += (packed, payload_bytes + ENTRY_BYTES, place)
         return names, args
+
+    def _candidate(self) -> bytes:
+        """Return a text for an epoch that no node returned before; cheaper than an id of its own."""
+        self._candidates += 1
+        return b"%b.%x" % (self._candidate_base, self._candidates)
 
     async def update(
         self, keys: ChannelKeys, entry: Entry, options: ChannelOptions, *, now: State, follows: bytes
@@ -135,13 +169,23 @@ class Commands:
 
     async def position(self, keys: ChannelKeys, options: ChannelOptions) -> Position:
         """Return a channel's newest position.  This is a use: it is not forgotten for a while."""
+        return (await self.look(keys, options))[0]
+
+    async def look(self, keys: ChannelKeys, options: ChannelOptions) -> tuple[Position, Restarts]:
+        """Return what `position` does, and the last restarts of the server within the epoch."""
         reply = await self._run("position", keys[:2], self._life(options), writes=False)
-        return Position(reply[0].decode(), reply[1])
+        return Position(reply[0].decode(), reply[1]), _restarts(reply[2])
 
     async def history(
         self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
     ) -> HistoryPage:
         """Read history; `mode` is "since", "next" or "before" (see history.lua)."""
+        return (await self.read(keys, options, mode, since, limit))[0]
+
+    async def read(
+        self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
+    ) -> tuple[HistoryPage, Restarts]:
+        """Return what `history` does, and the last restarts of the server within the epoch."""
         self.history_reads += 1
         args = (
             *self._life(options),
@@ -152,8 +196,9 @@ class Commands:
             limit,
         )
         reply = await self._run("history", keys[:2], args, writes=False)
-        publications = number([unpack_publication(packed) for packed in reply[4:]], reply[3])
-        return HistoryPage(publications, Position(reply[0].decode(), reply[1]), complete=reply[2] == 1)
+        publications = number([unpack_publication(packed) for packed in reply[5:]], reply[3])
+        top = Position(reply[0].decode(), reply[1])
+        return HistoryPage(publications, top, complete=reply[2] == 1), _restarts(reply[4])
 
     async def renew(self, keys: ChannelKeys, options: ChannelOptions, epoch: str) -> Position:
         """End the life `epoch` of a channel; return the position that holds from now on."""
@@ -287,8 +332,21 @@ class Commands:
         return await self._run("call", (key,), command, writes=writes)
 
 
+def _restarts(text: bytes) -> Restarts:
+    words = text.decode().split(" ")
+    return tuple((run, int(top)) for run, top in zip(words[::2], words[1::2], strict=False))
+
+
 def _bounds(options: ChannelOptions) -> tuple[int, int, int]:
     return options.history_size, options.history_bytes, ms(options.history_ttl_s)
+
+
+def _results(reply: list[Any], count: int) -> list[PublishResult]:
+    """Return what became of `count` publications: the script names the first one's offset, or each one's."""
+    epoch = reply[0].decode()
+    if len(reply) == 2 and isinstance(reply[1], int):
+        return [PublishResult(epoch, offset) for offset in range(reply[1], reply[1] + count)]
+    return [_result(epoch, place) for place in reply[1 : count + 1]]
 
 
 def _result(epoch: str, place: int | bytes) -> PublishResult:

@@ -7,7 +7,7 @@ wait here, so that those which never left can be told from those which did.  The
 command: a check, several times in a timeout, remembers how many had been asked by then, and gives the
 connection up when one of these is not answered a timeout later.
 
-What always holds: every future ends, with a reply (an error reply is a result, too) or with
+What always holds: whoever waits is told, of a reply (an error reply is one, too) or of a
 BrokerUnavailableError, which is a LostReplyError where the command may have arrived.  A connection on which
 anything went wrong is aborted and answers nothing any more, so that no reply meets another command.
 """
@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import hiredis
@@ -26,6 +27,7 @@ from ...errors import BrokerUnavailableError
 from .options import RedisOptions
 from .replies import LostReplyError
 from .resp import NOTHING, make_reader
+from .turn import Turn
 
 _logger = logging.getLogger(__name__)
 _PIECE_BYTES: Final = 256 * 1024
@@ -38,16 +40,19 @@ class Connection(asyncio.Protocol):
     `scripts` belongs to whoever loads scripts: by source, the SHA1 under which this server has them.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: RedisOptions, name: str) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: RedisOptions, name: str, turn: Turn | None = None
+    ) -> None:
         self.name = name
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.scripts: dict[str, str] = {}
         self.lost = False
         self._loop = loop
+        self._turn = turn if turn is not None else Turn(loop)
         self._options = options
         self._reader = make_reader()
         self._transport: asyncio.Transport | None = None
-        self._waiters: deque[asyncio.Future[Any] | None] = deque()
+        self._waiters: deque[Callable[[Any], None] | None] = deque()
         self._queued: deque[bytes] = deque()
         self._queued_bytes = 0
         self._paused = False
@@ -76,6 +81,15 @@ class Connection(asyncio.Protocol):
 
         Raises BrokerUnavailableError when the connection is lost or the queue full.
         """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.ask(packed, partial(_resolve, future))
+        return future
+
+    def ask(self, packed: bytes, take: Callable[[Any], None]) -> None:
+        """Queue a packed command; `take` is called with its reply, or with a BrokerUnavailableError.
+
+        Raises BrokerUnavailableError when the connection is lost or the queue full.  `take` must not raise.
+        """
         if self.lost:
             raise BrokerUnavailableError(f"{self.name}: not connected")
         if (
@@ -83,18 +97,16 @@ class Connection(asyncio.Protocol):
             or self._asked - self._answered >= self._options.max_commands
         ):
             raise BrokerUnavailableError(f"{self.name}: too many commands wait for it")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue(packed, future)
-        return future
+        self._queue(packed, take)
 
     def tell(self, packed: bytes) -> None:
         """Queue a packed command whose reply does not matter.  Does nothing once the connection is lost."""
         if not self.lost:
             self._queue(packed, None)
 
-    def _queue(self, packed: bytes, waiter: asyncio.Future[Any] | None) -> None:
+    def _queue(self, packed: bytes, waiter: Callable[[Any], None] | None) -> None:
         if not self._queued and not self._paused:
-            self._loop.call_soon(self._flush)
+            self._turn.send(self._flush)
         self._waiters.append(waiter)
         self._queued.append(packed)
         self._queued_bytes += len(packed)
@@ -185,15 +197,14 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         arrived = self._handed_over - self._answered
-        for number, waiter in enumerate(self._waiters):
-            if waiter is not None and not waiter.done():
-                kind = LostReplyError if number < arrived else BrokerUnavailableError
-                waiter.set_exception(kind(f"{self.name}: {reason}"))
-                waiter.exception()  # perhaps nobody waits any more
-        self._waiters.clear()
+        waiters, self._waiters = self._waiters, deque()
         self._queued.clear()
         self._queued_bytes = 0
         self._asked = self._handed_over = self._answered = 0
+        for number, waiter in enumerate(waiters):
+            if waiter is not None:
+                kind = LostReplyError if number < arrived else BrokerUnavailableError
+                waiter(kind(f"{self.name}: {reason}"))
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -219,14 +230,14 @@ class Connection(asyncio.Protocol):
     def _take_replies(self) -> None:
         gets = self._reader.gets
         waiters = self._waiters
-        while (reply := gets()) is not NOTHING:
+        while not self.lost and (reply := gets()) is not NOTHING:
             if self._answered >= self._handed_over:
                 self.abort("a reply came that nobody asked for")
                 return
             waiter = waiters.popleft()
             self._answered += 1
-            if waiter is not None and not waiter.done():
-                waiter.set_result(reply)
+            if waiter is not None:
+                waiter(reply)
 
     def pause_writing(self) -> None:
         """Keep commands here until the socket takes more."""
@@ -240,3 +251,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The server is gone."""
         self._lose(f"connection lost: {exc}" if exc is not None else "the server hung up")
+
+
+def _resolve(future: asyncio.Future[Any], reply: Any) -> None:
+    if future.done():
+        return
+    if isinstance(reply, BrokerUnavailableError):
+        future.set_exception(reply)
+        future.exception()  # perhaps nobody waits any more
+    else:
+        future.set_result(reply)

@@ -21,6 +21,7 @@ from .connection import Connection
 from .options import Address, Login, RedisOptions, Tls
 from .replies import code_of, shorten
 from .resp import pack
+from .turn import Turn
 
 _HINTS: Final = {
     "NOAUTH": "it wants a user and password: put them into the URL",
@@ -62,12 +63,13 @@ class Dialer:
         self.loop = loop
         self.options = options
         self.clock = clock
+        self.turn = Turn(loop)
         self._login = login
         self._context = None if tls is None else tls_context(tls)
 
     async def connect(self, address: Address, name: str = "") -> Connection:
         """Return a connection that is logged in.  Raises BrokerUnavailableError."""
-        connection = Connection(self.loop, self.options, name or str(address))
+        connection = Connection(self.loop, self.options, name or str(address), self.turn)
         try:
             async with asyncio.timeout(self.options.connect_timeout_s):
                 await self._open(connection, address)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import lru_cache
 from typing import Final
 
-from ...eager import drive
-from ...errors import BrokerError
 from ...message.publication import Publication
 from ..interface import ChannelOptions, Publisher, PublishResult
 from .commands import Commands, Entry
@@ -22,6 +21,7 @@ _logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE: Final = 256
 MOST_BYTES: Final = 1 << 20
+_REMEMBERED: Final = 1024
 
 
 class Awaited:
@@ -55,13 +55,22 @@ class _Group:
         self.publishers: list[Publisher] = []
         self.size_bytes = 0
 
+    def settle(self, outcome: list[PublishResult] | Exception) -> None:
+        """Tell every publisher what came of its publication, or why it did not come to that."""
+        if isinstance(outcome, Exception):
+            for publisher in self.publishers:
+                publisher.settle(outcome)
+            return
+        for publisher, result in zip(self.publishers, outcome, strict=True):
+            publisher.settle(result)
+
 
 class Gathering:
-    """Gathers for the end of each turn of `loop`."""
+    """Gathers for the end of each turn of the loop."""
 
-    def __init__(self, commands: Commands, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._loop = loop
+        self._keys = lru_cache(_REMEMBERED)(commands.names.channel)
         self._groups: list[_Group] = []
         self._open: dict[str, _Group] = {}
         self.calls = 0
@@ -80,8 +89,8 @@ class Gathering:
             or (group.options is not options and group.options != options)
         ):
             if not self._groups:
-                self._loop.call_soon(self.flush)
-            group = self._open[channel] = _Group(self._commands.names.channel(channel), options)
+                self._commands.shard.before_sending(self.flush)
+            group = self._open[channel] = _Group(self._keys(channel), options)
             self._groups.append(group)
         group.entries.append((packed, len(publication.data), key))
         group.publishers.append(publisher)
@@ -92,17 +101,9 @@ class Gathering:
         groups, self._groups = self._groups, []
         self._open = {}
         for group in groups:
-            drive(self._send(group), self._loop)
-
-    async def _send(self, group: _Group) -> None:
-        self.calls += 1
-        try:
-            results = await self._commands.publish(group.keys, group.entries, group.options)
-        except Exception as problem:
-            if not isinstance(problem, BrokerError):
+            self.calls += 1
+            try:
+                self._commands.begin_publish(group.keys, group.entries, group.options, group.settle)
+            except Exception as problem:  # nobody else would hear of it
                 _logger.exception("publications could not be sent")
-            for publisher in group.publishers:
-                publisher.settle(problem)
-            return
-        for publisher, result in zip(group.publishers, results, strict=True):
-            publisher.settle(result)
+                group.settle(problem)

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from hiredis import ReplyError
 
+from ...eager import drive
 from ...errors import BrokerUnavailableError, OutcomeUnknownError
 from .backoff import Backoff
 from .connection import Connection
@@ -31,7 +32,7 @@ from .options import Address
 from .pubsub import SHARDED, Mode, PubSubStream
 from .replies import FATAL, LostReplyError, code_of, to_exception
 from .resp import pack
-from .shard import Script, ShardListener
+from .shard import Script, ShardListener, tell_reply
 from .subscriber import Subscriber
 
 _logger = logging.getLogger(__name__)
@@ -151,6 +152,52 @@ class Master:
         if type(reply) is ReplyError:
             raise self.refusal(reply, writes=writes)
         return reply
+
+    def begin_run(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[Any],
+        take: Callable[[Any], None],
+        *,
+        writes: bool,
+    ) -> None:
+        """Run a script as `Shard.begin` does."""
+        connection = self._connection
+        if connection is None:
+            take(BrokerUnavailableError(f"{self.name}: not connected"))
+            return
+
+        def take_reply(reply: Any) -> None:
+            if type(reply) is ReplyError:  # after what else this read brought: it may end the connection
+                self._loop.call_soon(self._take_error, reply, script, keys, args, take, writes)
+            elif writes and type(reply) is LostReplyError:
+                take(OutcomeUnknownError(str(reply)))
+            else:
+                take(reply)
+
+        sha = connection.scripts.get(script.source) or _load(connection, script)
+        command = ("EVALSHA", sha, len(keys), *keys, self._incarnation, self._mode.publish, *args)
+        try:
+            connection.ask(pack(command), take_reply)
+        except BrokerUnavailableError as problem:
+            take(problem)
+
+    def _take_error(
+        self,
+        error: ReplyError,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[Any],
+        take: Callable[[Any], None],
+        writes: bool,
+    ) -> None:
+        if code_of(error) != "NOSCRIPT":
+            take(self.refusal(error, writes=writes))
+            return
+        if self._connection is not None:  # nothing ran: once more, and load it first
+            self._connection.scripts.pop(script.source, None)
+        drive(tell_reply(self.run(script, keys, args, writes=writes), take), self._loop)
 
     async def attempt(
         self,
@@ -285,7 +332,7 @@ class Master:
 
     def _take_incarnation(self, state: ServerState, lineage: str | None) -> None:
         incarnation = _incarnation(state, lineage)
-        if self._incarnation not in (b"", incarnation):
+        if self._incarnation.split(b" ")[0] not in (b"", incarnation.split(b" ")[0]):
             _logger.warning("redis: another incarnation of the data", extra={"server": self.name})
         self._incarnation = incarnation
 
@@ -313,11 +360,12 @@ def _incarnation(state: ServerState, lineage: str | None) -> bytes:
 
     An append-only file outlives the process, but only on its own server: another one that takes over
     changes the lineage.  Where nobody keeps one, a server that was promoted names its process instead.
+    Behind what an append-only file is known by stands the run of the server, since it may have lost its end.
     """
     if state.durable and lineage is not None:
-        return f"aof:{lineage}".encode()
+        return f"aof:{lineage} {state.run_id}".encode()
     if state.durable and not state.promoted:
-        return b"aof"
+        return f"aof {state.run_id}".encode()
     return state.run_id.encode()
 
 

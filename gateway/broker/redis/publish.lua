@@ -2,7 +2,8 @@
 -- KEYS: meta, stream, channel, then idempotency keys.
 -- ARGV[3..]: candidate epoch, idle ms, history size, bytes, ms, key ms; then for each publication:
 -- packed publication, bytes that count, number of its idempotency key (0: none).
--- Returns the epoch, then for each publication its offset, or "EPOCH:OFFSET" where its key was known.
+-- Returns the epoch and the first publication's offset; where there are keys, the epoch, then for each
+-- publication its offset, or "EPOCH:OFFSET" where its key was known.
 local meta, stream, channel = KEYS[1], KEYS[2], KEYS[3]
 local size, bound, ttl_ms, key_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local epoch, top, total, floor = life(meta, stream, ARGV[3], ARGV[4])
@@ -11,6 +12,7 @@ local keeps = size > 0 and ttl_ms > 0
 local arrival = keeps and whole(now_ms())
 local results, blobs = { epoch }, {}
 local added = 0
+local keyed = #KEYS > 3
 
 local function keep(blob, bytes)
     if bound > 0 and bytes > bound then
@@ -37,7 +39,9 @@ for at = 9, #ARGV, 3 do
     else
         top = top + 1
         blobs[#blobs + 1] = blob
-        results[#results + 1] = top
+        if keyed or at == 9 then
+            results[#results + 1] = top
+        end
         if keeps then
             keep(blob, tonumber(ARGV[at + 1]))
         end

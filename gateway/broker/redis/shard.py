@@ -7,7 +7,7 @@ nothing of connections.  All methods belong to one event loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -15,7 +15,8 @@ class Script(NamedTuple):
     """A Lua script.  Its first two arguments are the shard's: `INCARNATION` and the command that publishes.
 
     The first changes whenever the server behind a connection may have lost an acknowledged tail of its
-    data; the second is `PUBLISH`, or `SPUBLISH` on a Cluster.
+    data; where it says that it loses none, the run of the server follows after a space.  The second is
+    `PUBLISH`, or `SPUBLISH` on a Cluster.
     """
 
     name: str
@@ -67,6 +68,23 @@ class Shard(Protocol):
         it `writes` and may have happened.
         """
 
+    def begin(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | int],
+        take: Callable[[Any], None],
+        *,
+        writes: bool,
+    ) -> None:
+        """Do what `run` does, without a coroutine: `take` gets the reply, or what `run` would have raised.
+
+        Perhaps before this returns.  `take` must not raise.
+        """
+
+    def before_sending(self, work: Callable[[], None]) -> None:
+        """Call this at the end of this turn of the loop, before what was begun in it leaves."""
+
     def subscribe(self, channels: Sequence[bytes]) -> None:
         """Want the messages of these channels, until `unsubscribe`."""
 
@@ -75,3 +93,12 @@ class Shard(Protocol):
 
     def stats(self) -> Mapping[str, float]:
         """Return gauges and counters: `connected`, `reconnects`, `in_flight`, `queued_bytes`, and more."""
+
+
+async def tell_reply(running: Awaitable[Any], take: Callable[[Any], None]) -> None:
+    """Wait for a `Shard.run`; give its reply, or what it raises, to `take`."""
+    try:
+        reply = await running
+    except Exception as problem:  # noqa: BLE001 - it is what came of it
+        reply = problem
+    take(reply)

@@ -5,7 +5,7 @@ It knows an address, and leaves the rest to `Master`.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -75,6 +75,25 @@ class SingleShard:
     ) -> Coroutine[Any, Any, Any]:
         """Run a script.  Raises BrokerUnavailableError or OutcomeUnknownError."""
         return self._master.run(script, keys, args, writes=writes)
+
+    def begin(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | int],
+        take: Callable[[Any], None],
+        *,
+        writes: bool,
+    ) -> None:
+        """Run a script; `take` gets what `run` would return or raise."""
+        if self._started is None:
+            take(BrokerUnavailableError(f"{self._name}: not started"))
+        else:
+            self._started.begin_run(script, keys, args, take, writes=writes)
+
+    def before_sending(self, work: Callable[[], None]) -> None:
+        """Call this at the end of this turn of the loop, before anything leaves."""
+        self._dialer.turn.before_sending(work)
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
         """Want the messages of these channels, until `unsubscribe`."""

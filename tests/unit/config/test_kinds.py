@@ -24,7 +24,7 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import HIDDEN, Hosts, Origins, Secrets
+from gateway.config.lists import HIDDEN, Hosts, Networks, Origins, Secrets
 
 DURATION = Duration(0.01, 86400.0)
 SIZE = Size(1, 1 << 30)
@@ -245,3 +245,27 @@ def test_hosts_takes_names_and_addresses(host: str) -> None:
 def test_hosts_with_ports_schemes_or_patterns_are_refused(value: object) -> None:
     with pytest.raises(ValueRefusedError):
         Hosts().from_toml(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("::1", "::1/128"),
+        ("unix", "unix"),
+    ],
+)
+def test_networks_are_written_with_their_bits(text: str, value: str) -> None:
+    assert Networks().from_toml([text]) == (value,)
+    assert Networks().from_text(f"{text}, {text}") == (value, value)
+    assert Networks().from_toml(tomllib.loads("x = " + Networks().to_toml((value,)))["x"]) == (value,)
+
+
+@pytest.mark.parametrize(
+    "value", [["10.0.0.1/8"], ["0.0.0.0/0"], ["::/0"], ["proxy"], [""], ["10.0.0.0/33"], ["10.0.0.1:80"], 1]
+)
+def test_networks_with_bits_behind_them_or_of_everybody_are_refused(value: object) -> None:
+    with pytest.raises(ValueRefusedError):
+        Networks().from_toml(value)

@@ -22,16 +22,21 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Hosts, ListKind, Origins, Secrets
+from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
 from gateway.config.schema import NAMED, Option, all_options
-from gateway.config.services import RequestPath, ServiceUrls, Weights
+from gateway.config.services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 from gateway.config.sources import match_variable
 
 OPTIONS = list(all_options())
 IDS = [row.key for row in OPTIONS]
 
 # Options of which none goes without another one.
-PARTNERS = {"server.tls_cert": "--tls-key", "server.tls_key": "--tls-cert"}
+PARTNERS = {
+    "server.tls_cert": {"--tls-key": "other.pem"},
+    "server.tls_key": {"--tls-cert": "other.pem"},
+    "edge.forwarded_header": {"--edge-trusted-proxies": "127.0.0.1"},
+    "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
+}
 
 # Options of tables that do not go without another one of the same table.
 NEED = {"upstream": "addresses=http://127.0.0.1:1"}
@@ -55,9 +60,13 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     FileMode: ("660", "0666", "700"),
     Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
+    Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
+    HookPlace: ("app/", "app/hooks", "app/hooks/a?b"),
+    HeaderNames: ("cookie", "authorization,x-tenant", "traceparent"),
+    HashBy: ("session", "channel", "header:x-tenant"),
     RequestPath: ("/health", "/a/b?c", "/"),
 }
 
@@ -113,14 +122,17 @@ def with_partner(row: Option) -> dict[str, Any]:
     needed = NEED.get(row.section, "")
     if needed and not needed.startswith(f"{row.name}="):
         return {"named_flags": {row.section: [f"chat.{needed}"]}}
-    return {"flags": {PARTNERS[row.key]: "other.pem"}} if row.key in PARTNERS else {}
+    if isinstance(row.kind, HookPlace):
+        return {"named_flags": {"upstream": ["app.addresses=http://127.0.0.1:1"]}}
+    return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
 def as_flags(row: Option, text: str) -> dict[str, Any]:
     if row.section in NAMED:
         partner = with_partner(row).get("named_flags", {}).get(row.section, [])
         return {"named_flags": {row.section: [*partner, f"chat.{row.name}={text}"]}}
-    return {"flags": {row.flag: text, **with_partner(row).get("flags", {})}}
+    partner = with_partner(row)
+    return {**partner, "flags": {row.flag: text, **partner.get("flags", {})}}
 
 
 def value_of(config: Config, row: Option) -> object:
@@ -388,6 +400,14 @@ def test_idle_timeout_has_to_be_more_than_the_ping_interval() -> None:
         InvalidConfigError, match=r"websocket\.idle_timeout: found \"1m\"; allowed: more than"
     ):
         load(flags={"--websocket-ping-interval": "60s"})
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--edge-forwarded-header", "forwarded"), ("--edge-proxy-protocol", "true")]
+)
+def test_nobody_is_believed_unless_it_is_said_who(flag: str, value: str) -> None:
+    with pytest.raises(InvalidConfigError, match=r"while edge\.trusted_proxies is empty"):
+        load(flags={flag: value})
 
 
 def test_ring_has_to_hold_twice_the_largest_publication() -> None:

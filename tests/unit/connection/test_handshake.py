@@ -84,7 +84,7 @@ def test_every_refusal_is_a_complete_http_answer_that_closes(label: str) -> None
 
 
 def test_statuses_are_those_that_the_documentation_lists() -> None:
-    assert {info.status for info in REFUSALS.values()} == {400, 403, 404, 405, 413, 426, 431, 500, 503}
+    assert {info.status for info in REFUSALS.values()} == {400, 403, 404, 405, 413, 426, 429, 431, 500, 503}
 
 
 CAUSES = {
@@ -118,7 +118,7 @@ def test_every_cause_has_its_own_label(label: str, data: bytes) -> None:
 
 
 def test_every_label_has_a_cause_but_those_without_a_request() -> None:
-    assert set(REFUSALS) - set(CAUSES) == {"internal", "unavailable", "bad_handshake"}
+    assert set(REFUSALS) - set(CAUSES) == {"internal", "unavailable", "bad_handshake", "address_limit"}
 
 
 def test_answer_to_head_has_no_body() -> None:

@@ -1,0 +1,20 @@
+// A guest in Node: node guest-node.mjs '{"urls": [...], "channel": "...", "msgpack": false}'
+//
+// One command a line in, one answer a line out: {"op": "publish", "text"}, {"op": "report"}.  It ends with its input.
+
+import { createInterface } from "node:readline";
+import { Client } from "../../clients/js/dist/index.js";
+import { msgpack } from "../../clients/js/dist/msgpack.js";
+import { make } from "./guest.mjs";
+
+const { urls, channel, ...settings } = JSON.parse(process.argv[2]);
+const WebSocket = globalThis.WebSocket ?? (await import("ws")).default;
+const guest = make({ Client, WebSocket, codec: settings.msgpack ? msgpack : undefined, urls, channel });
+
+const lines = createInterface({ input: process.stdin });
+lines.on("line", (line) => {
+  const { op, text } = JSON.parse(line);
+  const answer = op === "publish" ? (guest.publish(text), {}) : guest.report();
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+});
+lines.on("close", () => process.exit(0));

@@ -1,0 +1,36 @@
+// One user of the JavaScript client, in a page or in Node: hears a channel, publishes when told, and keeps a log.
+//
+// `make` is given what differs: the package, a class of sockets, and the gateways' addresses, which are tried in turn.
+
+export function make({ Client, WebSocket, codec, urls, channel }) {
+  let turn = 0;
+  const client = new Client(() => urls[turn++ % urls.length], {
+    ...(WebSocket && { WebSocket }),
+    ...(codec && { codec }),
+    backoff: { first: 300, most: 800 },
+    connectTimeout: 1500,
+    probeTimeout: 800,
+  });
+  const heard = [];
+  const states = [];
+  const failed = [];
+  client.on("status", ({ state }) => states.at(-1) !== state && states.push(state));
+  const room = client.subscribe(channel, ({ offset, data }) => heard.push([offset, data]), { presence: true });
+  room.on("lost", ({ reason }) => heard.push(["lost", reason]));
+  client.connect();
+  return {
+    client,
+    publish(text) {
+      client.publish(channel, text).catch(({ code }) => failed.push([text, code]));
+    },
+    report: () => ({
+      heard,
+      states,
+      failed,
+      state: client.status.state,
+      active: room.active,
+      queued: client.queued,
+      members: room.members.size,
+    }),
+  };
+}
