@@ -17,6 +17,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from .broker.memory import MemoryBroker
@@ -30,6 +31,7 @@ from .config.load import Loaded
 from .config.render import render_toml
 from .errors import BrokerError, GatewayError, UsageError
 from .internal_port import InternalPort
+from .limiting import WorkerTally
 from .listeners import Listeners
 from .node import Node
 from .parts import make_broker, make_memory_broker, make_node, node_options
@@ -83,6 +85,7 @@ class Supervisor:
         self._service: BrokerService | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
+        self._tally: WorkerTally | None = None
         self._stopping = False
 
     @property
@@ -117,6 +120,7 @@ class Supervisor:
         self._service = BrokerService(memory, loop=loop)
         self._node = make_node(self.config, self._service if broker is memory else broker, loop)
         await self._node.start()
+        self._tally = WorkerTally(self.config, self._node)
         await self._start_workers()
         if isinstance(broker, RedisBroker):
             view: WholeView = WholeClusterView(self._node, self, broker)
@@ -180,6 +184,8 @@ class Supervisor:
         self.config = reload.config
         self._node.options = node_options(reload.config)
         self._http.reload(reload.config)
+        if self._tally is not None:
+            self._tally.reload(reload.config)
         text = self._worker_config().encode()
         for worker in self._workers.values():
             self._node.spawn(_tell(worker, text))
@@ -206,6 +212,9 @@ class Supervisor:
             broker=self.config.server.broker,
         )
         worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
+        if self._tally is not None:
+            worker.on_notice = partial(self._tally.hear, worker)
+            worker.on_gone = partial(self._tally.forget, worker)
         return worker
 
     def _worker_config(self) -> str:
