@@ -22,7 +22,7 @@ _INFO: Final = {
     "title": "Ringgate, the client side",
     "version": "1",
     "description": "What clients and the gateway say to each other over WebSocket, as `ringgate.v1.json`: "
-    "each message of a client is one command, or a list of commands; each message of the gateway is one event.  "
+    "each message of a client is one command, or a list of commands; each of the gateway is one event.  "
     "The subprotocols `ringgate.v1.msgpack` and `ringgate.v1.protobuf` carry the same records.",
 }
 
