@@ -87,7 +87,9 @@ def _channel(messages: dict[str, Any]) -> dict[str, Any]:
 def _operations(events: list[type[Event]]) -> dict[str, Any]:
     operations: dict[str, Any] = {}
     for command in _COMMANDS:
-        answers = [Reply, Error] + ([Pong] if _name(command) == "ping" else [])
+        answers: list[type[Event]] = [Reply, Error]
+        if _name(command) == "ping":
+            answers.append(Pong)
         operations[f"on_{_name(command)}"] = {
             "action": "receive",
             "channel": {"$ref": "#/channels/ws"},
