@@ -1,6 +1,6 @@
 // Builds the package: node scripts/build.mjs [FOLDER]   (dist/ unless another is given)
 //
-//   index.js, msgpack.js, status-element.js   ES modules, each with what it needs and nothing else
+//   index.js, msgpack.js, state.js, status-element.js   ES modules; state.js loads index.js
 //   ringgate.js                       the core as a plain script: the global `Ringgate`
 //   ringgate.all.js                   the same with every module of the package
 //   *.d.ts                            types
@@ -31,8 +31,8 @@ await Promise.all([
     entryPoints: ["src/index.ts", "src/msgpack.ts", "src/status-element.ts"],
     format: "esm",
     outdir: out,
-    entryNames: "[name]",
   }),
+  build({ ...common, entryPoints: ["src/state.ts"], format: "esm", outdir: out, external: ["./index.js"] }),
   ...[
     ["src/index.ts", "ringgate.js"],
     ["src/all.ts", "ringgate.all.js"],
