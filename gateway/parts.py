@@ -12,8 +12,9 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from random import SystemRandom
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
@@ -55,6 +56,9 @@ from .session import Session
 from .tls import EdgeTls
 
 _log = logging.getLogger("gateway.server")
+
+DEMO_NAMESPACE: Final = "ringgate-demo"  # of the demo page's board: gateway/http/demo
+_DEMO_STATE_BYTES: Final = 64 << 10
 
 
 def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -> Node:
@@ -257,6 +261,7 @@ def edge_options(config: Config, wanted: int) -> EdgeOptions:
 def node_options(config: Config) -> NodeOptions:
     """Return the node's options."""
     namespaces = {name: _namespace(options) for name, options in config.namespaces.items()}
+    namespaces.setdefault(DEMO_NAMESPACE, _namespace(_demo_board(config.namespaces["default"])))
     return NodeOptions(
         namespaces=namespaces,
         default=namespaces["default"],
@@ -265,6 +270,17 @@ def node_options(config: Config) -> NodeOptions:
         max_channels=config.session.max_channels,
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
+    )
+
+
+def _demo_board(default: NamespaceOptions) -> NamespaceOptions:
+    """Return the options of the demo page's board: those of every channel, but it has a state."""
+    return replace(
+        default,
+        state=True,
+        max_state_bytes=_DEMO_STATE_BYTES,
+        ring_bytes=max(default.ring_bytes, 2 * _DEMO_STATE_BYTES),
+        slow="disconnect",
     )
 
 

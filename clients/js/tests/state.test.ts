@@ -103,6 +103,17 @@ describe("a shared state", () => {
     expect(shared.confirmed).toEqual({ value: { n: 7 }, version: 3 });
   });
 
+  it("does not go back to a state that is older than such an answer", async () => {
+    const { shared } = board();
+    void shared.update({ m: 2 });
+    stale(4, { n: 7 });
+    await pass();
+    FakeSocket.last.say({ type: "state", channel: "board:1", epoch: "e", version: 3, data: { n: 5 } });
+    expect(shared.confirmed).toEqual({ value: { n: 7 }, version: 4 });
+    FakeSocket.last.say({ type: "state", channel: "board:1", epoch: "f", version: 0, data: { n: 0 } });
+    expect(shared.confirmed).toEqual({ value: { n: 0 }, version: 0 });
+  });
+
   it("tells of conflicts, in which the own change wins", () => {
     const { shared, conflicts } = board();
     void shared.update({ n: 2, m: 1 });
