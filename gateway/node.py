@@ -13,9 +13,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .ahead import Ahead
+from .asking import AppService
 from .broker import (
     Broker,
     ChannelOptions,
@@ -29,8 +30,10 @@ from .broker import (
 )
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
+from .exceeded import Exceeded
 from .hub.channel import Channel
 from .hub.hub import Hub
+from .limits import Limits, PublishRates
 from .message.names import check_channel_name
 from .message.publication import Member, Position, Publication
 from .missed import MissedReads
@@ -38,12 +41,25 @@ from .options import NodeOptions
 from .session import Session
 from .states import States
 
+if TYPE_CHECKING:
+    from .door import Door
+
 _logger = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 1.0
 _SWEEP_CHANNELS: Final = 20_000
 _SWEEP_UNWANTED: Final = 1_000
 _STOP_S: Final = 2.0
+
+
+class OwnChannel(Protocol):
+    """Who hears of a channel of the gateway's own."""
+
+    def on_publications(self, publications: list[Publication]) -> None:
+        """Take new publications, in order."""
+
+    def on_loss(self) -> None:
+        """Learn that some may have been missed."""
 
 
 class _Opening:
@@ -82,7 +98,15 @@ class Node:
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
+        self.limits: Limits | None = None
+        self.exceeded = Exceeded(loop.time)
+        self.rates = PublishRates(loop.time, self.exceeded)
         self.draining = False
+        self.door: Door | None = None
+        """Who lets clients in; without it they say who they are, and are believed."""
+        self.app_service: AppService | None = None
+        self.own_channels: dict[str, OwnChannel] = {}
+        """Channels of the gateway's own, by names that no client can say: who hears of them."""
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)
         self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
@@ -98,12 +122,16 @@ class Node:
     async def start(self) -> None:
         """Connect to the broker and begin to tidy.  Raises BrokerUnavailableError."""
         await self.broker.start(self)
+        if self.door is not None:
+            await self.door.start()
         self._sweep()
 
     async def stop(self) -> None:
         """Wait for what is under way, and leave the broker."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self.door is not None:
+            await self.door.stop()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_STOP_S)
             for task in late:
@@ -138,6 +166,11 @@ class Node:
         self._sweep_broker()
         self._missed.forget_old()
         self.states.forget_old()
+        if self.door is not None:
+            self.door.sweep()
+        self.rates.sweep()
+        if self.limits is not None:
+            self.limits.sweep()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
             self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
@@ -215,11 +248,16 @@ class Node:
         here = self.hub.get(channel)
         if here is not None:  # nearly always, so at once
             here.deliver(epoch, publications, self.loop.time())
+        elif channel in self.own_channels:
+            self.own_channels[channel].on_publications(publications)
         else:
             self._happen(channel, lambda here: here.deliver(epoch, publications, self.loop.time()))
 
     def on_position(self, channel: str, epoch: str, offset: int) -> None:
         """Tell the channel's subscribers here what was lost on its way to this node."""
+        if channel in self.own_channels:
+            self.own_channels[channel].on_loss()
+            return
         self._happen(channel, lambda here: here.lose(epoch, offset, self.loop.time()))
 
     def _happen(self, channel: str, happen: Callable[[Channel], None]) -> None:
@@ -238,6 +276,8 @@ class Node:
 
     def on_control(self, control: Control) -> int:
         """Carry out a control message on this node's sessions; return how many it reached."""
+        if control.kind is ControlKind.REVOKE:
+            return self.door.on_control(control) if self.door is not None else 0
         if control.client:
             session = self.sessions.get(control.client)
             targets = [session] if session is not None else []
@@ -312,6 +352,7 @@ class Node:
         """
         options = self._state_options(channel)
         if len(patch) > self.options.max_publish_bytes:
+            self.exceeded.count("payload_bytes")
             raise CommandError("limit_exceeded", f"a patch is at most {self.options.max_publish_bytes} bytes")
         publication = self.make_publication(patch, patch=True, client=client, user=user)
         return await self.broker.update(channel, publication, options, base=base, key=key)
@@ -361,6 +402,7 @@ class Node:
     def _check_size(self, data: bytes) -> None:
         most = self.options.max_publish_bytes
         if len(data) > most:
+            self.exceeded.count("payload_bytes")
             raise CommandError("limit_exceeded", f"a payload is at most {most} bytes")
 
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
@@ -421,9 +463,13 @@ class Node:
         self.sessions[session.client] = session
         if session.user:
             self.users.setdefault(session.user, {})[session.client] = session
+        if self.limits is not None:
+            self.limits.enter(session)
 
     def remove_session(self, session: Session) -> None:
         """Forget a session.  Idempotent."""
+        if self.limits is not None:
+            self.limits.leave(session)
         self.on_session_changed(session)
         self.sessions.pop(session.client, None)
         mine = self.users.get(session.user)

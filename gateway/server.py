@@ -28,18 +28,19 @@ from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import ConfigError, UsageError
 from .internal_port import VERSION, InternalPort
+from .limiting import Limiting
 from .listeners import Listeners
 from .message.json import check_json
 from .message.publication import Position
 from .node import Node
 from .parts import (
     Closable,
+    change_node,
     connect_view,
     drain,
     make_broker,
     make_edge,
     make_node,
-    node_options,
     serve_edge,
 )
 from .reload import log_reload, plan_reload
@@ -68,6 +69,7 @@ class Gateway:
         self._listeners: Listeners | None = None
         self._servers: list[Closable] = []
         self._tls: EdgeTls | None = None
+        self._limiting: Limiting | None = None
 
     async def __aenter__(self) -> Gateway:
         await self.start()
@@ -121,12 +123,15 @@ class Gateway:
             await node.start()
             undo.push_async_callback(node.stop)
             services = Services(self.config, loop)
+            services.serve(node)
             await services.start()
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
             edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
+            self._limiting = limiting = Limiting(self.config, node, edge)
+            undo.callback(limiting.stop)
             if isinstance(broker, RedisBroker):
                 view: ServiceView = ClusterView(node, edge.stats, broker)
             else:
@@ -151,6 +156,8 @@ class Gateway:
         self._started = False
         self.listeners.unlink_edge()
         await drain(node, edge, self._servers, timeout_s=self.config.server.shutdown_timeout)
+        if self._limiting is not None:
+            self._limiting.stop()
         await http.stop()
         await node.stop()
         await services.stop()
@@ -166,10 +173,12 @@ class Gateway:
         reload = plan_reload(self.config, config)
         self.listeners.check(reload.config)
         self.config = reload.config
-        self._node.options = node_options(reload.config)
+        change_node(reload.config, self._node)
         self._http.reload(reload.config)
         if self._tls is not None:
             self._tls.reload()
+        if self._limiting is not None:
+            self._limiting.reload(reload.config)
         log_reload(reload)
 
     async def publish(self, channel: str, data: object, *, key: str = "", exclude: str = "") -> Position:

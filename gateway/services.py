@@ -1,4 +1,4 @@
-"""The way to app services, made from the configuration: their upstreams.
+"""The way to app services, made from the configuration: their upstreams, and the hooks that ask them.
 
 What a gateway of one process, a worker and a supervisor have in common.  What always holds: where no
 upstream is configured nothing of it is imported, so that it costs neither time nor memory.
@@ -7,16 +7,26 @@ upstream is configured nothing of it is imported, so that it costs neither time 
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .config import Config
+from .config.schema import HookOptions
 from .config.schema import UpstreamOptions as ConfiguredUpstream
+from .config.services import split_place
+from .identifiers import RandomIds
+from .node import Node
 from .service_view import ServiceView
 
 if TYPE_CHECKING:
+    from .hooks.asked import HookService
     from .upstreams.options import UpstreamOptions
     from .upstreams.upstream import Upstreams
+
+
+ASKED: Final = ("connect", "subscribe", "publish", "call")
 
 
 class Services:
@@ -25,8 +35,11 @@ class Services:
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.upstreams: Upstreams | None = None
+        self.hooks: HookService | None = None
         if config.upstreams:
             self.upstreams = make_upstreams(config.upstreams, loop)
+            if any(getattr(config.hooks, name) for name in ASKED):
+                self.hooks = make_hooks(config.hooks, self.upstreams)
 
     async def start(self) -> None:
         """Look names up, and begin to check health."""
@@ -38,6 +51,10 @@ class Services:
         if self.upstreams is not None:
             await self.upstreams.stop()
 
+    def serve(self, node: Node) -> None:
+        """Have a node ask app services."""
+        node.app_service = self.hooks
+
     def show(self, view: ServiceView) -> None:
         """Have a view show state and counters of the upstreams."""
         if self.upstreams is None:
@@ -47,6 +64,27 @@ class Services:
         groups, clock = self.upstreams, self._loop.time
         view.describe_upstreams = lambda: describe(groups, clock())
         view.more_samples.append(lambda: samples(groups, clock()))
+        if self.hooks is not None:
+            view.more_samples.append(self.hooks.samples)
+
+
+def make_hooks(configured: HookOptions, upstreams: Upstreams) -> HookService:
+    """Return what asks app services."""
+    from .hooks.asked import HookService, Signer
+    from .hooks.options import AskedOptions, HookPlace
+    from .hooks.signing import key_of
+
+    places = {name: getattr(configured, name) for name in ASKED}
+    options = AskedOptions(
+        **{name: HookPlace(*split_place(place)) for name, place in places.items() if place},
+        forwards=frozenset(configured.headers),
+        hash_by=configured.hash_by,
+        call_timeout_s=configured.call_timeout,
+        call_timeout_most_s=configured.call_timeout_most,
+    )
+    keys = [key_of(secret.reveal()) for secret in configured.secrets]
+    signer = Signer(keys, wall_s=time.time, random_id=RandomIds(), random_bytes=os.urandom)
+    return HookService(upstreams, options, signer)
 
 
 def make_upstreams(

@@ -17,6 +17,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from .broker.memory import MemoryBroker
@@ -30,9 +31,10 @@ from .config.load import Loaded
 from .config.render import render_toml
 from .errors import BrokerError, GatewayError, UsageError
 from .internal_port import InternalPort
+from .limiting import WorkerTally
 from .listeners import Listeners
 from .node import Node
-from .parts import make_broker, make_memory_broker, make_node, node_options
+from .parts import change_node, make_broker, make_memory_broker, make_node
 from .reload import log_reload, plan_reload
 from .server import log_listening
 from .whole_view import WholeView, WorkerId
@@ -83,6 +85,7 @@ class Supervisor:
         self._service: BrokerService | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
+        self._tally: WorkerTally | None = None
         self._stopping = False
 
     @property
@@ -115,8 +118,11 @@ class Supervisor:
         broker = make_broker(self.config, loop)
         memory = broker if isinstance(broker, MemoryBroker) else make_memory_broker(loop)
         self._service = BrokerService(memory, loop=loop)
-        self._node = make_node(self.config, self._service if broker is memory else broker, loop)
+        self._node = make_node(
+            self.config, self._service if broker is memory else broker, loop, has_clients=False
+        )
         await self._node.start()
+        self._tally = WorkerTally(self.config, self._node)
         await self._start_workers()
         if isinstance(broker, RedisBroker):
             view: WholeView = WholeClusterView(self._node, self, broker)
@@ -178,8 +184,10 @@ class Supervisor:
         reload = plan_reload(self.config, config)
         self.listeners.check(reload.config)
         self.config = reload.config
-        self._node.options = node_options(reload.config)
+        change_node(reload.config, self._node)
         self._http.reload(reload.config)
+        if self._tally is not None:
+            self._tally.reload(reload.config)
         text = self._worker_config().encode()
         for worker in self._workers.values():
             self._node.spawn(_tell(worker, text))
@@ -206,13 +214,19 @@ class Supervisor:
             broker=self.config.server.broker,
         )
         worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
+        if self._tally is not None:
+            worker.on_notice = partial(self._tally.hear, worker)
+            worker.on_gone = partial(self._tally.forget, worker)
         return worker
 
     def _worker_config(self) -> str:
-        """Return what workers need of the configuration, as TOML: without the internal port and its keys."""
+        """Return what workers need of the configuration, as TOML: without the internal port and its keys.
+
+        The keys of tokens are in it.
+        """
         nowhere = (Address("127.0.0.1", 0),)
         server = replace(self.config.server, workers=1, listen=nowhere, api_listen=nowhere, broker=MEMORY)
-        return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}))
+        return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}), reveal=True)
 
     async def _keep(self, number: int) -> None:
         """Replace a worker whenever it ends."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from .endpoints import Endpoint
 from .kinds import Address, format_duration, format_size, quote
 from .problems import Problem
 from .scan import KeyPath
 from .schema import DEFAULT_NAMESPACE, Config
+from .services import split_place
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound to)
 _LOOPBACK: Final = "a loopback address (127.0.0.1, [::1] or localhost) or a Unix socket"
@@ -48,7 +50,7 @@ def check_exposure(config: Config, source: str) -> list[Problem]:
 
 def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without authentication of clients the edge is for this machine only."""
-    if config.server.insecure:
+    if config.server.insecure or config.auth.configured:
         return
     allowed = f"{_LOOPBACK} while no authentication of clients is configured; --insecure overrides"
     for endpoint in _open_to_others(config.server.listen):
@@ -146,6 +148,28 @@ def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(f"namespace.{name}.ring_bytes", where(path), found, allowed)
 
 
+def _key_sets_are_authentic(config: Config, where: Where) -> Iterator[Problem]:
+    """Whoever could answer in place of the issuer could let anybody in."""
+    if config.server.insecure:
+        return
+    for place in config.auth.jwks:
+        parts = urlsplit(place)
+        if parts.scheme == "http" and not Address(parts.hostname or "", 0).is_loopback:
+            allowed = "https:// unless the host is this machine; --insecure overrides"
+            yield Problem("auth.jwks", where(_AUTH_JWKS), quote(place), allowed)
+
+
+def _tokens_have_keys(config: Config, where: Where) -> Iterator[Problem]:
+    """A token for a channel can only be shown where there are keys that verify it."""
+    if config.auth.configured:
+        return
+    for name, options in config.namespaces.items():
+        if "token" in options.subscribe:
+            path = ("namespace", name, "subscribe")
+            allowed = "other words while auth.keys and auth.jwks are empty"
+            yield Problem(".".join(path), where(path), quote("token"), allowed)
+
+
 def _states_can_be_kept_up(config: Config, where: Where) -> Iterator[Problem]:
     """Whoever missed a patch must get the state, and can by resuming; it goes out through the ring, too.
 
@@ -180,14 +204,37 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), found, allowed)
 
 
+def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
+    """A hook's upstream is configured; what leaves this machine is signed."""
+    hooks = config.hooks
+    for name in ("connect", "subscribe", "publish", "call"):
+        place = getattr(hooks, name)
+        if not place:
+            continue
+        path, (wanted, _) = ("hooks", name), split_place(place)
+        upstream = config.upstreams.get(wanted)
+        if upstream is None:
+            allowed = f"an upstream that there is: [upstream.{wanted}] is missing"
+            yield Problem(".".join(path), where(path), quote(place), allowed)
+        elif not hooks.secrets and not config.server.insecure and not all(map(_is_here, upstream.addresses)):
+            allowed = f"at least one, since {quote(place)} is another machine; --insecure overrides"
+            yield Problem("hooks.secrets", where(("hooks", "secrets")), "[]", allowed)
+
+
+def _is_here(url: str) -> bool:
+    return Address(urlsplit(url).hostname or "", 0).is_loopback
+
+
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
+_AUTH_KEYS: Final = ("auth", "keys")
+_AUTH_JWKS: Final = ("auth", "jwks")
 _TLS_CERT: Final = ("server", "tls_cert")
 _TLS_KEY: Final = ("server", "tls_key")
 
 RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
-    ((_LISTEN, _INSECURE), _edge_is_private),
+    ((_LISTEN, _INSECURE, _AUTH_KEYS, _AUTH_JWKS), _edge_is_private),
     ((_API_LISTEN, _INSECURE, ("api", "keys")), _api_is_private),
     ((_LISTEN, _API_LISTEN), _endpoints_differ),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
@@ -197,6 +244,9 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
         _proxies_are_known,
     ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
+    ((_AUTH_JWKS, _INSECURE), _key_sets_are_authentic),
+    ((_AUTH_KEYS, _AUTH_JWKS), _tokens_have_keys),
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
+    ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
 )

@@ -1,4 +1,4 @@
-"""Kinds of values that say where app services are: base URLs, their shares, and paths.
+"""Kinds of values that say where app services are, and what they are told: URLs, shares, paths, headers.
 
 Addresses of services come from the configuration alone; nothing that a client sends ever gets into one.
 """
@@ -14,6 +14,16 @@ from .lists import ListKind
 
 _URL = re.compile(r"https?://(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._\-]{1,253})(?::[0-9]{1,5})?/?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
+_PLACE = re.compile(r"[A-Za-z0-9_\-]{1,64}/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,64}")
+_OURS: Final = frozenset(
+    {
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+        "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "user-agent", "webhook-id", "webhook-signature",
+        "webhook-timestamp", "x-request-id",
+    }
+)  # fmt: skip
 _MOST: Final = 256
 _MOST_WEIGHT: Final = 1000
 
@@ -91,6 +101,73 @@ class RequestPath(Kind):
         if not isinstance(value, str) or (value and not _PATH.fullmatch(value)):
             raise ValueRefusedError
         return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """Return the upstream and the path of a hook's place, which is not empty."""
+    upstream, slash, rest = place.partition("/")
+    return upstream, slash + rest
+
+
+class HookPlace(Kind):
+    """An upstream's name and a path, such as "app/hooks/connect"; empty for none."""
+
+    name = "hook"
+    metavar = "UPSTREAM/PATH"
+
+    def _allowed(self) -> str:
+        return 'an upstream and a path such as "app/hooks/connect", or "" for none'
+
+    def _from_toml(self, value: object) -> object:
+        if not isinstance(value, str) or (value and not _PLACE.fullmatch(value)):
+            raise ValueRefusedError
+        return value
+
+    def _to_toml(self, value: Any) -> str:
+        return quote(str(value))
+
+
+class HeaderNames(ListKind):
+    """Names of headers that may be passed on, kept in lower case."""
+
+    name = "list of headers"
+    metavar = "NAME[,NAME...]"
+
+    def _allowed(self) -> str:
+        return 'a list of names of headers such as "cookie" or "authorization"'
+
+    def _item(self, text: str) -> object:
+        if not _HEADER.fullmatch(text):
+            raise ValueRefusedError("this is no name of a header")
+        if text.lower() in _OURS or text.lower().startswith("sec-websocket-"):
+            raise ValueRefusedError(
+                f"{text.lower()} is the gateway's own to set, or means this one connection"
+            )
+        return text.lower()
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(name) for name in value) + "]"
+
+
+class HashBy(Kind):
+    """What of a client decides where its requests go."""
+
+    name = "word"
+    metavar = "user|session|channel|address|header:NAME"
+
+    def _allowed(self) -> str:
+        return '"user", "session", "channel", "address", or "header:NAME" with one of hooks.headers'
+
+    def _from_toml(self, value: object) -> object:
+        if value in ("user", "session", "channel", "address"):
+            return value
+        name = value.removeprefix("header:") if isinstance(value, str) else ""
+        if name == value or not _HEADER.fullmatch(name):
+            raise ValueRefusedError
+        return f"header:{name.lower()}"
 
     def _to_toml(self, value: Any) -> str:
         return quote(str(value))

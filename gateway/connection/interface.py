@@ -19,9 +19,16 @@ class Connection(Protocol):
     closed: bool
     """Nothing that is sent now will leave any more."""
 
+    handler: Handler | None
+    """Who hears of what the client says; a handler can put another one in its own place."""
+
     @property
     def remote(self) -> str:
         """The peer's address as `host:port`; `unix:pid=N`, or `unix`, for a Unix socket."""
+
+    @property
+    def address(self) -> str:
+        """Under which name limits count the client: an address, or an IPv6 /64; "" where it is not known."""
 
     @property
     def shared_deflater(self) -> Deflater | None:

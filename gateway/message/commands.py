@@ -14,6 +14,9 @@ import msgspec
 
 MAX_NUMBER: Final = 2**53 - 1
 MAX_KEY_CHARS: Final = 200
+MAX_METHOD_CHARS: Final = 200
+NO_DATA: Final = msgspec.Raw()
+"""No payload: one object, so that records leave the field out when a client writes them."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """A number that is not negative and that every client can hold."""
@@ -26,7 +29,7 @@ class Since(msgspec.Struct, frozen=True, gc=False):
     offset: Count
 
 
-class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+class Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str.lower):
     """Base of all commands.  `id`: a positive integer if the command is to be answered, else 0."""
 
     id: Count = 0
@@ -47,10 +50,11 @@ class Connect(Command, kw_only=True, frozen=True):
 
 
 class Subscribe(Command, kw_only=True, frozen=True):
-    """Hear a channel from now on, or from `since` on."""
+    """Hear a channel from now on, or from `since` on; `token` is one for this channel."""
 
     channel: str
     since: Since | None = None
+    token: str = ""
 
 
 class Unsubscribe(Command, kw_only=True, frozen=True):
@@ -63,7 +67,7 @@ class Publish(Command, kw_only=True, frozen=True):
     """Publish a payload: either `data`, JSON text as it came, or the bytes `data64` (base64 in JSON)."""
 
     channel: str
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = NO_DATA
     data64: bytes | None = None
     key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
 
@@ -95,8 +99,21 @@ class History(Command, kw_only=True, frozen=True):
     before: Count = 0
 
 
+class Call(Command, kw_only=True, frozen=True):
+    """Ask the app service: a method, and a payload or none; `timeout` in milliseconds, 0 for the usual."""
+
+    method: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_METHOD_CHARS)]
+    payload: msgspec.Raw = NO_DATA
+    payload64: bytes | None = None
+    timeout: Count = 0
+
+
 class Ping(Command, frozen=True):
     """Ask for a `pong`: for browsers, which cannot send WebSocket pings."""
+
+
+class RefusedCommand(Command, frozen=True):
+    """In place of a command that came too soon after others."""
 
 
 class MalformedCommand(Command, kw_only=True, frozen=True):
@@ -105,5 +122,5 @@ class MalformedCommand(Command, kw_only=True, frozen=True):
     message: str
 
 
-AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Ping
+AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Call | Ping
 """Every command that a client may send."""

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 import ormsgpack
 
-from .commands import AnyCommand, Command, Identified, MalformedCommand, Publish, Update
+from .commands import AnyCommand, Call, Command, Identified, MalformedCommand, Publish, Update
 from .events import Error, Event, Join, Leave, MemberView, Message, Patch, PublicationView, Reply, State
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
@@ -26,7 +26,7 @@ from .views import join_of, leave_of, message_of, patch_of
 _BINARY: Final = 2
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOT_JSON: Final = (
-    "data holds what JSON cannot: ext, bytes inside, other keys than strings, NaN, or too many levels"
+    "holds what JSON cannot: ext, bytes inside, other keys than strings, NaN, or too many levels"
 )
 
 _commands = msgspec.msgpack.Decoder(list[AnyCommand])
@@ -124,29 +124,32 @@ def _id_of(payload: bytes) -> int:
 def _from_client(command: Command) -> Command:
     """Return a command with its payload as records have it; what it carries is MessagePack so far."""
     if isinstance(command, Publish):
-        return _publish_from_client(command)
+        return _with_payload(command, "data", command.data, command.data64)
+    if isinstance(command, Call):
+        return _with_payload(command, "payload", command.payload, command.payload64)
     if isinstance(command, Update):
         value, text = _read_value(bytes(command.patch))
         if text is None or isinstance(value, bytes):
-            return MalformedCommand(id=command.id, message=_NOT_JSON)
+            return MalformedCommand(id=command.id, message=f"patch {_NOT_JSON}")
         return msgspec.structs.replace(command, patch=msgspec.Raw(text))
     return command
 
 
-def _publish_from_client(command: Publish) -> Command:
-    if command.data64 is not None:
+def _with_payload(command: Command, field: str, raw: msgspec.Raw, not_here: bytes | None) -> Command:
+    """Return a command with the payload of a field: JSON text there, or bytes in the field beside it."""
+    if not_here is not None:
         return MalformedCommand(
-            id=command.id, message="in MessagePack bytes are data, and there is no data64"
+            id=command.id, message=f"in MessagePack bytes are {field}, and there is no {field}64"
         )
-    packed = bytes(command.data)
+    packed = bytes(raw)
     if not packed:
         return command
     value, text = _read_value(packed)
     if text is None:
-        return MalformedCommand(id=command.id, message=_NOT_JSON)
+        return MalformedCommand(id=command.id, message=f"{field} {_NOT_JSON}")
     if isinstance(value, bytes):
-        return msgspec.structs.replace(command, data=msgspec.Raw(), data64=value)
-    return msgspec.structs.replace(command, data=msgspec.Raw(text))
+        return msgspec.structs.replace(command, **{field: msgspec.Raw(), f"{field}64": value})
+    return msgspec.structs.replace(command, **{field: msgspec.Raw(text)})
 
 
 def _read_value(packed: bytes) -> tuple[object, bytes | None]:
@@ -176,7 +179,7 @@ def _for_client(event: Event) -> Event:
                 and [_with_patch(_with_data(view)) for view in event.publications],
                 members=event.members and [_with_info(view) for view in event.members],
             )
-        return event
+        return _answer(event)
     if isinstance(event, Message):
         return _with_data(event)
     if isinstance(event, State):
@@ -188,6 +191,15 @@ def _for_client(event: Event) -> Event:
     if isinstance(event, Join):
         return _with_info(event)
     return _with_info(event) if isinstance(event, Leave) else event
+
+
+def _answer(reply: Reply) -> Reply:
+    if reply.payload64 is not None:
+        packed = ormsgpack.packb(reply.payload64)
+        return msgspec.structs.replace(reply, payload=msgspec.Raw(packed), payload64=None)
+    if reply.payload is not None:
+        return msgspec.structs.replace(reply, payload=msgspec.Raw(_packed(reply.payload)))
+    return reply
 
 
 def _with_data(record: _WithData) -> _WithData:

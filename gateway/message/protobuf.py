@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from . import ringgate_pb2 as pb
 from .commands import (
     MAX_NUMBER,
+    Call,
     Command,
     Connect,
     History,
@@ -36,7 +37,7 @@ from .views import join_of, leave_of, patch_of
 
 _BINARY: Final = 2
 
-_NAMES: Final = {"data": "json", "data64": "binary"}
+_NAMES: Final = {"data": "json", "data64": "binary", "payload": "json", "payload64": "binary"}
 """Fields of records that have another name in Protobuf."""
 
 
@@ -130,6 +131,7 @@ def _read_connect(message: pb.Connect) -> _Fields:
 
 def _read_subscribe(message: pb.Subscribe) -> _Fields:
     fields = _channel(message)
+    fields["token"] = message.token
     if message.HasField("since"):
         fields["since"] = _since(message.since)
     return fields
@@ -143,6 +145,16 @@ def _read_publish(message: pb.Publish) -> _Fields:
         fields["data"] = msgspec.Raw(message.json)
     elif payload == "binary":
         fields["data64"] = message.binary
+    return fields
+
+
+def _read_call(message: pb.Call) -> _Fields:
+    fields: _Fields = {"method": message.method, "timeout": message.timeout}
+    payload = message.WhichOneof("payload")
+    if payload == "json":
+        fields["payload"] = msgspec.Raw(message.json)
+    elif payload == "binary":
+        fields["payload64"] = message.binary
     return fields
 
 
@@ -170,6 +182,7 @@ _READERS: Final[Mapping[str, tuple[type[Command], Callable[[Any], _Fields]]]] = 
     "update": (Update, _read_update),
     "presence": (Presence, _channel),
     "history": (History, _read_history),
+    "call": (Call, _read_call),
     "ping": (Ping, lambda message: {}),
 }
 """For each command its record, and what reads the fields of the record, for msgspec to check."""

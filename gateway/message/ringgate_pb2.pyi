@@ -63,6 +63,7 @@ class Command(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """1 to 2^53 - 1: this command is answered by a reply or an error with the same id; 0: it is not"""
     @_builtins.property
@@ -81,6 +82,8 @@ class Command(_message.Message):
     def ping(self) -> Global___Ping: ...
     @_builtins.property
     def update(self) -> Global___Update: ...
+    @_builtins.property
+    def call(self) -> Global___Call: ...
     def __init__(
         self,
         *,
@@ -93,12 +96,13 @@ class Command(_message.Message):
         history: Global___History | None = ...,
         ping: Global___Ping | None = ...,
         update: Global___Update | None = ...,
+        call: Global___Call | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "update"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "update", "call"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -183,7 +187,10 @@ class Subscribe(_message.Message):
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
+    token: _builtins.str
+    """one for this channel, where its namespace asks for it"""
     @_builtins.property
     def since(self) -> Global___Position:
         """only to resume"""
@@ -193,10 +200,11 @@ class Subscribe(_message.Message):
         *,
         channel: _builtins.str = ...,
         since: Global___Position | None = ...,
+        token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "since", b"since", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +348,40 @@ class History(_message.Message):
 Global___History: _TypeAlias = History  # noqa: Y015
 
 @_typing.final
+class Call(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    BINARY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """1 to 200 characters"""
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
+    binary: _builtins.bytes
+    """any bytes"""
+    timeout: _builtins.int
+    """milliseconds; 0: hooks.call_timeout"""
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        json: _builtins.bytes = ...,
+        binary: _builtins.bytes = ...,
+        timeout: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "json", b"json", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "json", b"json", "method", b"method", "payload", b"payload", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
 class Ping(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -479,7 +521,10 @@ class Reply(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     PUBLICATIONS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    BINARY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     channel: _builtins.str
     epoch: _builtins.str
@@ -488,7 +533,13 @@ class Reply(_message.Message):
     duplicate: _builtins.bool
     session: _builtins.str
     complete: _builtins.bool
+    expires: _builtins.int
+    """of connect with a token: seconds since 1970"""
     version: _builtins.int
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
+    binary: _builtins.bytes
+    """any bytes"""
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resumed]: ...
     @_builtins.property
@@ -509,11 +560,14 @@ class Reply(_message.Message):
         members: _abc.Iterable[Global___MemberView] | None = ...,
         publications: _abc.Iterable[Global___PublicationView] | None = ...,
         complete: _builtins.bool | None = ...,
+        expires: _builtins.int | None = ...,
         version: _builtins.int | None = ...,
+        json: _builtins.bytes = ...,
+        binary: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "offset", b"offset", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "json", b"json", "offset", b"offset", "payload", b"payload", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "id", b"id", "members", b"members", "offset", b"offset", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "json", b"json", "members", b"members", "offset", b"offset", "payload", b"payload", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
     _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
@@ -521,6 +575,8 @@ class Reply(_message.Message):
     _WhichOneofArgType__complete: _TypeAlias = _typing.Literal["_complete", b"_complete"]  # noqa: Y015
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__expires: _TypeAlias = _typing.Literal["expires"]  # noqa: Y015
+    _WhichOneofArgType__expires: _TypeAlias = _typing.Literal["_expires", b"_expires"]  # noqa: Y015
     _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
     _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
     _WhichOneofReturnType__recovered: _TypeAlias = _typing.Literal["recovered"]  # noqa: Y015
@@ -529,12 +585,16 @@ class Reply(_message.Message):
     _WhichOneofArgType__session: _TypeAlias = _typing.Literal["_session", b"_session"]  # noqa: Y015
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__channel) -> _WhichOneofReturnType__channel | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__complete) -> _WhichOneofReturnType__complete | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires) -> _WhichOneofReturnType__expires | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
     @_typing.overload
@@ -543,6 +603,8 @@ class Reply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__session) -> _WhichOneofReturnType__session | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
 

@@ -214,7 +214,8 @@ class Upstream:
         try:
             response = await sender.send(target.endpoint, asked.request)
             ok = asked.is_good(response)
-            outcome = "ok" if ok else f"{response.status // 100}xx" if response.status >= 300 else "nonsense"
+            good = "ok" if ok else "nonsense"
+            outcome = good if response.status < 300 else f"{response.status // 100}xx"
             return response
         except asyncio.CancelledError:
             if self._loop.time() - begun >= _PATIENT * self.options.timeout_s:

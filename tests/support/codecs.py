@@ -45,15 +45,18 @@ def write_msgpack(value: Any) -> bytes:
 
 
 def _to_bin(value: Any) -> Any:
-    if not isinstance(value, dict) or not isinstance(value.get("data64"), str):
+    if not isinstance(value, dict):
         return value
-    if "data" in value:
-        return value  # there is one field for both: let data64 be the unknown one
-    rest = {name: field for name, field in value.items() if name != "data64"}
-    try:
-        return rest | {"data": b64decode(value["data64"], validate=True)}
-    except ValueError:
-        return rest | {"data": {"not base64": value["data64"].encode("utf-8", "replace")}}
+    for field in ("data", "payload"):
+        text = value.get(f"{field}64")
+        if not isinstance(text, str) or field in value:
+            continue  # there is one field for both: let data64 be the unknown one
+        rest = {name: other for name, other in value.items() if name != f"{field}64"}
+        try:
+            return rest | {field: b64decode(text, validate=True)}
+        except ValueError:
+            return rest | {field: {"not base64": text.encode("utf-8", "replace")}}
+    return value
 
 
 def read_msgpack(payload: bytes) -> Record:
@@ -62,8 +65,9 @@ def read_msgpack(payload: bytes) -> Record:
 
 
 def _from_bin(record: Record) -> Record:
-    if isinstance(record.get("data"), bytes):
-        record["data64"] = b64encode(record.pop("data")).decode()
+    for field in ("data", "payload"):
+        if isinstance(record.get(field), bytes):
+            record[f"{field}64"] = b64encode(record.pop(field)).decode()
     for view in record.get("publications", ()):
         _from_bin(view)
     return record
@@ -88,12 +92,13 @@ def _command(value: Any) -> bytes:
         "id"
     }:
         return head + b"\xa2\x06\x00"  # field 100: a command of tomorrow
-    if "data" in fields:
-        fields["json"] = b64encode(orjson.dumps(fields.pop("data"))).decode()
+    for name in ("data", "payload"):
+        if name in fields:
+            fields["json"] = b64encode(orjson.dumps(fields.pop(name))).decode()
+        if f"{name}64" in fields:
+            fields["binary"] = fields.pop(f"{name}64")
     if "patch" in fields:
         fields["patch"] = b64encode(orjson.dumps(fields["patch"])).decode()
-    if "data64" in fields:
-        fields["binary"] = fields.pop("data64")
     message = getattr(pb, kind.capitalize())()
     try:
         json_format.ParseDict(fields, message, ignore_unknown_fields=True)
@@ -140,11 +145,12 @@ def _record(message: Any) -> Record:
 
 
 def _fields(message: Any) -> Iterator[tuple[str, object]]:
+    payload = "payload" if message.DESCRIPTOR.name == "Reply" else "data"
     for field, value in message.ListFields():
         if field.name in {"json", "info", "patch"} and field.message_type is None:
-            yield {"json": "data"}.get(field.name, field.name), orjson.loads(value)
+            yield {"json": payload}.get(field.name, field.name), orjson.loads(value)
         elif field.name == "binary":
-            yield "data64", b64encode(value).decode()
+            yield f"{payload}64", b64encode(value).decode()
         elif field.message_type is None:
             yield field.name, list(value) if field.is_repeated else value
         else:

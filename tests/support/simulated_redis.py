@@ -47,7 +47,7 @@ class SimulatedRedis:
 
     def __init__(self) -> None:
         self.now_ms = 1_764_000_000_000
-        self.incarnation = b"run1"
+        self.incarnation = b"aof1 run1"
         self.data = Data()
         self.shards: list[SimulatedShard] = []
         self.published: list[tuple[bytes, bytes]] = []
@@ -64,7 +64,7 @@ class SimulatedRedis:
     def promote(self) -> None:
         """Have another server, with the same data, in its place."""
         self._lives += 1
-        self.incarnation = b"run%d" % self._lives
+        self.incarnation = b"aof%d run%d" % (self._lives, self._lives)
 
     def snapshot(self) -> Data:
         """Return the data as it is now."""
@@ -73,6 +73,12 @@ class SimulatedRedis:
     def go_back(self, data: Data) -> None:
         """Have older data, and claim that nothing was lost."""
         self.data = copy.deepcopy(data)
+        self.restart()
+
+    def restart(self) -> None:
+        """Be another process, with an append-only file that lost nothing."""
+        self._lives += 1
+        self.incarnation = self.incarnation.split(b" ")[0] + b" run%d" % self._lives
 
     # -- scripts --------------------------------------------------------------------------------
 
@@ -104,6 +110,12 @@ class SimulatedRedis:
 
     def _life(self, keys: list[bytes], candidate: bytes, idle_ms: bytes) -> dict[str, Any]:
         meta = self._get(keys[0])
+        if meta is not None and meta["i"] != self.incarnation and b" " in self.incarnation:
+            base, run = self.incarnation.split(b" ")
+            if meta["i"].split(b" ")[0] == base:
+                words = [*meta.get("r", b"").split(), run, b"%d" % meta["o"]][-8:]
+                meta = {**meta, "i": self.incarnation, "r": b" ".join(words)}
+                self.data.values[keys[0]] = meta
         if meta is None or meta["i"] != self.incarnation:
             state = {"s": meta["s"]} if meta is not None and "s" in meta else {}
             self._delete(keys[0], keys[1])
@@ -183,7 +195,7 @@ class SimulatedRedis:
     def _position(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         life = self._life(keys, *args[:2])
         self._expire(keys[0], int(args[1]))
-        return [life["e"], life["o"]]
+        return [life["e"], life["o"], life.get("r", b"")]
 
     def _history(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms = map(int, args[2:5])
@@ -194,23 +206,25 @@ class SimulatedRedis:
         stream = stream[-size:] if size > 0 and ttl_ms > 0 else []
         stream = [kept for kept in stream if not bound or life["c"] - kept.before <= bound]
         self._put_stream(keys[1], stream)
-        top = life["o"]
+        top, restarts = life["o"], life.get("r", b"")
         if mode == b"before":
             newest = offset - 1 if 0 < offset <= top else top
             there = [kept for kept in stream if kept.offset <= newest]
             page = there[len(there) - min(len(there), max(0, limit)) :]
             first = page[0].offset if page else 0
-            return [life["e"], top, int(len(page) == len(there)), first, *(kept.packed for kept in page)]
+            complete = int(len(page) == len(there))
+            return [life["e"], top, complete, first, restarts, *(kept.packed for kept in page)]
         count = top - offset
         if epoch != life["e"] or count < 0 or count > len(stream) or (mode == b"since" and count > limit):
-            return [life["e"], top, 0, 0]
+            return [life["e"], top, 0, 0, restarts]
         page = [kept for kept in stream if kept.offset > offset][:limit]
-        return [life["e"], top, 1, offset + 1 if page else 0, *(kept.packed for kept in page)]
+        return [life["e"], top, 1, offset + 1 if page else 0, restarts, *(kept.packed for kept in page)]
 
     def _renew(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         life = self._life(keys, *args[:2])
         if life["e"] == args[2]:
             life.update(e=args[0], o=0, c=0)
+            life.pop("r", None)
             self.data.values[keys[0]] = life
             self._delete(keys[1])
             self._send(keys[2], b"\x92\x03" + pack(args[0].decode()))
@@ -398,6 +412,12 @@ class SimulatedShard:
     @property
     def connected(self) -> bool:
         return self.commands_up and self.pubsub_up
+
+    def servers(self) -> Mapping[str, bytes]:
+        return {self.name: b"0"}
+
+    def reaches(self, key: bytes) -> bool:
+        return self.connected
 
     async def start(self, listener: ShardListener) -> None:
         self.listener = listener

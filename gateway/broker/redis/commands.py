@@ -16,6 +16,7 @@ from ..interface import ChannelOptions, HistoryPage, PublishResult, State
 from ..state import NOTHING
 from .messages import number, unpack_member, unpack_publication
 from .names import ChannelKeys, Names
+from .restarts import Restarts
 from .shard import Script, Shard
 
 ENTRY_BYTES: Final = 100
@@ -168,13 +169,23 @@ class Commands:
 
     async def position(self, keys: ChannelKeys, options: ChannelOptions) -> Position:
         """Return a channel's newest position.  This is a use: it is not forgotten for a while."""
+        return (await self.look(keys, options))[0]
+
+    async def look(self, keys: ChannelKeys, options: ChannelOptions) -> tuple[Position, Restarts]:
+        """Return what `position` does, and the last restarts of the server within the epoch."""
         reply = await self._run("position", keys[:2], self._life(options), writes=False)
-        return Position(reply[0].decode(), reply[1])
+        return Position(reply[0].decode(), reply[1]), _restarts(reply[2])
 
     async def history(
         self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
     ) -> HistoryPage:
         """Read history; `mode` is "since", "next" or "before" (see history.lua)."""
+        return (await self.read(keys, options, mode, since, limit))[0]
+
+    async def read(
+        self, keys: ChannelKeys, options: ChannelOptions, mode: str, since: Position, limit: int
+    ) -> tuple[HistoryPage, Restarts]:
+        """Return what `history` does, and the last restarts of the server within the epoch."""
         self.history_reads += 1
         args = (
             *self._life(options),
@@ -185,8 +196,9 @@ class Commands:
             limit,
         )
         reply = await self._run("history", keys[:2], args, writes=False)
-        publications = number([unpack_publication(packed) for packed in reply[4:]], reply[3])
-        return HistoryPage(publications, Position(reply[0].decode(), reply[1]), complete=reply[2] == 1)
+        publications = number([unpack_publication(packed) for packed in reply[5:]], reply[3])
+        top = Position(reply[0].decode(), reply[1])
+        return HistoryPage(publications, top, complete=reply[2] == 1), _restarts(reply[4])
 
     async def renew(self, keys: ChannelKeys, options: ChannelOptions, epoch: str) -> Position:
         """End the life `epoch` of a channel; return the position that holds from now on."""
@@ -264,6 +276,17 @@ class Commands:
 
     # -- sessions -----------------------------------------------------------------------------------
 
+    async def spend(
+        self, user: str, spent: tuple[float, float], rate: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Add what a user spent here, messages and bytes; return what is spent everywhere.
+
+        It sinks by `rate` in a second.
+        """
+        args = [b"%.3f" % number for number in (*spent, *rate)]
+        messages, size_bytes = await self._run("spend", [self.names.meter(user)], args, writes=True)
+        return float(messages), float(size_bytes)
+
     async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
         """Keep a record for a while."""
         key, ttl_ms = self.names.session(session), ms(ttl_s)
@@ -318,6 +341,11 @@ class Commands:
 
     async def _call(self, key: bytes, *command: Argument, writes: bool) -> Any:
         return await self._run("call", (key,), command, writes=writes)
+
+
+def _restarts(text: bytes) -> Restarts:
+    words = text.decode().split(" ")
+    return tuple((run, int(top)) for run, top in zip(words[::2], words[1::2], strict=False))
 
 
 def _bounds(options: ChannelOptions) -> tuple[int, int, int]:

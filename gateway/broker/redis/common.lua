@@ -1,7 +1,9 @@
 -- In front of every script.  ARGV[1] and ARGV[2] are the shard's, see gateway/broker/redis/shard.py.
 --
--- A channel's meta hash: s the state of a state channel after all publications up to o, e epoch, o offset of the newest publication, i incarnation of the server when the
--- epoch began, c bytes ever kept, f the value of c at which the oldest kept publication stands, or a lower one.
+-- A channel's meta hash: e epoch, o offset of the newest publication, i incarnation of the server when it was used
+-- last, c bytes ever kept, f the value of c at which the oldest kept publication stands, or a lower one,
+-- s the state of a state channel after all publications up to o, r the last restarts of the server within the
+-- epoch: for each the run of the server, and the value of o that it began with.
 -- Its stream: ids are OFFSET-ARRIVAL (milliseconds of this server's clock), without a hole and up to o;
 -- fields are d, the publication, and c, the value of c before it.
 
@@ -14,11 +16,25 @@ local function whole(number)
     return string.format('%.0f', number)
 end
 
+-- Note that a server that says it loses nothing was started again, with `top` as the newest offset.
+local function note_restart(meta, run, top)
+    local known = redis.call('HGET', meta, 'r')
+    local restarts = (known and known .. ' ' or '') .. run .. ' ' .. top
+    restarts = string.match(restarts, '%S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+$') or restarts
+    redis.call('HSET', meta, 'i', ARGV[1], 'r', restarts)
+end
+
 -- Return epoch, newest offset, c and f.  A new life begins where there is none, and where the server may have
--- lost the end of the one it remembers.  A state is what the new life begins with.
+-- lost the end of the one it remembers.  A state is what the new life begins with.  An incarnation may be followed
+-- by the run of the server: then another run goes on with the life, which is noted.
 local function life(meta, stream, candidate, idle_ms)
     local m = redis.call('HMGET', meta, 'e', 'o', 'i', 'c', 'f')
     if m[1] and m[2] and m[3] == ARGV[1] then
+        return m[1], tonumber(m[2]), tonumber(m[4]) or 0, tonumber(m[5]) or 0
+    end
+    local base, run = string.match(ARGV[1], '^(%S+) (%S+)$')
+    if base and m[1] and m[2] and m[3] and string.match(m[3], '^%S+') == base then
+        note_restart(meta, run, m[2])
         return m[1], tonumber(m[2]), tonumber(m[4]) or 0, tonumber(m[5]) or 0
     end
     local state = redis.call('HGET', meta, 's')

@@ -26,10 +26,12 @@ from . import messages
 from .commands import Commands
 from .interest import Announce, Deliver, Interest, Mark, Read, Renew, State, Step
 from .names import ChannelKeys
+from .restarts import Restarts
 
 READS_AT_ONCE: Final = 64
 PAGE: Final = 500
 _RETRY_S: Final = 0.5
+_MOST_LEFT: Final = 10_000
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Feeds:
         self._reading = 0
         self._unchecked: deque[tuple[str, ChannelOptions]] = deque()
         self._part = 0
+        self._left: list[Feed] = []  # while they could not be compared
 
     def __len__(self) -> int:
         return len(self._feeds)
@@ -98,7 +101,7 @@ class Feeds:
         if feed is not None and feed.interest.position is not None:
             feed.interest.options = options
             return await self._commands.position(keys, options)
-        if not self._shard.connected:
+        if not self._shard.reaches(keys.pubsub):
             raise BrokerUnavailableError(f"no connection to {self._shard.name}")
         if feed is None:
             feed = self._feeds[keys.pubsub] = Feed(name, keys, options)
@@ -118,8 +121,11 @@ class Feeds:
     def unsubscribe(self, name: str) -> None:
         """Hear a channel no longer.  Idempotent."""
         pubsub = self._commands.names.channel(name).pubsub
-        if self._feeds.pop(pubsub, None) is not None:
+        feed = self._feeds.pop(pubsub, None)
+        if feed is not None:
             self._shard.unsubscribe([pubsub])
+            if feed.interest.state is not State.LIVE and len(self._left) < _MOST_LEFT:
+                self._left.append(feed)
 
     def stop(self) -> None:
         """Forget everything; whoever waits for a position gets BrokerUnavailableError."""
@@ -213,8 +219,9 @@ class Feeds:
 
     async def _read(self, feed: Feed, turn: int, step: Read | Renew) -> None:
         page: HistoryPage | None = None
+        restarts: Restarts = ()
         try:
-            page = await self._ask(feed, step)
+            page, restarts = await self._ask(feed, step)
         except BrokerError as problem:
             _logger.debug("%s cannot be read now: %s", feed.name, problem)
         finally:
@@ -227,17 +234,18 @@ class Feeds:
             return
         if isinstance(step, Read) and step.since is not None:
             self.counts["fetched"] += len(page.publications)
-        self._carry_out(feed, feed.interest.read(turn, page))
+        self._carry_out(feed, feed.interest.read(turn, page, restarts))
 
-    async def _ask(self, feed: Feed, step: Read | Renew) -> HistoryPage:
+    async def _ask(self, feed: Feed, step: Read | Renew) -> tuple[HistoryPage, Restarts]:
         options = feed.interest.options
         if isinstance(step, Renew):
             self.counts["lives_ended"] += 1
             _logger.warning("the count of %s went back: it begins anew", feed.name)
-            return _position_only(await self._commands.renew(feed.keys, options, step.epoch))
+            return _position_only(await self._commands.renew(feed.keys, options, step.epoch)), ()
         if step.since is None or not options.history_size:
-            return _position_only(await self._commands.position(feed.keys, options))
-        return await self._commands.history(feed.keys, options, "next", step.since, PAGE)
+            top, restarts = await self._commands.look(feed.keys, options)
+            return _position_only(top), restarts
+        return await self._commands.read(feed.keys, options, "next", step.since, PAGE)
 
     def _retry(self, feed: Feed, turn: int, step: Read | Renew) -> None:
         self._due.append((feed, turn, step))
@@ -249,6 +257,9 @@ class Feeds:
         """Compare a part of all channels with Redis: all of them within `check_interval_s`."""
         if not self._shard.connected:
             return
+        if self._left:
+            left, self._left = self._left, []
+            self._spawn(self._check_left(left))
         if not self._unchecked:
             every: dict[str, ChannelOptions] = dict(self._used())
             every.update((feed.name, feed.interest.options) for feed in self._feeds.values())
@@ -256,6 +267,16 @@ class Feeds:
             self._part = -(-int(len(every) * elapsed_s) // max(1, int(self._check_interval_s)))
         part = min(len(self._unchecked), max(1, self._part))
         self._spawn(self._check([self._unchecked.popleft() for _ in range(part)]))
+
+    async def _check_left(self, left: list[Feed]) -> None:
+        """End lives whose end the server lost, also of channels that nobody hears here any more."""
+        for feed in left:
+            try:
+                top, restarts = await self._commands.look(feed.keys, feed.interest.options)
+                if feed.interest.lost(top, restarts):
+                    await self._commands.renew(feed.keys, feed.interest.options, top.epoch)
+            except BrokerError:
+                self._left.append(feed)
 
     async def _check(self, channels: list[tuple[str, ChannelOptions]]) -> None:
         for at in range(0, len(channels), READS_AT_ONCE):

@@ -3,7 +3,8 @@
 --   since   everything after the offset of that epoch, or nothing where some is missing or it is more than limit
 --   next    the same, but of more than limit the oldest
 --   before  the newest below the offset (0: of all)
--- Returns epoch, newest offset, 1 if nothing is missing, offset of the first publication, publications.
+-- Returns epoch, newest offset, 1 if nothing is missing, offset of the first publication,
+-- restarts of the server, publications.
 local stream, mode, offset, limit = KEYS[2], ARGV[8], tonumber(ARGV[10]), tonumber(ARGV[11])
 local epoch, top, total = life(KEYS[1], stream, ARGV[3], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
@@ -11,7 +12,7 @@ trim(stream, total, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
 local kept = redis.call('XLEN', stream)
 
 local function answer(complete, first, entries, from, to, step)
-    local result = { epoch, top, complete and 1 or 0, first }
+    local result = { epoch, top, complete and 1 or 0, first, redis.call('HGET', KEYS[1], 'r') or '' }
     for n = from, to, step do
         result[#result + 1] = entries[n][2][2]
     end

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from ...message.publication import Position, Publication
 from ..interface import ChannelOptions, HistoryPage
+from .restarts import Restarts, run_of, went_back
 
 HELD_MESSAGES: Final = 1000
 _PAST_EPOCHS: Final = 4
@@ -77,7 +78,7 @@ class _Held(NamedTuple):
 class Interest:
     """One channel's state.  `position` is None until the first read."""
 
-    __slots__ = ("_held", "_late_to", "_past", "options", "position", "state", "turn")
+    __slots__ = ("_held", "_late_to", "_past", "_run", "options", "position", "state", "turn")
 
     def __init__(self, options: ChannelOptions) -> None:
         self.options = options
@@ -89,6 +90,7 @@ class Interest:
         self._past: deque[str] = deque(maxlen=_PAST_EPOCHS)
         # Up to here messages may still come though they were read from history: they left before.
         self._late_to = 0
+        self._run = ""  # of the server, when the position was read last
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -112,11 +114,14 @@ class Interest:
         """Take that a new life of the channel begins."""
         return self.published(epoch, 1, [])
 
-    def read(self, turn: int, page: HistoryPage) -> list[Step]:
+    def read(self, turn: int, page: HistoryPage, restarts: Restarts = ()) -> list[Step]:
         """Take the reply to a Read or a Renew that was asked for at `turn`."""
         if turn != self.turn or self.state is not State.READING:
             return []
         top, mine = page.top, self.position
+        if self.lost(top, restarts):
+            return [Renew(top.epoch)]
+        self._run = run_of(restarts)
         if mine is None:
             self.position = top
         elif top.epoch != mine.epoch:
@@ -128,6 +133,11 @@ class Interest:
         elif top.offset > mine.offset:
             return self._give_up(top)
         return self._go_live(top)
+
+    def lost(self, top: Position, restarts: Restarts) -> bool:
+        """Tell whether the server lost what was heard of this life, though it says that it loses nothing."""
+        mine = self.position
+        return mine is not None and mine.epoch == top.epoch and went_back(mine.offset, self._run, restarts)
 
     def compare(self, top: Position, before: Position) -> list[Step]:
         """Take the channel's newest position, read when this one's was `before` or later."""
@@ -233,6 +243,7 @@ class Interest:
             self._past.append(self.position.epoch)
         self.position = Position(epoch, 0)
         self._late_to = 0
+        self._run = ""
         return [Announce(self.position)]
 
     def _read_again(self) -> list[Step]:

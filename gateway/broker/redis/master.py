@@ -332,7 +332,7 @@ class Master:
 
     def _take_incarnation(self, state: ServerState, lineage: str | None) -> None:
         incarnation = _incarnation(state, lineage)
-        if self._incarnation not in (b"", incarnation):
+        if self._incarnation.split(b" ")[0] not in (b"", incarnation.split(b" ")[0]):
             _logger.warning("redis: another incarnation of the data", extra={"server": self.name})
         self._incarnation = incarnation
 
@@ -360,11 +360,12 @@ def _incarnation(state: ServerState, lineage: str | None) -> bytes:
 
     An append-only file outlives the process, but only on its own server: another one that takes over
     changes the lineage.  Where nobody keeps one, a server that was promoted names its process instead.
+    Behind what an append-only file is known by stands the run of the server, since it may have lost its end.
     """
     if state.durable and lineage is not None:
-        return f"aof:{lineage}".encode()
+        return f"aof:{lineage} {state.run_id}".encode()
     if state.durable and not state.promoted:
-        return b"aof"
+        return f"aof {state.run_id}".encode()
     return state.run_id.encode()
 
 

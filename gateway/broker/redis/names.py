@@ -42,6 +42,10 @@ class Names:
         """Return the key of a kept session."""
         return b"%b:s:{%b}" % (self._prefix, session.encode())
 
+    def meter(self, user: str) -> bytes:
+        """Return the key of what a user spent of an allowance."""
+        return b"%b:r:{%b}" % (self._prefix, user.encode())
+
     def held(self, owner: str) -> bytes:
         """Return the key of the sessions of an owner's connections."""
         return b"%b:held:%b" % (self._prefix, owner.encode())
@@ -50,9 +54,11 @@ class Names:
         """Return the pub/sub channel on which a node hears answers to its questions."""
         return b"%b:{nodes}answer:%b" % (self._prefix, node.encode())
 
-    def probe(self, node: str) -> bytes:
-        """Return the pub/sub channel on which a node hears its own probes."""
-        return b"%b:probe:%b" % (self._prefix, node.encode())
+    def probe(self, node: str, tag: bytes) -> bytes:
+        """Return the pub/sub channel on which a node hears its own probes of the server that has the slot
+        of `tag`.
+        """
+        return b"%b:probe:%b:{%b}" % (self._prefix, node.encode(), tag)
 
     def memberships(self, owner: str) -> bytes:
         """Return the key of the set of channels in which an owner has members."""

@@ -5,6 +5,7 @@ local epoch, top = life(KEYS[1], KEYS[2], ARGV[3], ARGV[4])
 if epoch == ARGV[5] then
     epoch, top = ARGV[3], 0
     redis.call('DEL', KEYS[2])
+    redis.call('HDEL', KEYS[1], 'r')
     redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'c', 0, 'f', 0)
     redis.call(ARGV[2], KEYS[3], '\146\003' .. cmsgpack.pack(epoch))
 end

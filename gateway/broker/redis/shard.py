@@ -15,7 +15,8 @@ class Script(NamedTuple):
     """A Lua script.  Its first two arguments are the shard's: `INCARNATION` and the command that publishes.
 
     The first changes whenever the server behind a connection may have lost an acknowledged tail of its
-    data; the second is `PUBLISH`, or `SPUBLISH` on a Cluster.
+    data; where it says that it loses none, the run of the server follows after a space.  The second is
+    `PUBLISH`, or `SPUBLISH` on a Cluster.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Shard(Protocol):
     @property
     def connected(self) -> bool:
         """Both commands and messages get through, as far as is known."""
+
+    def servers(self) -> Mapping[str, bytes]:
+        """Return all servers that keep something, by name, each with a text whose slot is one of its own."""
+
+    def reaches(self, key: bytes) -> bool:
+        """Tell whether the server of a key is connected to, as far as is known."""
 
     async def start(self, listener: ShardListener) -> None:
         """Connect, and from then on reconnect for ever.

@@ -17,6 +17,7 @@ import pytest
 from gateway._frames import BINARY, TEXT
 from gateway.message.commands import (
     MAX_NUMBER,
+    Call,
     Command,
     Connect,
     History,
@@ -82,6 +83,11 @@ COMMANDS: list[tuple[dict[str, Any], Command]] = [
         {"type": "history", "channel": "news", "limit": 0, "before": 9},
         History(channel="news", limit=0, before=9),
     ),
+    ({"type": "call", "id": 4, "method": "cart.add"}, Call(id=4, method="cart.add")),
+    (
+        {"type": "call", "method": "m", "payload64": "AP8=", "timeout": 5000},
+        Call(method="m", payload64=b"\0\xff", timeout=5000),
+    ),
     ({"type": "ping"}, Ping()),
     ({"type": "ping", "id": MAX_NUMBER}, Ping(id=MAX_NUMBER)),
     ({"type": "ping", "id": 1, "unknown": [{"to": "us"}]}, Ping(id=1)),
@@ -101,6 +107,12 @@ def test_publish_keeps_its_data_as_it_came(case: Case) -> None:
     assert isinstance(command, Publish)
     assert (command.id, command.channel, command.key, command.data64) == (4, "c", "k", None)
     assert bytes(command.data) == b'{"a":[1]}'
+
+
+def test_call_keeps_its_payload_as_it_came(case: Case) -> None:
+    (command,) = decode(case, {"type": "call", "id": 4, "method": "m", "payload": {"a": [1]}})
+    assert isinstance(command, Call)
+    assert bytes(command.payload) == b'{"a":[1]}'
 
 
 def test_update_keeps_its_patch_as_it_came(case: Case) -> None:
@@ -151,6 +163,10 @@ WRONG: list[dict[str, Any]] = [
     {"type": "update", "channel": "c", "base": 1, "patch": {}, "key": "k" * 201},
     {"type": "history", "channel": "c", "limit": -1},
     {"type": "history", "channel": "c", "limit": True},
+    {"type": "call"},
+    {"type": "call", "method": ""},
+    {"type": "call", "method": "m" * 201},
+    {"type": "call", "method": "m", "timeout": -1},
     {"type": "connect", "since": {"news": 4}},
     {"type": "connect", "token": 4},
     {"type": "fly"},
@@ -269,6 +285,9 @@ EVENTS: list[tuple[Event, dict[str, Any]]] = [
         {"type": "reply", "id": 2, "channel": "c", "epoch": "e", "offset": 0, "recovered": False},
     ),
     (Reply(id=3, duplicate=True), {"type": "reply", "id": 3, "duplicate": True}),
+    (Reply(id=5, payload=msgspec.Raw(b'{"a":[1]}')), {"type": "reply", "id": 5, "payload": {"a": [1]}}),
+    (Reply(id=6, payload=msgspec.Raw(b"null")), {"type": "reply", "id": 6, "payload": None}),
+    (Reply(id=7, payload64=b"\0\xff"), {"type": "reply", "id": 7, "payload64": "AP8="}),
     (
         Reply(id=4, members=[MemberView("c"), MemberView("d", "u")], publications=[]),
         {
@@ -532,6 +551,6 @@ def test_opcode_fits_the_encoding(case: Case) -> None:
 
 def test_every_command_type_is_tagged_by_its_name() -> None:
     assert {type(command).__name__.lower() for _, command in COMMANDS} | {"publish"} == {
-        "connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping",
+        "connect", "subscribe", "unsubscribe", "publish", "presence", "history", "call", "ping",
     }  # fmt: skip
     assert msgspec.json.decode(msgspec.json.encode(Ping(id=1)), type=Ping) == Ping(id=1)

@@ -69,7 +69,8 @@ def test_messages_have_the_fields_of_the_records(record: type[msgspec.Struct], m
     fields = {field.encode_name: field for field in msgspec.structs.fields(record)}
     if issubclass(record, Command):
         del fields["id"]  # it stands beside the command
-    renamed = {"json": "data", "binary": "data64"}
+    payload = "payload" if "payload" in fields else "data"
+    renamed = {"json": payload, "binary": f"{payload}64"}
     assert {renamed.get(field.name, field.name) for field in message.fields} == set(fields)
     for field in message.fields:
         default = fields[renamed.get(field.name, field.name)].default

@@ -1,0 +1,331 @@
+"""The client: a connection to a gateway that comes back by itself.
+
+It puts together the engine, which decides, and the driver, which has the sockets, and turns answers into
+futures.  What always holds: whatever the application's callbacks raise goes to the loop's exception
+handler, and harms neither the client nor other callbacks; after `close` nothing is told any more, and no
+socket, task or timer is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self, TypeVar, Unpack
+
+from ..errors import UsageError
+from ..message import commands
+from ..message.names import is_channel_name
+from .codecs import EncodingName, codec_for
+from .connection import Collaborators
+from .credentials import TokenSource
+from .dialing import read_url
+from .driver import Driver
+from .engine import Engine
+from .errors import RinggateError
+from .incoming import Message as MessageEvent
+from .incoming import PublicationView, Reply
+from .options import DEFAULTS, Options
+from .outbox import Terms
+from .presence import Presence
+from .results import ChannelEvent, HistoryPage, Member, Message, Position, Published, Status
+from .subscription import Callbacks, Subscription
+
+_KEY_BYTES = 12
+_Told = TypeVar("_Told")
+_Result = TypeVar("_Result")
+
+
+class Client:
+    """A client of a gateway.
+
+        async with Client("ws://127.0.0.1:8000/ws") as client:
+            await client.publish("news", {"text": "hello"})
+            async for message in client.subscribe("news"):
+                print(message.data)
+
+    `token` is a token, or a function (plain or async) that gives one whenever a new one is
+    needed.  `encoding` is "json", "msgpack" or "protobuf"; `tls` is the context for wss: URLs (by default
+    the system's authorities).  It has to be made where an event loop runs, and is used in that loop
+    alone.  Raises UsageError for a URL that is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: TokenSource | None = None,
+        encoding: EncodingName = "json",
+        tls: ssl.SSLContext | None = None,
+        options: Options = DEFAULTS,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._options = options
+        codec = codec_for(encoding)
+        self._driver = Driver(read_url(url), codec=codec, token=token, options=options, tls=tls)
+        self._engine = Engine(
+            self._driver,
+            Collaborators(self._loop, time.time, random.random),
+            codec=codec,
+            token=token,
+            options=options,
+            on_status=self._tell_status,
+            stray=self._tell_stray,
+        )
+        self._driver.connection = self._engine.connection
+        self._listeners: set[Subscription | Presence] = set()
+        self._status_callbacks: list[Callable[[Status], object]] = []
+        self._stray_callbacks: list[Callable[[ChannelEvent], object]] = []
+        self._is_closed = False
+
+    # -- the connection -----------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """How the connection is now; `str(client.status)` is for people."""
+        return self._engine.connection.status
+
+    def connect(self) -> None:
+        """Connect, and stay connected until `close`.  While it waits for the next attempt, or was refused:
+        try now.
+
+        It returns at once; see `online`.  Raises RinggateError `closed`.
+        """
+        self._check_open()
+        self._engine.connection.connect()
+
+    async def online(self) -> Status:
+        """Wait until the gateway says hello.  Raises RinggateError `disconnected` when it refuses this
+        client.
+
+        While attempts fail and are repeated, it waits: bound it with `asyncio.timeout`.
+        """
+        async for status in self.statuses():
+            if status.state == "online":
+                return status
+            if status.state == "offline" and (status.code or status.reason):
+                raise RinggateError("disconnected", status.reason or str(status.code), retry=False)
+        raise RinggateError("closed", "the client was closed")
+
+    async def statuses(self) -> AsyncIterator[Status]:
+        """Iterate over how the connection is: now, and whenever that changes, until `close`.
+
+        Who is slow gets the newest, not every one.
+        """
+        news = asyncio.Event()
+        remove = self.on_status(lambda _: news.set())
+        told = None
+        try:
+            while not self._is_closed:
+                if (status := self.status) != told:
+                    told = status
+                    yield status
+                else:
+                    news.clear()
+                    await news.wait()
+        finally:
+            remove()
+
+    def on_status(self, callback: Callable[[Status], object]) -> Callable[[], None]:
+        """Call a function with every new status; what is returned ends that."""
+        return _add(self._status_callbacks, callback)
+
+    async def close(self) -> None:
+        """Disconnect for good.  Whatever waits is broken off with `closed`, iterators end.  Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            error = RinggateError("closed", "the client was closed")
+            for listener in list(self._listeners):
+                listener.abandon(error)
+            status = self.status
+            self._engine.close()
+            if status == self.status:
+                self._tell_status(status)  # for who waits for the next one
+        await self._driver.finish()
+
+    async def __aenter__(self) -> Self:
+        self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- channels -------------------------------------------------------------------------------
+
+    def subscribe(
+        self, channel: str, *, since: Position | None = None, **callbacks: Unpack[Callbacks]
+    ) -> Subscription:
+        """Hear a channel, now or as soon as there is a connection, and again after every break.
+
+        `since`: begin after this position, with what was missed (where nobody here hears the channel
+        yet).  With an `on_message` callback every message is handed to it; without one, iterate over the
+        subscription.  All subscriptions of this client to one channel are one for the gateway.  Raises
+        UsageError for a name that is none, RinggateError `closed`.
+        """
+        self._check_open()
+        _check_channel(channel)
+        subscription = Subscription(
+            self._engine.channels,
+            channel,
+            since=since,
+            max_unread=self._options.max_unread,
+            guard=self._guarded,
+            callbacks=callbacks,
+        )
+        self._listeners.add(subscription)
+        subscription.on_close = self._listeners.discard
+        return subscription
+
+    def presence(
+        self, channel: str, *, on_change: Callable[[list[Member]], object] | None = None
+    ) -> Presence:
+        """Follow who is in a channel, which is subscribed to for that.  Raises as `subscribe`."""
+        self._check_open()
+        _check_channel(channel)
+
+        def tell(members: list[Member]) -> None:
+            if on_change is not None:
+                self._guarded(on_change, members)
+
+        presence = Presence(self._engine.channels, channel, ask=self._ask_members, tell=tell)
+        self._listeners.add(presence)
+        presence.on_close = self._listeners.discard
+        return presence
+
+    def on_stray(self, callback: Callable[[ChannelEvent], object]) -> Callable[[], None]:
+        """Call a function with what happens in channels to which nobody here subscribed; what is returned
+        ends that.
+
+        So come messages to this client alone, to the user's personal channel, and what an app service
+        subscribed this client to.
+        """
+        return _add(self._stray_callbacks, callback)
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def publish(
+        self, channel: str, data: object, *, key: str = "", ttl: float | None = None
+    ) -> asyncio.Future[Published]:
+        """Publish a value, or bytes; now or when there is a connection.  Await it to know that it happened.
+
+        It is repeated, with the same idempotency key (a random one if none is given), until it is answered
+        or `ttl` seconds are over (`Options.ttl`); so it happens once.  Raises UsageError for what cannot be
+        sent, and RinggateError: `queue_full` and `closed` at once, later `expired` or what the gateway
+        answers.
+        """
+        _check_channel(channel)
+        payload = self._engine.codec.pack(data)
+        command = commands.Publish(
+            channel=channel,
+            data=payload.data,
+            data64=payload.data64,
+            key=key or secrets.token_urlsafe(_KEY_BYTES),
+        )
+        terms = Terms(self._options.ttl if ttl is None else ttl, repeat=True, persist=True)
+        return self._ask(command, channel, terms, _published)
+
+    def history(self, channel: str, *, limit: int = 50, before: int = 0) -> asyncio.Future[HistoryPage]:
+        """Read the newest messages that a channel keeps, with offsets below `before` if that is not 0.
+
+        Raises UsageError, and RinggateError.
+        """
+        _check_channel(channel)
+        command = commands.History(channel=channel, limit=limit, before=before)
+
+        def page(reply: Reply) -> HistoryPage:
+            messages = [self._message(channel, view) for view in reply.publications or ()]
+            return HistoryPage(messages, _position(reply), complete=bool(reply.complete))
+
+        return self._ask(command, "", Terms(self._options.timeout, repeat=True), page)
+
+    def _ask(
+        self, command: commands.Command, channel: str, terms: Terms, read: Callable[[Reply], _Result]
+    ) -> asyncio.Future[_Result]:
+        """Give a command to the engine; who cancels the future does not want it any more."""
+        self._check_open()
+        future: asyncio.Future[_Result] = self._loop.create_future()
+
+        def answer(result: Reply | RinggateError) -> None:
+            if future.done():
+                return
+            if isinstance(result, RinggateError):
+                future.set_exception(result)
+            else:
+                future.set_result(read(result))
+
+        entry = self._engine.ask(command, channel, terms, answer)
+        future.add_done_callback(lambda done: self._engine.outbox.cancel(entry) if done.cancelled() else None)
+        return future
+
+    def _ask_members(self, channel: str, tell: Callable[[list[Member] | RinggateError], None]) -> None:
+        def answer(result: Reply | RinggateError) -> None:
+            if isinstance(result, RinggateError):
+                tell(result)
+            else:
+                tell([self._engine.channels.member(view) for view in result.members or ()])
+
+        terms = Terms(self._options.ttl, repeat=True, persist=True)
+        try:
+            self._engine.ask(commands.Presence(channel=channel), "", terms, answer)
+        except RinggateError as error:
+            tell(error)
+
+    def _message(self, channel: str, view: PublicationView) -> Message:
+        event = MessageEvent(
+            channel=channel,
+            offset=view.offset,
+            id=view.id,
+            data=view.data,
+            data64=view.data64,
+            from_=view.from_,
+            time=view.time,
+        )
+        return self._engine.channels.told(event)
+
+    # -- callbacks ----------------------------------------------------------------------------------
+
+    def _tell_status(self, status: Status) -> None:
+        for callback in list(self._status_callbacks):
+            self._guarded(callback, status)
+
+    def _tell_stray(self, event: ChannelEvent) -> None:
+        for callback in list(self._stray_callbacks):
+            self._guarded(callback, event)
+
+    def _guarded(self, callback: Callable[[_Told], object], told: _Told) -> None:
+        """Call what belongs to the application; what it raises is reported, and ends nothing here."""
+        try:
+            callback(told)
+        except Exception as error:  # noqa: BLE001 - see above
+            context: dict[str, Any] = {"message": "a callback of the client failed", "exception": error}
+            self._loop.call_exception_handler(context)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RinggateError("closed", "the client was closed")
+
+
+def _add(callbacks: list[_Told], callback: _Told) -> Callable[[], None]:
+    callbacks.append(callback)
+
+    def remove() -> None:
+        if callback in callbacks:
+            callbacks.remove(callback)
+
+    return remove
+
+
+def _check_channel(name: str) -> None:
+    if not is_channel_name(name):
+        raise UsageError(f"{name!r} is not the name of a channel")
+
+
+def _position(reply: Reply) -> Position:
+    return Position(reply.epoch or "", reply.offset or 0)
+
+
+def _published(reply: Reply) -> Published:
+    return Published(*_position(reply), duplicate=reply.duplicate)

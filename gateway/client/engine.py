@@ -1,0 +1,71 @@
+"""The whole client but for I/O: connection, channels and outgoing commands, put together.
+
+It knows no socket and no future: commands are answered by a call.  Whoever drives it does what `Port` says,
+and tells it what came of that.  What always holds: subscriptions are sent before what waits in the queue,
+so an application hears its own publications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..message.commands import Command
+from .channels import Channels
+from .codecs import ClientCodec
+from .connection import Collaborators, Connection, Port
+from .credentials import TokenSource
+from .incoming import Event, Hello
+from .options import Options
+from .outbox import Entry, Outbox, Terms
+from .requests import Answer
+from .results import ChannelEvent, Status
+
+
+class Engine:
+    """`on_status` is told how the connection is, `stray` what happens in channels to which nobody listens."""
+
+    def __init__(
+        self,
+        port: Port,
+        world: Collaborators,
+        *,
+        codec: ClientCodec,
+        token: TokenSource | None,
+        options: Options,
+        on_status: Callable[[Status], None],
+        stray: Callable[[ChannelEvent], None],
+    ) -> None:
+        self.codec = codec
+        self.options = options
+        self.connection = Connection(
+            port, self, world, codec=codec, token=token, options=options, on_status=on_status
+        )
+        requests = self.connection.requests
+        self.channels = Channels(requests, codec, world.timers, world.random, stray)
+        self.outbox = Outbox(requests, world.timers, world.random, options.max_queued)
+
+    def ask(self, command: Command, channel: str, terms: Terms, answer: Answer) -> Entry:
+        """Send a command now, or when there is a connection.  Raises RinggateError `queue_full`."""
+        return self.outbox.add(command, channel, terms, answer)
+
+    def close(self) -> None:
+        """End everything; whatever waits is broken off with `closed`."""
+        self.outbox.clear()
+        self.channels.clear()
+        self.connection.close()
+
+    # -- what the connection tells --------------------------------------------------------------
+
+    def greet(self, hello: Hello) -> None:
+        """The gateway said hello."""
+        self.channels.open()
+        self.outbox.open()
+
+    def down(self, code: int) -> None:
+        """The connection ended."""
+        self.channels.shut()
+        self.outbox.shut(code)
+
+    def event(self, event: Event) -> None:
+        """An event came."""
+        self.channels.event(event)
