@@ -14,7 +14,7 @@ def with_namespaces(**namespaces: NamespaceOptions) -> Config:
 
 
 def test_the_board_of_the_demo_has_a_state_and_else_the_options_of_every_channel() -> None:
-    closed = NamespaceOptions(publish="nobody", slow="skip", ring_bytes=1 << 14)
+    closed = NamespaceOptions(publish=("nobody",), slow="skip", ring_bytes=1 << 14)
     options = node_options(with_namespaces(default=closed))
     board = options.namespaces[DEMO_NAMESPACE]
     assert board.broker.max_state_bytes == 65536
