@@ -31,6 +31,7 @@ export declare const CLOSE_CODES: {
     readonly 4004: "disconnected";
     readonly 4100: "over_capacity";
     readonly 4101: "server_error";
+    readonly 4102: "rate_limited";
     readonly 4200: "slow_consumer";
     readonly 4201: "no_pong";
     readonly 4202: "drain";

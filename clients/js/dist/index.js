@@ -96,6 +96,8 @@ var CLOSE_CODES = {
   // a bound on connections was reached
   4101: "server_error",
   // the gateway cannot serve this client now
+  4102: "rate_limited",
+  // the client went on sending too much although it was told so
   4200: "slow_consumer",
   // the client read too slowly for a channel whose policy is disconnect
   4201: "no_pong",
