@@ -24,6 +24,7 @@ export declare const CLOSE_CODES: {
     readonly 1008: "policy_violation";
     readonly 1009: "message_too_big";
     readonly 1011: "internal_error";
+    readonly 1012: "service_restart";
     readonly 4000: "misuse";
     readonly 4001: "unauthorized";
     readonly 4002: "forbidden";

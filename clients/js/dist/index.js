@@ -82,6 +82,8 @@ var CLOSE_CODES = {
   // a message is larger than the configured bound
   1011: "internal_error",
   // an error inside the gateway
+  1012: "service_restart",
+  // of a connection that is passed through: its service is gone, or the gateway is stopping
   4e3: "misuse",
   // frames that hold no commands at all, again and again
   4001: "unauthorized",
