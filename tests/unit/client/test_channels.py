@@ -214,12 +214,12 @@ def test_recovery_that_failed_is_told_with_what_is_known_of_it() -> None:
     w.come_back()
     w.grant(offset=900, recovered=False)
     here = Position("e1", 900)
-    assert ear.heard() == [Lost("news", "history", 4, 900), Subscribed("news", here, False)]
+    assert ear.heard() == [Lost("news", "resume", 4, 900), Subscribed("news", here, False)]
     w.say(message(900), message(901))
     assert ear.data() == [901]
     w.come_back()
     w.grant(epoch="e2", offset=2, recovered=False)
-    assert ear.heard() == [Lost("news", "history"), Subscribed("news", Position("e2", 2), False)]
+    assert ear.heard() == [Lost("news", "resume"), Subscribed("news", Position("e2", 2), False)]
     w.say(message(3))
     assert ear.data() == [3]
 
