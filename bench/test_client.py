@@ -1,4 +1,4 @@
-"""What a message costs the Python client, in each encoding: decoded, placed in its channel, handed to a callback.
+"""What a message costs the Python client, in each encoding: decoded, placed in its channel, handed on.
 
 The same messages in the encodings of a gateway, without a socket; frames are measured in `test_frames`.
 """
@@ -34,6 +34,7 @@ class Ear:
         self.heard = 0
 
     def tell(self, event: ChannelEvent) -> None:
+        """Count a message."""
         self.heard += isinstance(event, Message)
 
 
