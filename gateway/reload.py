@@ -15,7 +15,7 @@ from .config import Config
 from .config.load import shown_key
 from .config.problems import InvalidConfigError
 from .config.rules import check_rules
-from .config.schema import NAMED, SECTIONS, UpstreamOptions, options_of
+from .config.schema import NAMED, SECTIONS, RouteOptions, UpstreamOptions, options_of
 
 RELOADABLE: Final = frozenset(
     {
@@ -23,11 +23,15 @@ RELOADABLE: Final = frozenset(
         ("api", "keys"),
         ("api", "hosts"),
         ("api", "max_body_bytes"),
+        *(("auth", row.name) for row in options_of("auth")),
         *(("session", row.name) for row in options_of("session")),
         *(("limits", row.name) for row in options_of("limits")),
     }
 )
-"""Options outside of namespaces that can change; those of namespaces all can."""
+"""Options outside of namespaces that can change; those of namespaces all can.
+
+Whether clients need a token at all cannot.
+"""
 
 _log = logging.getLogger("gateway.server")
 
@@ -48,6 +52,7 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
     changed: list[str] = []
     refused: list[str] = []
     sections: dict[str, Any] = {}
+    stays = running.auth.configured == wanted.auth.configured
     for section in SECTIONS:
         if section in NAMED:
             continue
@@ -58,13 +63,17 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
             if value == getattr(old, row.name):
                 continue
             path = (section, row.name)
-            (changed if path in RELOADABLE else refused).append(shown_key(path))
-            if path in RELOADABLE:
+            taken_over = path in RELOADABLE and (stays or section != "auth")
+            (changed if taken_over else refused).append(shown_key(path))
+            if taken_over:
                 taken[row.name] = value
         sections[section] = replace(old, **taken)
     changed += _changed_namespaces(running, wanted)
     refused += _changed_named("upstream", running.upstreams, wanted.upstreams, UpstreamOptions())
-    config = Config(**sections, namespaces=wanted.namespaces, upstreams=running.upstreams)
+    refused += _changed_named("route", running.routes, wanted.routes, RouteOptions())
+    config = Config(
+        **sections, namespaces=wanted.namespaces, upstreams=running.upstreams, routes=running.routes
+    )
     broken = check_rules(config, {})
     if broken:
         raise InvalidConfigError(broken)

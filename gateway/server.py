@@ -35,12 +35,12 @@ from .message.publication import Position
 from .node import Node
 from .parts import (
     Closable,
+    change_node,
     connect_view,
     drain,
     make_broker,
     make_edge,
     make_node,
-    node_options,
     serve_edge,
 )
 from .reload import log_reload, plan_reload
@@ -128,7 +128,7 @@ class Gateway:
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
-            edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
+            edge = make_edge(self.config, node, services, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
             self._limiting = limiting = Limiting(self.config, node, edge)
             undo.callback(limiting.stop)
@@ -173,7 +173,7 @@ class Gateway:
         reload = plan_reload(self.config, config)
         self.listeners.check(reload.config)
         self.config = reload.config
-        self._node.options = node_options(reload.config)
+        change_node(reload.config, self._node)
         self._http.reload(reload.config)
         if self._tls is not None:
             self._tls.reload()

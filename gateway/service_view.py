@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from . import closecodes
+from .auth.revocations import Revocation, RevokedKind
 from .broker import Control, ControlKind, HistoryPage, PublishResult, State
 from .connection._edge import EdgeStats
 from .errors import BrokerError, CommandError
@@ -19,6 +20,7 @@ from .message.names import check_channel_name, personal_channel
 from .message.publication import Member, Position
 from .node import Node
 from .publish_times import PublishTimes, Sample
+from .revoking import revoke
 
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -39,11 +41,11 @@ class ServiceView:
 
     # -- publish and send -----------------------------------------------------------------
 
-    async def publish(
+    def publish(
         self, channel: str, data: bytes, *, binary: bool = False, key: str = "", exclude: str = ""
-    ) -> PublishResult:
+    ) -> Coroutine[Any, Any, PublishResult]:
         """Publish a checked payload; `exclude` is a client id that must not get it."""
-        return await self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
+        return self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
 
     async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
         """Apply a checked patch to version `base` of the channel's state."""
@@ -103,6 +105,17 @@ class ServiceView:
                 reason=reason or "disconnected",
             )
         )
+
+    async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
+        """Refuse tokens from now on; return how many connections that closed.  `ttl_s` 0: as configured."""
+        longest = self._node.options.revocation_ttl_s
+        if not longest:
+            raise CommandError("bad_request", "no tokens are asked for here, so none can be revoked")
+        if ttl_s > longest:
+            raise CommandError("bad_request", f"`ttl` is at most auth.revocation_ttl, {longest:g} seconds")
+        now_ms = self._node.wall_ms()
+        until_ms = now_ms + int((ttl_s or longest) * 1000)
+        return await revoke(self._node, Revocation(RevokedKind(kind), value, now_ms, until_ms))
 
     # -- what there is --------------------------------------------------------------------
 
@@ -199,6 +212,8 @@ class ServiceView:
             )
 
         yield from self.broker_samples()
+        if self._node.door is not None:
+            yield from self._node.door.samples()
         for more in self.more_samples:
             yield from more()
 

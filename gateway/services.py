@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from .config import Config
 from .config.schema import HookOptions
 from .config.schema import UpstreamOptions as ConfiguredUpstream
 from .config.services import split_place
+from .connection._edge import Edge
 from .identifiers import RandomIds
 from .node import Node
 from .service_view import ServiceView
 
 if TYPE_CHECKING:
     from .hooks.asked import HookService
+    from .passthrough.passage import Passage
     from .upstreams.options import UpstreamOptions
     from .upstreams.upstream import Upstreams
 
@@ -34,6 +36,8 @@ class Services:
 
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._config = config
+        self._passages: dict[str, Passage] = {}
         self.upstreams: Upstreams | None = None
         self.hooks: HookService | None = None
         if config.upstreams:
@@ -51,6 +55,23 @@ class Services:
         if self.upstreams is not None:
             await self.upstreams.stop()
 
+    def passages(self, edge: Callable[[], Edge]) -> dict[str, Passage]:
+        """Return what takes the connections of each route, by its path; `edge` is theirs, once it is made."""
+        if self.upstreams is None or not self._config.routes:
+            return {}
+        from .passthrough.choosing import Choosing, key_by
+        from .passthrough.passage import Passage
+
+        for name, route in self._config.routes.items():
+            upstream = self.upstreams[route.upstream]
+            self._passages[route.path] = Passage(
+                edge,
+                Choosing(upstream, key_by(route.stays_with)),
+                name=name,
+                connect_timeout_s=upstream.options.timeout_s,
+            )
+        return self._passages
+
     def serve(self, node: Node) -> None:
         """Have a node ask app services."""
         node.app_service = self.hooks
@@ -66,6 +87,10 @@ class Services:
         view.more_samples.append(lambda: samples(groups, clock()))
         if self.hooks is not None:
             view.more_samples.append(self.hooks.samples)
+        if self._passages:
+            from .passthrough.report import samples as samples_of_passages
+
+            view.more_samples.append(lambda: samples_of_passages(self._passages.values()))
 
 
 def make_hooks(configured: HookOptions, upstreams: Upstreams) -> HookService:

@@ -39,12 +39,12 @@ from .limiting import Limiting
 from .listeners import EDGE, listen_tcp
 from .parts import (
     Closable,
+    change_node,
     connect_view,
     drain,
     make_broker,
     make_edge,
     make_node,
-    node_options,
     serve_edge,
 )
 from .publish_times import Sample
@@ -169,7 +169,13 @@ class Worker:
         ]
         socks += [_inherited(descriptor) for descriptor in s.sockets]
         ports = tuple(s.api_ports)
-        edge = make_edge(self._config, self._node, api_ports=ports, max_connections=s.max_connections)
+        edge = make_edge(
+            self._config,
+            self._node,
+            self._services,
+            api_ports=ports,
+            max_connections=s.max_connections,
+        )
         self._limiting = Limiting(self._config, self._node, edge, self._notify)
         self._view = ServiceView(self._node, edge.stats)
         connect_view(self._view, self._node.broker)
@@ -189,7 +195,7 @@ class Worker:
 
     def _reload(self, data: bytes) -> None:
         self._config = self._read(data.decode())
-        self._node.options = node_options(self._config)
+        change_node(self._config, self._node)
         logging.getLogger().setLevel(self._config.server.log_level.upper())
         if self._tls is not None:
             self._tls.reload()

@@ -56,6 +56,19 @@ cdef class Outgoing(Endpoint):
             return 0                                # a plain socket is blocked by the first byte that waits
         return self.transport.get_write_buffer_size()
 
+    def send_many(self, int opcode, payloads):
+        """Send several messages; see `interface.Connection`."""
+        cdef bint gathering = self.gathering
+        # Another connection's answers may stand in the shared memory: then each leaves by itself.
+        self.gathering = gathering or self.edge.out_bytes == 0
+        try:
+            for payload in payloads:
+                self.send(opcode, payload)
+        finally:
+            self.gathering = gathering
+            if self.corked and not gathering:
+                self.send_out()
+
     cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1:
         """Send one frame, or gather it when a read is being handled."""
         cdef Edge edge = self.edge

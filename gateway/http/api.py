@@ -20,7 +20,7 @@ from ..message.publication import Position
 from . import bodies, results
 from .answers import as_command_error
 from .gateway_view import GatewayView
-from .together import YIELD_EVERY, together
+from .together import YIELD_EVERY, outcome_of, together
 
 
 class Operation(NamedTuple):
@@ -62,6 +62,10 @@ OPERATIONS: Final = (
     ),
     Operation(
         "disconnect", "POST", "/api/disconnect", bodies.DisconnectBody, results.Reached, "Close connections"
+    ),
+    Operation(
+        "revoke", "POST", "/api/revoke", bodies.RevokeBody, results.Reached,
+        "Refuse tokens, and close the connections that were let in by them",
     ),
     Operation(
         "channels", "GET", "/api/channels", bodies.ChannelsQuery, results.ChannelList,
@@ -144,13 +148,13 @@ class Api:
         """
         answers: list[Any] = []
         for number, run in enumerate(_runs(body.commands), 1):
-            outcomes = await together(self._commands[tag](command) for tag, command in run)
-            answers += [
-                results.ErrorAnswer(results.refused(as_command_error(done)))
-                if isinstance(done, Exception)
-                else done
-                for done in outcomes
-            ]
+            outcomes: list[Any]
+            if isinstance(run[0][1], bodies.PublishBody):
+                outcomes = await together(self._publish(command.channel, command) for _, command in run)
+            else:
+                tag, command = run[0]
+                outcomes = [await outcome_of(self._commands[tag](command))]
+            answers += map(_answer_of, outcomes)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return results.BatchAnswer(answers)
@@ -174,6 +178,11 @@ class Api:
                 user=body.user, client=body.client, code=body.code, reason=body.reason
             )
         )
+
+    async def revoke(self, body: bodies.RevokeBody) -> results.Reached:
+        """Refuse tokens from now on."""
+        kind, value = body.target()
+        return results.Reached(await self._node.revoke(kind=kind, value=value, ttl_s=body.ttl))
 
     async def channels(self, query: bodies.ChannelsQuery) -> results.ChannelList:
         """List channels whose name begins with the prefix."""
@@ -211,15 +220,26 @@ class Api:
         found = await self._node.upstreams()
         return results.UpstreamList([msgspec.convert(item, results.UpstreamInfo) for item in found])
 
-    async def _publish(self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody) -> PublishResult:
-        return await self._node.publish(
+    def _publish(
+        self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody
+    ) -> Coroutine[Any, Any, PublishResult]:
+        return self._node.publish(
             channel, body.payload(), binary=body.binary, key=body.key, exclude=body.exclude
         )
 
 
-def _runs(commands: Sequence[Struct]) -> Iterator[list[tuple[str, Struct]]]:
+def _answer_of(done: PublishResult | Struct | Exception) -> Struct:
+    """Return what a batch answers to a command."""
+    if isinstance(done, PublishResult):
+        return results.published(done)
+    if isinstance(done, Exception):
+        return results.ErrorAnswer(results.refused(as_command_error(done)))
+    return done
+
+
+def _runs(commands: Sequence[Struct]) -> Iterator[list[tuple[str, Any]]]:
     """Divide a batch into what may be under way together, each command with its tag, in order."""
-    run: list[tuple[str, Struct]] = []
+    run: list[tuple[str, Any]] = []
     for command in commands:
         tag = str(command.__struct_config__.tag)
         if run and not tag == run[-1][0] == "publish":

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
+from gateway.config.auth import Algorithms, AuthKeys, ClaimName, CookieName, KeySetPlaces, Permissions, Texts
 from gateway.config.endpoints import FileMode, ListenAddresses
 from gateway.config.kinds import (
     Boolean,
@@ -23,6 +24,7 @@ from gateway.config.kinds import (
     quote,
 )
 from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
+from gateway.config.routes import RoutePath, StaysWith, UpstreamName
 from gateway.config.schema import NAMED, Option, all_options
 from gateway.config.services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
 from gateway.config.sources import match_variable
@@ -38,8 +40,14 @@ PARTNERS = {
     "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
 }
 
-# Options of tables that do not go without another one of the same table.
-NEED = {"upstream": "addresses=http://127.0.0.1:1"}
+# What tables do not go without, by section: the texts of flags.
+NEED = {
+    "upstream": {"upstream": ["chat.addresses=http://127.0.0.1:1"]},
+    "route": {
+        "upstream": [f"{name}.addresses=http://127.0.0.1:1" for name in ("chat", "first", "second")],
+        "route": ["chat.path=/a", "chat.upstream=chat"],
+    },
+}
 
 # Options that only go together with another one have values that do.
 SPECIAL = {
@@ -62,12 +70,22 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
     Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
+    AuthKeys: (f"HS256:{'k' * 32}", f"HS256/a:{'l' * 32},HS384/b:{'m' * 48}", f"HS512:{'n' * 64}"),
+    KeySetPlaces: ("https://a.example/jwks", "file:/etc/keys.json,https://b.example", "http://localhost:1/"),
+    Algorithms: ("RS512", "PS256,Ed25519", "ES384"),
+    Texts: ("a", "b,c", "https://issuer.example/"),
+    ClaimName: ("a", "https://a.example/user", "b.c"),
+    CookieName: ("a", "__Host-token", "b.c"),
+    Permissions: ("nobody", "claim:role=admin,channel:a:{user}:*", "user-owned"),
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
     HookPlace: ("app/", "app/hooks", "app/hooks/a?b"),
     HeaderNames: ("cookie", "authorization,x-tenant", "traceparent"),
     HashBy: ("session", "channel", "header:x-tenant"),
     RequestPath: ("/health", "/a/b?c", "/"),
+    RoutePath: ("/chat", "/app/*", "/"),
+    StaysWith: ("header:X-User", "cookie:sid", "query:user"),
+    UpstreamName: ("chat", "first", "second"),
 }
 
 
@@ -119,18 +137,24 @@ def as_variable(row: Option, text: str) -> dict[str, str]:
 
 def with_partner(row: Option) -> dict[str, Any]:
     """Return flags that set what an option cannot go without."""
-    needed = NEED.get(row.section, "")
-    if needed and not needed.startswith(f"{row.name}="):
-        return {"named_flags": {row.section: [f"chat.{needed}"]}}
     if isinstance(row.kind, HookPlace):
         return {"named_flags": {"upstream": ["app.addresses=http://127.0.0.1:1"]}}
+    needed = {
+        section: [
+            text for text in flags if (section, text.partition("=")[0]) != (row.section, f"chat.{row.name}")
+        ]
+        for section, flags in NEED.get(row.section, {}).items()
+    }
+    if needed:
+        return {"named_flags": needed}
     return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
 def as_flags(row: Option, text: str) -> dict[str, Any]:
     if row.section in NAMED:
-        partner = with_partner(row).get("named_flags", {}).get(row.section, [])
-        return {"named_flags": {row.section: [*partner, f"chat.{row.name}={text}"]}}
+        needed = dict(with_partner(row).get("named_flags", {}))
+        needed[row.section] = [*needed.get(row.section, []), f"chat.{row.name}={text}"]
+        return {"named_flags": needed}
     partner = with_partner(row)
     return {**partner, "flags": {row.flag: text, **partner.get("flags", {})}}
 
@@ -164,7 +188,7 @@ def test_load_of_nothing_gives_the_documented_defaults() -> None:
     default = config.namespace("")
     assert (default.history_size, default.history_ttl) == (100, 300.0)
     assert (default.presence, default.join_leave) == (True, True)
-    assert (default.subscribe, default.publish) == ("anyone", "anyone")
+    assert (default.subscribe, default.publish) == ((), ())
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=IDS)
