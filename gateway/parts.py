@@ -287,6 +287,7 @@ def node_options(config: Config) -> NodeOptions:
         max_channels=config.session.max_channels,
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
+        max_keys=config.session.max_keys,
         revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
     )
 

@@ -274,6 +274,11 @@ class SessionOptions:
     max_commands_per_frame: int = option(100, Integer(1, 10_000), "most commands in one frame")
     resume_ttl: float = option(60.0, Duration(0.0, 7 * _DAY), "how long a lost session is remembered")
     max_publish_bytes: int = option(32 * KIB, Size(1, GIB), "largest payload of one publication")
+    max_keys: int = option(
+        100_000,
+        Integer(2, 10_000_000),
+        "most idempotency keys that are remembered of one user, or client without",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
