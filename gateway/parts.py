@@ -25,7 +25,7 @@ from .broker.redis.deployment import make_sharding
 from .broker.redis.metrics import metrics
 from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
-from .config import AuthOptions, Config, NamespaceOptions
+from .config import Config, NamespaceOptions
 from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
@@ -80,7 +80,7 @@ def make_node(
     )
     if isinstance(broker, RedisBroker):
         BatchedHolder(node, broker)
-    if has_clients and config.auth.configured:
+    if has_clients and config.authenticates:
         from .auth_parts import make_door  # it brings cryptography, of which others need nothing
 
         make_door(config, node)
@@ -282,8 +282,8 @@ def edge_options(config: Config, wanted: int) -> EdgeOptions:
 
 def node_options(config: Config) -> NodeOptions:
     """Return the node's options."""
-    namespaces = {name: _namespace(options, config.auth) for name, options in config.namespaces.items()}
-    namespaces.setdefault(DEMO_NAMESPACE, _namespace(_demo_board(config.namespaces["default"]), config.auth))
+    namespaces = {name: _namespace(options, config) for name, options in config.namespaces.items()}
+    namespaces.setdefault(DEMO_NAMESPACE, _namespace(_demo_board(config.namespaces["default"]), config))
     return NodeOptions(
         namespaces=namespaces,
         default=namespaces["default"],
@@ -293,7 +293,7 @@ def node_options(config: Config) -> NodeOptions:
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
         max_keys=config.session.max_keys,
-        revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
+        revocation_ttl_s=config.auth.revocation_ttl if config.authenticates else 0.0,
     )
 
 
@@ -308,15 +308,17 @@ def _demo_board(default: NamespaceOptions) -> NamespaceOptions:
     )
 
 
-def _rule(words: tuple[str, ...], kind: str, action: str, auth: AuthOptions) -> Rule:
+def _rule(words: tuple[str, ...], kind: str, action: str, config: Config) -> Rule:
     """Return the rule of a permission; nothing stated means anyone, but nobody with authentication."""
-    stated = words or (("nobody",) if auth.configured else ("anyone",))
-    return compile_rule(stated, kind, action, all_authenticated=auth.configured and not auth.anonymous)
+    authenticates = config.authenticates
+    stated = words or (("nobody",) if authenticates else ("anyone",))
+    all_authenticated = authenticates and not config.auth.anonymous
+    return compile_rule(stated, kind, action, all_authenticated=all_authenticated)
 
 
-def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
-    subscribe = _rule(options.subscribe, "subscribe", "subscribe", auth)
-    publish = _rule(options.publish, "publish", "publish", auth)
+def _namespace(options: NamespaceOptions, config: Config) -> Namespace:
+    subscribe = _rule(options.subscribe, "subscribe", "subscribe", config)
+    publish = _rule(options.publish, "publish", "publish", config)
     return Namespace(
         broker=ChannelOptions(
             history_size=options.history_size,
@@ -339,7 +341,7 @@ def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
         may_publish=publish.always,
         subscribe=subscribe,
         publish=publish,
-        see_presence=_rule(options.see_presence, "see", "presence", auth),
-        see_history=_rule(options.see_history, "see", "history", auth),
+        see_presence=_rule(options.see_presence, "see", "presence", config),
+        see_history=_rule(options.see_history, "see", "history", config),
         publish_rate=float(options.publish_rate),
     )

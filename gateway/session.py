@@ -141,6 +141,7 @@ class Session:
             user=self.user,
             info=self.grant.info,
             remote=self.connection.remote,
+            forwarded=self.grant.forwarded,
         )
 
     # -- what the connection calls --------------------------------------------------------

@@ -50,7 +50,7 @@ def check_exposure(config: Config, source: str) -> list[Problem]:
 
 def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without authentication of clients the edge is for this machine only."""
-    if config.server.insecure or config.auth.configured:
+    if config.server.insecure or config.authenticates:
         return
     allowed = f"{_LOOPBACK} while no authentication of clients is configured; --insecure overrides"
     for endpoint in _open_to_others(config.server.listen):
@@ -204,6 +204,17 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), found, allowed)
 
 
+def _hooks_that_are_asked_are_there(config: Config, where: Where) -> Iterator[Problem]:
+    """Where a namespace says that an app service is asked there has to be one."""
+    for name, options in config.namespaces.items():
+        for action in ("subscribe", "publish"):
+            if "hook" in getattr(options, action) and not getattr(config.hooks, action):
+                path = ("namespace", name, action)
+                yield Problem(
+                    ".".join(path), where(path), quote("hook"), f"other words while hooks.{action} is empty"
+                )
+
+
 def _routes_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A route has a path that nothing else has, and an upstream that there is."""
     own = ("/ws", "/health/live", *(["/echo"] if config.server.echo else []))
@@ -268,5 +279,6 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
     ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
+    ((), _hooks_that_are_asked_are_there),
     ((), _routes_lead_somewhere),
 )
