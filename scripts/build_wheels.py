@@ -30,6 +30,7 @@ WHEEL_HAS = (
     r"gateway/hub/_ring\..+\.so",
     r"gateway/connection/_connection\..+\.so",
     r"gateway/http/demo/.+\.html",
+    r"gateway/http/demo/app\.js",
     r"gateway/message/ringgate\.proto",
     r"gateway/message/ringgate_pb2\.pyi",
     r".+\.dist-info/entry_points\.txt",
