@@ -354,7 +354,7 @@ def test_publish_with_a_key_twice_publishes_once(gateway: GatewayProcess) -> Non
 
 def test_subscriber_tells_how_to_go_on_when_the_gateway_stops(gateway_process: StartGateway) -> None:
     gateway = gateway_process()
-    with running("subscribe", "news", "--url", gateway.ws_url) as subscriber:
+    with running("subscribe", "news", "--once", "--url", gateway.ws_url) as subscriber:
         while json.loads(read_line(subscriber))["type"] != "reply":
             pass
         epoch = post(gateway, "/api/publish", {"channel": "news", "data": 1})["epoch"]
