@@ -396,7 +396,7 @@ var Channel = class {
     return true;
   }
   #gap(event) {
-    if (this.#hasState) return void (this.position = event["to"] === void 0 ? this.position : null);
+    if (this.#hasState) return void (this.position = null);
     const { from, to, epoch, reason } = event;
     if (epoch !== void 0) this.position = { epoch, offset: to ?? 0 };
     else if (to !== void 0 && this.position) this.position.offset = Math.max(to, this.position.offset);

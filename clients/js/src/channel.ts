@@ -227,7 +227,7 @@ export class Channel {
   }
 
   #gap(event: GatewayEvent): void {
-    if (this.#hasState) return void (this.position = event["to"] === undefined ? this.position : null);
+    if (this.#hasState) return void (this.position = null); // what was lost may be of another life: a state follows
     const { from, to, epoch, reason } = event as { from?: number; to?: number; epoch?: string; reason?: string };
     if (epoch !== undefined) this.position = { epoch, offset: to ?? 0 };
     else if (to !== undefined && this.position) this.position.offset = Math.max(to, this.position.offset);

@@ -210,6 +210,15 @@ describe("a shared state", () => {
     expect(shared.value).toEqual({ n: 6, m: 7 });
   });
 
+  it("takes no patch of another life for its next one behind a gap", async () => {
+    const { shared } = board();
+    FakeSocket.last.say({ type: "gap", channel: "board:1", epoch: "f", reason: "lost" });
+    patched(2, { wrong: true });
+    expect(shared.value).toEqual({ n: 1 });
+    FakeSocket.last.say({ type: "state", channel: "board:1", epoch: "f", version: 2, data: { n: 2 } });
+    expect(shared.value).toEqual({ n: 2 });
+  });
+
   it("asks for the whole state when it was cut off before the first came", async () => {
     const { client } = online();
     state(client, "board:1");
