@@ -125,6 +125,7 @@ class AiohttpClient:
     def __init__(self, session: aiohttp.ClientSession, connection: aiohttp.ClientWebSocketResponse) -> None:
         self._session = session
         self._connection = connection
+        self._transport = connection._conn.transport if connection._conn else None
         self._messages: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._pongs: asyncio.Queue[bytes] = asyncio.Queue()
         self._reason = ""
@@ -176,6 +177,10 @@ class AiohttpClient:
         await self._connection.close()
         await self._reading
         await self._session.close()
+        if self._transport is not None:
+            self._transport.abort()  # under TLS aiohttp waits neither for the end nor for the socket
+            for _ in range(5):
+                await asyncio.sleep(0)
 
 
 class _Listener(picows.WSListener):
