@@ -35,6 +35,7 @@ from .hub.hub import Hub
 from .message.names import check_channel_name
 from .message.publication import Member, Position, Publication
 from .missed import MissedReads
+from .noticing import Listener
 from .options import NodeOptions
 from .session import Session
 from .states import States
@@ -84,6 +85,7 @@ class Node:
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
         self.app_service: AppService | None = None
+        self.listener: Listener | None = None
         self.draining = False
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)

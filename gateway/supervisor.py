@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from .broker.memory import MemoryBroker
+from .broker.memory_outbox import MemoryOutbox
 from .broker.redis.broker import RedisBroker
 from .broker.redis.metrics import metrics
 from .broker.service import BrokerService
@@ -35,6 +36,7 @@ from .node import Node
 from .parts import make_broker, make_memory_broker, make_node, node_options
 from .reload import log_reload, plan_reload
 from .server import log_listening
+from .services import Services
 from .whole_view import WholeView, WorkerId
 from .worker import TcpPort, WorkerSettings
 from .worker_process import WorkerFailedError, WorkerProcess
@@ -83,6 +85,7 @@ class Supervisor:
         self._service: BrokerService | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
+        self._services: Services | None = None
         self._stopping = False
 
     @property
@@ -117,12 +120,16 @@ class Supervisor:
         self._service = BrokerService(memory, loop=loop)
         self._node = make_node(self.config, self._service if broker is memory else broker, loop)
         await self._node.start()
+        self._services = Services(self.config, loop)
+        self._services.serve(self._node, broker)
+        await self._services.start()
         await self._start_workers()
         if isinstance(broker, RedisBroker):
             view: WholeView = WholeClusterView(self._node, self, broker)
             view.broker_samples = lambda: metrics(broker.samples())
         else:
             view = WholeView(self._node, self)
+        self._services.show(view)
         self._http = InternalPort(self.config, view, self._listeners)
         await self._http.start()
         self._keepers += [loop.create_task(self._keep(number)) for number in self._workers]
@@ -149,8 +156,12 @@ class Supervisor:
         if self._http is not None:
             await self._http.stop()
         self._open.close()
+        if self._services is not None:
+            await self._services.settle()
         if self._node is not None:
             await self._node.stop()
+        if self._services is not None:
+            await self._services.stop()
         if self._service is not None:
             await self._service.stop()
         if self._http is not None:
@@ -206,13 +217,16 @@ class Supervisor:
             broker=self.config.server.broker,
         )
         worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
+        outbox = self._services.outbox if self._services is not None else None
+        if isinstance(outbox, MemoryOutbox):
+            _hand_over(worker, outbox)
         return worker
 
     def _worker_config(self) -> str:
         """Return what workers need of the configuration, as TOML: without the internal port and its keys."""
         nowhere = (Address("127.0.0.1", 0),)
         server = replace(self.config.server, workers=1, listen=nowhere, api_listen=nowhere, broker=MEMORY)
-        return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}))
+        return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}), reveal=True)
 
     async def _keep(self, number: int) -> None:
         """Replace a worker whenever it ends."""
@@ -266,6 +280,20 @@ class Supervisor:
         for question in late:
             question.cancel()
         return {asked[question]: question.result() for question in done if question.exception() is None}
+
+
+def _hand_over(worker: WorkerProcess, outbox: MemoryOutbox) -> None:
+    """Have an outbox hear what a worker tells of its clients, and of its end."""
+    from .notice_parts import TOLD, from_worker
+
+    owner = f"{worker.number}.{worker.pid}"
+
+    def take(what: str, data: bytes) -> None:
+        if what == TOLD:
+            outbox.tell_of(owner, from_worker(data))
+
+    worker.on_told = take
+    worker.on_lost = lambda: outbox.forget(owner)
 
 
 async def _tell(worker: WorkerProcess, config: bytes) -> None:

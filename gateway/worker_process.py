@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import IO, Any, Final
 
 import msgspec
@@ -39,6 +40,8 @@ class WorkerProcess:
     def __init__(self, number: int, process: asyncio.subprocess.Process, peer: Peer) -> None:
         self.number = number
         self.listening_since: float | None = None
+        self.on_told: Callable[[str, bytes], None] = lambda what, data: None
+        self.on_lost: Callable[[], None] = lambda: None
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -129,9 +132,12 @@ class WorkerProcess:
                 self._started.set_result(None)
         elif what == "failed":
             self._problem = data.decode()
+        else:
+            self.on_told(what, data)
 
     def _lose(self) -> None:
         self.listening_since = None
+        self.on_lost()
         self._loop.call_later(_LINGER_S, self.kill)
 
 

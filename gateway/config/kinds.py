@@ -126,6 +126,10 @@ class Kind(ABC):
         """Return the value as TOML text."""
         return self._to_toml(value)
 
+    def reveal(self, value: Any) -> str:
+        """Return the value as TOML text with its secrets in it."""
+        return self._to_toml(value)
+
     def hides(self, value: Any) -> bool:
         """Tell whether a value of a secret option cannot be shown as it stands."""
         return False

@@ -19,19 +19,22 @@ _TABLE_HEAD: Final = (
 )
 
 
-def render_toml(loaded: Loaded) -> str:
-    """Return the effective configuration as TOML, every option with its documentation and its source."""
+def render_toml(loaded: Loaded, *, reveal: bool = False) -> str:
+    """Return the effective configuration as TOML, every option with its documentation and its source.
+
+    `reveal`: with secrets, for another process of the same gateway, never for a terminal, file or log.
+    """
     lines: list[str] = []
     for section in SECTIONS:
         if section in NAMED:
             for at, name in enumerate(getattr(loaded.config, NAMED[section])):
-                lines += _table(loaded, (section, name), documented=at == 0)
+                lines += _table(loaded, (section, name), documented=at == 0, reveal=reveal)
         else:
-            lines += _table(loaded, (section,), documented=True)
+            lines += _table(loaded, (section,), documented=True, reveal=reveal)
     return "\n".join(lines)
 
 
-def _table(loaded: Loaded, prefix: KeyPath, *, documented: bool) -> Iterator[str]:
+def _table(loaded: Loaded, prefix: KeyPath, *, documented: bool, reveal: bool) -> Iterator[str]:
     values = _values(loaded.config, prefix)
     yield f"# {section_doc(prefix[0])}"
     yield f"[{shown_key(prefix)}]"
@@ -39,11 +42,13 @@ def _table(loaded: Loaded, prefix: KeyPath, *, documented: bool) -> Iterator[str
         if documented:
             yield f"# {row.doc} (default {render_default(row)}; {row.variable}, {flag_text(row)})"
         source = loaded.sources.get((*prefix, row.name), "")
-        yield _assignment(row, getattr(values, row.name)) + (f"  # {source}" if source else "")
+        yield _assignment(row, getattr(values, row.name), reveal=reveal) + (f"  # {source}" if source else "")
     yield ""
 
 
-def _assignment(row: Option, value: object) -> str:
+def _assignment(row: Option, value: object, *, reveal: bool) -> str:
+    if reveal and row.secret:
+        return f"{row.name} = {row.kind.reveal(value)}"
     line = f"{row.name} = {row.kind.to_toml(value)}"
     hides = row.secret and row.kind.hides(value)
     return f"# {line}" if hides else line
