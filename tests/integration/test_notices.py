@@ -6,18 +6,21 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from gateway import Gateway
 from gateway.hooks.signing import verify
 from tests.support.api import get
 from tests.support.app_service import AppService, says
-from tests.support.process import StartGateway
+from tests.support.process import GatewayProcess, StartGateway
 from tests.support.redis_servers import RedisServer
 from tests.support.waiting import until
 
@@ -230,3 +233,49 @@ async def test_notices_wait_for_a_redis_that_is_away(gateway_process: StartGatew
             await asyncio.to_thread(redis.start)
             await until(lambda: len(ends(service)) == 1, 30.0)
             assert ends(service)[0]["channels"] == ["@ada", "news"]
+
+
+# -- dead letters ---------------------------------------------------------------------------------
+
+
+def ringgate(gateway: GatewayProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", "deadletters", *arguments, "--api", gateway.api_url]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+@pytest.mark.parametrize("broker", ["memory", "redis"])
+async def test_dead_letters_are_looked_at_replayed_and_dropped(
+    broker: str, gateway_process: StartGateway, tmp_path: Path
+) -> None:
+    async with AppService(says({}, 400)) as service, AsyncExitStack() as stack:
+        url = "memory"
+        if broker == "redis":
+            url = stack.enter_context(RedisServer(tmp_path)).url
+        flags = flags_for(
+            service, "--hooks-give-up-after", "0", "--hooks-events", "disconnect", "--broker", url
+        )
+        gateway = await asyncio.to_thread(gateway_process, *flags)
+        for user in ("ada", "bob"):
+            async with client_of(gateway.ws_url, user):
+                pass
+
+        async def are_dead() -> bool:
+            found = await asyncio.to_thread(get, gateway, "/api/deadletters")
+            return len(found["dead_letters"]) == 2
+
+        await until(are_dead)
+        listed = (await asyncio.to_thread(ringgate, gateway, "list")).stdout.splitlines()
+        assert len(listed) == 2
+        assert all("disconnect" in line and line.endswith("1 tries: status 400") for line in listed)
+        one, other = (line.split()[0] for line in listed)
+        shown = json.loads((await asyncio.to_thread(ringgate, gateway, "show", one)).stdout)
+        assert (shown["id"], shown["body"]["id"]) == (one, one)
+        assert "no such" in (await asyncio.to_thread(ringgate, gateway, "show", "n_nothing")).stderr
+        assert "which ones?" in (await asyncio.to_thread(ringgate, gateway, "drop")).stderr
+        service.answer = says({})
+        service.heard.clear()
+        assert '"dead_letters": 1' in (await asyncio.to_thread(ringgate, gateway, "replay", one)).stdout
+        await until(lambda: [heard.json["id"] for heard in service.heard] == [one])
+        assert '"dead_letters": 1' in (await asyncio.to_thread(ringgate, gateway, "drop", "--all")).stdout
+        assert (await asyncio.to_thread(ringgate, gateway, "list")).stdout == ""
+        assert [heard.json["id"] for heard in service.heard] == [one], f"{other} was dropped"
