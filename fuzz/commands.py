@@ -135,6 +135,7 @@ class NoConnection(ScriptedSink):
     """A connection that keeps what it is told to send."""
 
     remote = ""
+    address = ""
     opened_at = 0.0
     queued_bytes = 0
     shared_deflater = None

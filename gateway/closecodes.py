@@ -36,6 +36,7 @@ NO_CREDENTIALS: Final = 4003
 DISCONNECTED: Final = 4004
 OVER_CAPACITY: Final = 4100
 SERVER_ERROR: Final = 4101
+RATE_LIMITED: Final = 4102
 SLOW_CONSUMER: Final = 4200
 NO_PONG: Final = 4201
 DRAIN: Final = 4202
@@ -71,6 +72,9 @@ CLOSE_CODES: Final[dict[int, CloseInfo]] = {
         CloseInfo(DISCONNECTED, "disconnected", "the app service asked for this client to be disconnected"),
         CloseInfo(OVER_CAPACITY, "over_capacity", "a bound on connections was reached"),
         CloseInfo(SERVER_ERROR, "server_error", "the gateway cannot serve this client now"),
+        CloseInfo(
+            RATE_LIMITED, "rate_limited", "the client went on sending too much although it was told so"
+        ),
         CloseInfo(
             SLOW_CONSUMER,
             "slow_consumer",

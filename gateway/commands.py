@@ -24,6 +24,7 @@ from .message.commands import (
     Ping,
     Presence,
     Publish,
+    RefusedCommand,
     Since,
     Subscribe,
     Unsubscribe,
@@ -159,8 +160,11 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
 def _check_may_publish(session: Session, channel: str) -> None:
     """Raise CommandError unless the client may publish to the channel, or change its state."""
     check_known_name(channel)
-    if channel.startswith("@") or not session.node.options.namespace(channel).may_publish:
+    namespace = session.node.options.namespace(channel)
+    if channel.startswith("@") or not namespace.may_publish:
         raise CommandError("permission_denied", "this client may not publish to the channel")
+    if namespace.publish_rate and not session.node.rates.take(channel, namespace.publish_rate):
+        raise CommandError("rate_limited", "too many publications to the channel in too short a time")
 
 
 async def _publish(session: Session, command: Publish) -> Event | None:
@@ -246,6 +250,10 @@ async def _ping(session: Session, command: Ping) -> None:
     session.send(Reply(id=command.id) if command.id else Pong())
 
 
+async def _refused(session: Session, command: RefusedCommand) -> None:
+    raise CommandError("rate_limited", "too many messages in too short a time")
+
+
 async def _malformed(session: Session, command: MalformedCommand) -> None:
     raise CommandError("bad_request", command.message)
 
@@ -261,4 +269,5 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     Call: call,
     Ping: _ping,
     MalformedCommand: _malformed,
+    RefusedCommand: _refused,
 }

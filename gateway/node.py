@@ -30,8 +30,10 @@ from .broker import (
 )
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
+from .exceeded import Exceeded
 from .hub.channel import Channel
 from .hub.hub import Hub
+from .limits import Limits, PublishRates
 from .message.names import check_channel_name
 from .message.publication import Member, Position, Publication
 from .missed import MissedReads
@@ -84,6 +86,9 @@ class Node:
         self.observe_publish: Callable[[float], None] = lambda seconds: None
         self.on_session_changed: Callable[[Session], None] = lambda session: None
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
+        self.limits: Limits | None = None
+        self.exceeded = Exceeded(loop.time)
+        self.rates = PublishRates(loop.time, self.exceeded)
         self.app_service: AppService | None = None
         self.listener: Listener | None = None
         self.draining = False
@@ -142,6 +147,9 @@ class Node:
         self._sweep_broker()
         self._missed.forget_old()
         self.states.forget_old()
+        self.rates.sweep()
+        if self.limits is not None:
+            self.limits.sweep()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
             self.spawn(self._lose_interest(name))
         for name in self.hub.sweep(_SWEEP_CHANNELS):
@@ -316,6 +324,7 @@ class Node:
         """
         options = self._state_options(channel)
         if len(patch) > self.options.max_publish_bytes:
+            self.exceeded.count("payload_bytes")
             raise CommandError("limit_exceeded", f"a patch is at most {self.options.max_publish_bytes} bytes")
         publication = self.make_publication(patch, patch=True, client=client, user=user)
         return await self.broker.update(channel, publication, options, base=base, key=key)
@@ -365,6 +374,7 @@ class Node:
     def _check_size(self, data: bytes) -> None:
         most = self.options.max_publish_bytes
         if len(data) > most:
+            self.exceeded.count("payload_bytes")
             raise CommandError("limit_exceeded", f"a payload is at most {most} bytes")
 
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
@@ -425,9 +435,13 @@ class Node:
         self.sessions[session.client] = session
         if session.user:
             self.users.setdefault(session.user, {})[session.client] = session
+        if self.limits is not None:
+            self.limits.enter(session)
 
     def remove_session(self, session: Session) -> None:
         """Forget a session.  Idempotent."""
+        if self.limits is not None:
+            self.limits.leave(session)
         self.on_session_changed(session)
         self.sessions.pop(session.client, None)
         mine = self.users.get(session.user)

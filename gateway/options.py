@@ -22,6 +22,8 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     join_leave: bool = False
     may_subscribe: bool = True
     may_publish: bool = True
+    publish_rate: float = 0.0
+    """Publications of clients to one channel in a second; 0 is no limit."""
 
 
 class NodeOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,6 @@ from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection._sockets import Listener
 from .connection.addresses import TrustedNetworks
-from .connection.admission import Admission
 from .connection.handshake import Accepted, DeflateOptions, RouteOptions
 from .connection.interface import Connection, Handler, HandlerFactory
 from .connection.options import EdgeOptions
@@ -40,6 +39,7 @@ from .holding import BatchedHolder
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
+from .limiting import make_admission
 from .message.codec import Codec
 from .message.events import Reconnect
 from .message.json import JsonCodec
@@ -130,17 +130,8 @@ def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_con
         factories=factories,
         options=edge_options(config, max_connections),
         stats=EdgeStats(),
-        admission=make_admission(config),
+        admission=make_admission(config, node.exceeded),
     )
-
-
-def make_admission(config: Config) -> Admission | None:
-    """Return what finds clients' addresses; None where those of their sockets are theirs."""
-    options, most = config.edge, config.limits.connections_per_address
-    if not options.trusted_proxies and not most:
-        return None
-    trusted = TrustedNetworks(options.trusted_proxies)
-    return Admission(trusted=trusted, header=options.forwarded_header, most=most)
 
 
 def _route(config: Config, api_ports: tuple[int, ...], *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
@@ -289,4 +280,5 @@ def _namespace(options: NamespaceOptions) -> Namespace:
         join_leave=bool(options.join_leave),
         may_subscribe=options.subscribe == "anyone",
         may_publish=options.publish == "anyone",
+        publish_rate=float(options.publish_rate),
     )

@@ -24,6 +24,7 @@ RELOADABLE: Final = frozenset(
         ("api", "hosts"),
         ("api", "max_body_bytes"),
         *(("session", row.name) for row in options_of("session")),
+        *(("limits", row.name) for row in options_of("limits")),
     }
 )
 """Options outside of namespaces that can change; those of namespaces all can."""

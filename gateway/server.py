@@ -28,6 +28,7 @@ from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import ConfigError, UsageError
 from .internal_port import VERSION, InternalPort
+from .limiting import Limiting
 from .listeners import Listeners
 from .message.json import check_json
 from .message.publication import Position
@@ -68,6 +69,7 @@ class Gateway:
         self._listeners: Listeners | None = None
         self._servers: list[Closable] = []
         self._tls: EdgeTls | None = None
+        self._limiting: Limiting | None = None
 
     async def __aenter__(self) -> Gateway:
         await self.start()
@@ -129,6 +131,8 @@ class Gateway:
             ports, most = listeners.api_ports, options.max_connections
             edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
+            self._limiting = limiting = Limiting(self.config, node, edge)
+            undo.callback(limiting.stop)
             if isinstance(broker, RedisBroker):
                 view: ServiceView = ClusterView(node, edge.stats, broker)
             else:
@@ -153,6 +157,8 @@ class Gateway:
         self._started = False
         self.listeners.unlink_edge()
         await drain(node, edge, self._servers, timeout_s=self.config.server.shutdown_timeout)
+        if self._limiting is not None:
+            self._limiting.stop()
         await http.stop()
         await services.settle()
         await node.stop()
@@ -173,6 +179,8 @@ class Gateway:
         self._http.reload(reload.config)
         if self._tls is not None:
             self._tls.reload()
+        if self._limiting is not None:
+            self._limiting.reload(reload.config)
         log_reload(reload)
 
     async def publish(self, channel: str, data: object, *, key: str = "", exclude: str = "") -> Position:

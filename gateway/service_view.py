@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from . import closecodes
 from .broker import Control, ControlKind, HistoryPage, PublishResult, State
@@ -41,11 +41,11 @@ class ServiceView:
 
     # -- publish and send -----------------------------------------------------------------
 
-    async def publish(
+    def publish(
         self, channel: str, data: bytes, *, binary: bool = False, key: str = "", exclude: str = ""
-    ) -> PublishResult:
+    ) -> Coroutine[Any, Any, PublishResult]:
         """Publish a checked payload; `exclude` is a client id that must not get it."""
-        return await self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
+        return self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
 
     async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
         """Apply a checked patch to version `base` of the channel's state."""
@@ -205,6 +205,7 @@ class ServiceView:
         """Yield what this process counts."""
         yield from self._edge_metrics()
         yield from self.publish_times.samples()
+        yield from self._node.exceeded.samples()
         yield from self._ring_metrics()
         yield from self._slow_client_metrics()
         for name, value in self._node.broker.stats().items():

@@ -140,6 +140,8 @@ class Session:
             )
             return
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
+        if self.node.limits is not None:
+            commands = self.node.limits.judge(self, commands, len(payload))
         if not self._pending and len(commands) == 1 and self._publish_first(commands[0]):
             return
         if self._pending:
@@ -249,7 +251,11 @@ class Session:
             settled += 1
         if settled:  # none, if the connection was closed meanwhile
             self._publishes = publishes[settled:] or _NO_PUBLISHES
-            self._tell(publishes[:settled])
+            try:
+                self._tell(publishes[:settled])
+            except Exception:
+                _logger.exception("answers could not be sent")
+                self.connection.close(closecodes.INTERNAL_ERROR, "internal error")
             self._go_on()
 
     def _tell(self, publishes: list[Publishing]) -> None:

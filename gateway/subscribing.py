@@ -91,6 +91,7 @@ def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None
         raise CommandError("already_subscribed", "this connection is subscribed to the channel already")
     most = session.node.options.max_channels
     if session.channel_count + len(session.subscribing) + len(wanted) > most:
+        session.node.exceeded.count("channels_per_connection", session.connection.remote)
         raise CommandError("limit_exceeded", f"at most {most} channels a connection")
 
 

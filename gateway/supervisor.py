@@ -17,6 +17,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from .broker.memory import MemoryBroker
@@ -31,6 +32,7 @@ from .config.load import Loaded
 from .config.render import render_toml
 from .errors import BrokerError, GatewayError, UsageError
 from .internal_port import InternalPort
+from .limiting import WorkerTally
 from .listeners import Listeners
 from .node import Node
 from .parts import make_broker, make_memory_broker, make_node, node_options
@@ -86,6 +88,7 @@ class Supervisor:
         self._node: Node | None = None
         self._http: InternalPort | None = None
         self._services: Services | None = None
+        self._tally: WorkerTally | None = None
         self._stopping = False
 
     @property
@@ -123,6 +126,7 @@ class Supervisor:
         self._services = Services(self.config, loop)
         self._services.serve(self._node, broker)
         await self._services.start()
+        self._tally = WorkerTally(self.config, self._node)
         await self._start_workers()
         if isinstance(broker, RedisBroker):
             view: WholeView = WholeClusterView(self._node, self, broker)
@@ -191,6 +195,8 @@ class Supervisor:
         self.config = reload.config
         self._node.options = node_options(reload.config)
         self._http.reload(reload.config)
+        if self._tally is not None:
+            self._tally.reload(reload.config)
         text = self._worker_config().encode()
         for worker in self._workers.values():
             self._node.spawn(_tell(worker, text))
@@ -217,6 +223,9 @@ class Supervisor:
             broker=self.config.server.broker,
         )
         worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
+        if self._tally is not None:
+            worker.on_notice = partial(self._tally.hear, worker)
+            worker.on_gone = partial(self._tally.forget, worker)
         outbox = self._services.outbox if self._services is not None else None
         if isinstance(outbox, MemoryOutbox):
             _hand_over(worker, outbox)
@@ -288,12 +297,19 @@ def _hand_over(worker: WorkerProcess, outbox: MemoryOutbox) -> None:
 
     owner = f"{worker.number}.{worker.pid}"
 
+    others, gone = worker.on_notice, worker.on_gone
+
     def take(what: str, data: bytes) -> None:
         if what == TOLD:
             outbox.tell_of(owner, from_worker(data))
+        else:
+            others(what, data)
 
-    worker.on_told = take
-    worker.on_lost = lambda: outbox.forget(owner)
+    def forget() -> None:
+        outbox.forget(owner)
+        gone()
+
+    worker.on_notice, worker.on_gone = take, forget
 
 
 async def _tell(worker: WorkerProcess, config: bytes) -> None:

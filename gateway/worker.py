@@ -35,6 +35,7 @@ from .config.load import from_mapping
 from .connection._edge import Edge
 from .errors import GatewayError
 from .holding import SessionHolder
+from .limiting import Limiting
 from .listeners import EDGE, listen_tcp
 from .parts import (
     Closable,
@@ -105,6 +106,7 @@ class Worker:
         self._services.serve(self._node, broker, to_supervisor=to_supervisor)
         self._view: ServiceView | None = None
         self._tls: EdgeTls | None = None
+        self._limiting: Limiting | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {
             "ping": lambda data: None,
             "reload": self._reload,
@@ -113,6 +115,8 @@ class Worker:
             "node": lambda data: self._view and self._view.node_here(),
             "metrics": lambda data: [*self._samples()],
             "upstreams": lambda data: self._view and self._view.describe_upstreams(),
+            "over": lambda data: self._hear_limits("over", data),
+            "levels": lambda data: self._hear_limits("levels", data),
             "healthy": lambda data: self._redis is None or self._redis.healthy,
         }
 
@@ -144,6 +148,8 @@ class Worker:
 
     async def _stop(self) -> None:
         await self._services.settle()
+        if self._limiting is not None:
+            self._limiting.stop()
         await self._node.stop()
         await self._services.stop()
         await self._link.stop()
@@ -166,6 +172,7 @@ class Worker:
         socks += [_inherited(descriptor) for descriptor in s.sockets]
         ports = tuple(s.api_ports)
         edge = make_edge(self._config, self._node, api_ports=ports, max_connections=s.max_connections)
+        self._limiting = Limiting(self._config, self._node, edge, self._notify)
         self._view = ServiceView(self._node, edge.stats)
         connect_view(self._view, self._node.broker)
         self._services.show(self._view)
@@ -188,6 +195,8 @@ class Worker:
         logging.getLogger().setLevel(self._config.server.log_level.upper())
         if self._tls is not None:
             self._tls.reload()
+        if self._limiting is not None:
+            self._limiting.reload(self._config)
 
     def _samples(self) -> list[Sample]:
         samples = [*self._view.samples()] if self._view is not None else []
@@ -199,6 +208,13 @@ class Worker:
             ("ringgate_worker_resident_bytes", "gauge", "memory of worker processes", labels, resident),
         ]
         return samples
+
+    def _hear_limits(self, what: str, data: bytes) -> None:
+        if self._limiting is not None:
+            self._limiting.hear(what, data)
+
+    def _notify(self, what: str, data: bytes) -> None:
+        self._link.tell(wire.Notice(what, data))
 
     def _hold(self, client: str, session: str, record: bytes, ttl_s: float) -> None:
         self._link.tell(wire.HoldSession(client, session, record, ttl_s))

@@ -40,8 +40,8 @@ class WorkerProcess:
     def __init__(self, number: int, process: asyncio.subprocess.Process, peer: Peer) -> None:
         self.number = number
         self.listening_since: float | None = None
-        self.on_told: Callable[[str, bytes], None] = lambda what, data: None
-        self.on_lost: Callable[[], None] = lambda: None
+        self.on_notice: Callable[[str, bytes], None] = lambda what, data: None
+        self.on_gone: Callable[[], None] = lambda: None
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -133,11 +133,11 @@ class WorkerProcess:
         elif what == "failed":
             self._problem = data.decode()
         else:
-            self.on_told(what, data)
+            self.on_notice(what, data)
 
     def _lose(self) -> None:
         self.listening_since = None
-        self.on_lost()
+        self.on_gone()
         self._loop.call_later(_LINGER_S, self.kill)
 
 

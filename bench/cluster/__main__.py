@@ -27,8 +27,8 @@ from gateway.bench.target import BenchError
 from gateway.cli.version import ringgate_version
 from tests.support.redis_servers import RedisServer
 
-from .cases import ALL, RELAYS, SPREAD, Case
-from .machinery import Node, lacking, redis_benchmark, redis_server, running, settle
+from .cases import ALL, RELAYS, SHAPES, SPREAD, Case
+from .machinery import Node, lacking, redis_benchmark, redis_server, running, settle, shaped
 from .rivals import django_channels, node_socketio, ringgate, socketio_redis
 from .rivals.cluster import BATCH, HTTP, WS, Cluster
 
@@ -40,7 +40,8 @@ CLUSTERS: Final = (
 )
 REFERENCE: Final = "redis-benchmark"
 REFERENCE_HEARD: Final = "redis-benchmark, one subscriber"
-_OURS: Final = (ringgate.NAME, ringgate.NO_HISTORY, ringgate.ALONE)
+_SHAPED: Final = (ringgate.AOF, ringgate.SHARDS)
+_OURS: Final = (ringgate.NAME, ringgate.NO_HISTORY, ringgate.ALONE, *_SHAPED)
 _MARK: Final = "{payload}"
 
 Record = dict[str, Any]
@@ -98,12 +99,14 @@ def _round(
         if cluster.name in missing or (number and cluster.name not in _OURS):
             continue
         of_cluster = [case for case in cases if _wanted(case, cluster)]
-        redis.ask("FLUSHALL")
         try:
-            with running(cluster, redis.url) as nodes:
+            with (
+                shaped(redis, cluster) as servers,
+                running(cluster, " ".join(s.url for s in servers)) as nodes,
+            ):
                 for case in of_cluster:
                     seconds = options.seconds if cluster.name in _OURS else min(options.seconds, 1.5)
-                    yield measure(case, cluster, nodes, redis, seconds)
+                    yield measure(case, cluster, nodes, servers, seconds)
         except BenchError as error:
             faults = {"faults": [str(error).splitlines()[0]]}
             for case in of_cluster:
@@ -133,17 +136,19 @@ def reference_title(pipeline: tuple[int, int]) -> str:
 
 
 def _wanted(case: Case, cluster: Cluster) -> bool:
+    if cluster.name in _SHAPED:
+        return case in SHAPES
     if case.publish not in cluster.publishing or (case.publishers > 1 and cluster.name not in _OURS):
         return False
     return cluster.nodes > 1 or case.publish == WS
 
 
 def measure(
-    case: Case, cluster: Cluster, nodes: Sequence[Node], redis: RedisServer, seconds: float
+    case: Case, cluster: Cluster, nodes: Sequence[Node], servers: Sequence[RedisServer], seconds: float
 ) -> Record:
     """Measure a case.  What fails is told in the record."""
     record: Record = {"server": cluster.name, "case": case.title, "kind": case.kind}
-    pids = [node.pid for node in nodes] + ([redis.pid] if cluster.nodes > 1 else [])
+    pids = [node.pid for node in nodes] + [server.pid for server in servers if cluster.nodes > 1]
     plan = runs.Plan(
         seconds=seconds,
         in_flight=case.in_flight,
@@ -191,7 +196,7 @@ def _told(case: Case, cluster: Cluster, result: runs.Result, url: str) -> Record
     """Return the record of a result, with what each process used for each publication."""
     told = report.as_json(result, url=url, version=ringgate_version())
     published = result.messages * case.batch
-    names = ["a", "b", "redis"] if cluster.nodes > 1 else ["a"]
+    names = ["a", "b", "redis", "redis 2"][: 2 + cluster.shards] if cluster.nodes > 1 else ["a"]
     each_s = [*result.usage.server_cpu_each_s, result.usage.own_cpu_s]
     told["per_second"] = published / result.usage.wall_s
     if published:

@@ -55,6 +55,8 @@ HTTP_16: Final = Case(RELAY, HTTP, in_flight=16, publishers=16)
 BATCH_128: Final = Case(RELAY, BATCH, batch=128)
 RELAYS: Final = (RELAY_1, RELAY_16, RELAY_128, RELAY_16_CONNECTIONS, HTTP_1, HTTP_16, BATCH_128)
 
+SHAPES: Final = (RELAY_16, RELAY_128, RELAY_16_CONNECTIONS)  # also with Redis in another shape
+
 LATENCY_1000: Final = Case(LATENCY, rate=1000)
 LATENCY_100: Final = Case(LATENCY, rate=100)
 SPREAD_1: Final = Case(SPREAD, subscribers=1000)

@@ -48,6 +48,19 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @contextlib.contextmanager
+def shaped(redis: RedisServer, cluster: Cluster) -> Iterator[list[RedisServer]]:
+    """Give the servers that a cluster wants: this one, which is emptied, and more beside it."""
+    redis.ask("FLUSHALL")
+    with contextlib.ExitStack() as stack:
+        servers = [redis, *(stack.enter_context(redis_server()) for _ in range(cluster.shards - 1))]
+        if cluster.aof:
+            for server in servers:
+                stack.callback(server.ask, "CONFIG", "SET", "appendonly", "no")
+                server.ask("CONFIG", "SET", "appendonly", "yes")
+        yield servers
+
+
+@contextlib.contextmanager
 def running(cluster: Cluster, redis_url: str) -> Iterator[list[Node]]:
     """Start the nodes of a cluster, all at once.  Raises BenchError when one does not listen."""
     with contextlib.ExitStack() as stack:

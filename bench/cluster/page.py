@@ -20,14 +20,16 @@ from bench.targets import NOT_MEASURED, Row, at_least, at_most
 from gateway.bench.histogram import duration
 
 from .__main__ import CLUSTERS, REFERENCE, REFERENCE_HEARD, reference_title
-from .cases import LATENCIES, LATENCY_1000, RELAYS, SPREADS
+from .cases import LATENCIES, LATENCY_1000, RELAYS, SHAPES, SPREADS
 from .rivals.cluster import WS
-from .rivals.ringgate import ALONE, NAME, NO_HISTORY
+from .rivals.ringgate import ALONE, AOF, NAME, NO_HISTORY, SHARDS
 
 BLOCK: Final = "cluster"
 RELAY_TARGET: Final = 0.5
 LATENCY_TARGET_MS: Final = 1.0
 _PROCESSES: Final = ("a", "b", "redis")
+
+_COMPARED: Final = [cluster for cluster in CLUSTERS if cluster.name not in (AOF, SHARDS)]
 
 Record = dict[str, Any]
 
@@ -79,6 +81,8 @@ def section(run: dict[str, Any]) -> str:
         relay_table(figures),
         "### Others in the same place",
         rival_table(figures),
+        "### Redis in other shapes",
+        shape_table(figures),
         "### At a fixed rate",
         latency_table(figures),
         "### 1,000 subscribers, half of them on each node",
@@ -165,7 +169,7 @@ def rival_table(figures: Figures) -> str:
     shown = [case for case in RELAYS if case.publish == WS and case.publishers == 1]
     head = ["cluster", *(f"{case.in_flight} in flight: a second; CPU of A, B, Redis, µs" for case in shown)]
     rows = []
-    for cluster in CLUSTERS:
+    for cluster in _COMPARED:
         if cluster.nodes < 2:
             continue
         cells = []
@@ -176,13 +180,35 @@ def rival_table(figures: Figures) -> str:
     return _table(head, rows)
 
 
+def shape_table(figures: Figures) -> str:
+    """Return what is relayed with an append-only file, and over two Redis servers."""
+    head = ["Redis", *(f"{case.title.removeprefix('relay, ')}: a second; CPU, µs" for case in SHAPES)]
+    rows = []
+    for label, name in _SHAPE_NAMES.items():
+        cells = []
+        for case in SHAPES:
+            found = figures.of(case.title, name)
+            processes = [who for who in found[0]["cpu_us_each"] if who != "load"] if found else []
+            costs = ", ".join(_cost(figures, case.title, name, who) for who in processes)
+            cells.append(f"{_rate(figures, case.title, name)}; {costs}" if found else NOT_MEASURED)
+        rows.append([label, *cells])
+    return _table(head, rows)
+
+
+_SHAPE_NAMES: Final = {
+    "one server, nothing on disk": NAME,
+    "append-only file, synchronised every second": AOF,
+    "two independent servers (one channel is on one of them)": SHARDS,
+}
+
+
 def latency_table(figures: Figures) -> str:
     """Return latencies at the fixed rates, from when a message should have been sent."""
     head = ["cluster"]
     for case in LATENCIES:
         head += [f"{case.rate:,.0f} a second: p50", "p99"]
     rows = []
-    for cluster in CLUSTERS:
+    for cluster in _COMPARED:
         cells = []
         for case in LATENCIES:
             for figure in (_p50_ns, _p99_ns):
@@ -198,7 +224,7 @@ def spread_table(figures: Figures) -> str:
     for case in SPREADS:
         head += [f"{case.in_flight} in flight: CPU, µs a delivery", "of it Redis", "deliveries a second"]
     rows = []
-    for cluster in CLUSTERS:
+    for cluster in _COMPARED:
         cells = []
         for case in SPREADS:
             each, redis, rate = (

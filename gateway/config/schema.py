@@ -180,8 +180,22 @@ class EdgeOptions:
 class LimitOptions:
     """How much one connection, user or address may ask for.  0 is no limit."""
 
+    connection_messages: int = option(
+        0, Integer(0, 1_000_000_000), "commands in a second from one connection; 0 is no limit"
+    )
+    connection_bytes: int = option(0, Size(0, GIB), "bytes of messages in a second from one connection")
+    user_messages: int = option(
+        0, Integer(0, 1_000_000_000), "commands in a second from all connections of a user"
+    )
+    user_bytes: int = option(0, Size(0, GIB), "bytes in a second from all connections of a user")
+    address_messages: int = option(
+        0, Integer(0, 1_000_000_000), "commands in a second from one address, or one IPv6 /64"
+    )
+    address_bytes: int = option(0, Size(0, GIB), "bytes in a second from one address, or one IPv6 /64")
+    burst: float = option(5.0, Duration(0.1, _HOUR), "for how long an unused rate is saved up")
+    connections_per_user: int = option(0, Integer(0, 10_000_000), "most connections of one user")
     connections_per_address: int = option(
-        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64; 0 is no limit"
+        0, Integer(0, 10_000_000), "most connections of one address, or of one IPv6 /64"
     )
 
 
@@ -239,6 +253,9 @@ class NamespaceOptions:
     subscribe: str = option("anyone", Choice("anyone", "nobody"), "which clients may subscribe")
     publish: str = option(
         "anyone", Choice("anyone", "nobody"), "which clients may publish; services always may"
+    )
+    publish_rate: int = option(
+        0, Integer(0, 1_000_000), "publications of clients to one channel in a second; 0 is no limit"
     )
     slow: str = option(
         "disconnect", Choice("disconnect", "skip", "latest"), "what happens to a client that reads too slowly"

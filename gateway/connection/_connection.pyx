@@ -223,22 +223,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
         else:
             self.write(opcode, PyBytes_AS_STRING(payload), len(payload), False)
 
-    def send_many(self, int opcode, payloads):
-        """Send several messages in as few pieces as that takes."""
-        cdef bint gathering = self.gathering
-        if self.edge.out_bytes and not gathering:   # another connection is in the midst of its answers
-            for payload in payloads:
-                self.send(opcode, payload)
-            return
-        self.gathering = True
-        try:
-            for payload in payloads:
-                self.send(opcode, payload)
-        finally:
-            self.gathering = gathering
-            if self.corked and not gathering:
-                self.send_out()
-
     def close(self, int code, str reason):
         """Begin the closing handshake.  Idempotent."""
         if self.state == OPEN:

@@ -45,11 +45,29 @@ cdef class Outgoing(Endpoint):
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     @property
+    def address(self):
+        """Under which name limits count the client; "" where nobody counts, or without an address."""
+        return "" if self.edge.admission is None else self.edge.admission.key(self)
+
+    @property
     def queued_bytes(self):
         """Bytes that wait behind the socket."""
         if self.transport is None or (self.direct and not self.blocked):
             return 0                                # a plain socket is blocked by the first byte that waits
         return self.transport.get_write_buffer_size()
+
+    def send_many(self, int opcode, payloads):
+        """Send several messages; see `interface.Connection`."""
+        cdef bint gathering = self.gathering
+        # Another connection's answers may stand in the shared memory: then each leaves by itself.
+        self.gathering = gathering or self.edge.out_bytes == 0
+        try:
+            for payload in payloads:
+                self.send(opcode, payload)
+        finally:
+            self.gathering = gathering
+            if self.corked and not gathering:
+                self.send_out()
 
     cdef int write(self, int opcode, const char* payload, size_t n, bint rsv1) except -1:
         """Send one frame, or gather it when a read is being handled."""

@@ -24,6 +24,10 @@ class Connection(Protocol):
         """The peer's address as `host:port`; `unix:pid=N`, or `unix`, for a Unix socket."""
 
     @property
+    def address(self) -> str:
+        """Under which name limits count the client: an address, or an IPv6 /64; "" where it is not known."""
+
+    @property
     def shared_deflater(self) -> Deflater | None:
         """What compresses for all connections that agreed on the same, and keep no context; or None."""
 

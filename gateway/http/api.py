@@ -20,7 +20,7 @@ from ..message.publication import Position
 from . import bodies, results
 from .answers import as_command_error
 from .gateway_view import GatewayView
-from .together import YIELD_EVERY, together
+from .together import YIELD_EVERY, outcome_of, together
 
 
 class Operation(NamedTuple):
@@ -156,13 +156,13 @@ class Api:
         """
         answers: list[Any] = []
         for number, run in enumerate(_runs(body.commands), 1):
-            outcomes = await together(self._commands[tag](command) for tag, command in run)
-            answers += [
-                results.ErrorAnswer(results.refused(as_command_error(done)))
-                if isinstance(done, Exception)
-                else done
-                for done in outcomes
-            ]
+            outcomes: list[Any]
+            if isinstance(run[0][1], bodies.PublishBody):
+                outcomes = await together(self._publish(command.channel, command) for _, command in run)
+            else:
+                tag, command = run[0]
+                outcomes = [await outcome_of(self._commands[tag](command))]
+            answers += map(_answer_of, outcomes)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return results.BatchAnswer(answers)
@@ -235,15 +235,26 @@ class Api:
         """Forget dead letters."""
         return results.DeadLetters(await self._node.drop_dead_letters(body.named()))
 
-    async def _publish(self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody) -> PublishResult:
-        return await self._node.publish(
+    def _publish(
+        self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody
+    ) -> Coroutine[Any, Any, PublishResult]:
+        return self._node.publish(
             channel, body.payload(), binary=body.binary, key=body.key, exclude=body.exclude
         )
 
 
-def _runs(commands: Sequence[Struct]) -> Iterator[list[tuple[str, Struct]]]:
+def _answer_of(done: PublishResult | Struct | Exception) -> Struct:
+    """Return what a batch answers to a command."""
+    if isinstance(done, PublishResult):
+        return results.published(done)
+    if isinstance(done, Exception):
+        return results.ErrorAnswer(results.refused(as_command_error(done)))
+    return done
+
+
+def _runs(commands: Sequence[Struct]) -> Iterator[list[tuple[str, Any]]]:
     """Divide a batch into what may be under way together, each command with its tag, in order."""
-    run: list[tuple[str, Struct]] = []
+    run: list[tuple[str, Any]] = []
     for command in commands:
         tag = str(command.__struct_config__.tag)
         if run and not tag == run[-1][0] == "publish":

@@ -111,6 +111,10 @@ class Ping(Command, frozen=True):
     """Ask for a `pong`: for browsers, which cannot send WebSocket pings."""
 
 
+class RefusedCommand(Command, frozen=True):
+    """In place of a command that came too soon after others."""
+
+
 class MalformedCommand(Command, kw_only=True, frozen=True):
     """Something that was no command.  `message` says to the client what is wrong with it."""
 

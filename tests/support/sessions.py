@@ -56,6 +56,7 @@ class FakeConnection(ScriptedSink):
         self.handler: Session | None = None
         self.closes: list[int] = []
         self.remote = "192.0.2.1:1234"
+        self.address = "192.0.2.1"
         self.opened_at = 1000.0
         self.queued_bytes = 0
         self.held = False

@@ -41,6 +41,7 @@ def test_own_codes_lie_in_the_three_bands_that_tell_clients_what_to_do() -> None
     assert {CLOSE_CODES[code].name for code in own if 4100 <= code < 4200} == {
         "over_capacity",
         "server_error",
+        "rate_limited",
     }
 
 

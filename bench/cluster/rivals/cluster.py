@@ -37,7 +37,8 @@ class Cluster:
     `command` starts a node for a Redis URL; `addresses` finds where it listens in a line of its output;
     `missing` tells what this machine lacks, "" when nothing; `path` is where clients connect, `how` tells how
     they subscribe and publish; `nodes` is how many there are (a single one: nothing is relayed);
-    `publishing` are the ways in which it can be published to.
+    `publishing` are the ways in which it can be published to.  `shards` is the number of independent Redis
+    servers; with `aof` they keep an append-only file, synchronised once a second.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Cluster:
     how: Subscribing = field(default_factory=Subscribing)
     nodes: int = 2
     publishing: Sequence[str] = (WS,)
+    shards: int = 1
+    aof: bool = False
 
 
 def python_cluster(name: str, module: str, *needs: str, how: Subscribing, path: str = "/ws") -> Cluster:

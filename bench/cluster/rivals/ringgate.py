@@ -12,6 +12,8 @@ from .cluster import BATCH, HTTP, WS, Addresses, Cluster
 NAME: Final = "Ringgate"
 NO_HISTORY: Final = "Ringgate, no history"
 ALONE: Final = "Ringgate, one node, memory"
+AOF: Final = "Ringgate, append-only file"
+SHARDS: Final = "Ringgate, two Redis servers"
 _FLAGS: Final = (
     "--listen=127.0.0.1:0",
     "--api-listen=127.0.0.1:0",
@@ -40,4 +42,6 @@ CLUSTERS: Final = (
     Cluster(NAME, _command(), addresses=_addresses, publishing=(WS, HTTP, BATCH)),
     Cluster(NO_HISTORY, _command("--namespace=default.history_size=0"), addresses=_addresses),
     Cluster(ALONE, _command(redis=False), addresses=_addresses, nodes=1),
+    Cluster(AOF, _command(), addresses=_addresses, aof=True),
+    Cluster(SHARDS, _command(), addresses=_addresses, shards=2),
 )

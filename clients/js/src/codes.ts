@@ -35,6 +35,7 @@ export const CLOSE_CODES = {
   4004: "disconnected", // the app service asked for this client to be disconnected
   4100: "over_capacity", // a bound on connections was reached
   4101: "server_error", // the gateway cannot serve this client now
+  4102: "rate_limited", // the client went on sending too much although it was told so
   4200: "slow_consumer", // the client read too slowly for a channel whose policy is disconnect
   4201: "no_pong", // nothing was heard from the client in time
   4202: "drain", // the gateway is stopping or moving its clients elsewhere

@@ -440,6 +440,15 @@ class RedisBroker:
         record = await side.commands.take_session(session)
         return record if record is not None else await side.held.take(session)
 
+    async def spend(
+        self, user: str, spent: tuple[float, float], rate: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Add what a user spent on this node, messages and bytes; return what is spent on all.
+
+        It sinks by `rate` in a second.  Raises BrokerError.
+        """
+        return await self._of(user).commands.spend(user, spent, rate)
+
     async def probe(self) -> float:
         """See `Broker.probe`: through every shard and back; the longest of the times."""
         if not self._sides or self._relay is None:

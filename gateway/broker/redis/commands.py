@@ -276,6 +276,17 @@ class Commands:
 
     # -- sessions -----------------------------------------------------------------------------------
 
+    async def spend(
+        self, user: str, spent: tuple[float, float], rate: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Add what a user spent here, messages and bytes; return what is spent everywhere.
+
+        It sinks by `rate` in a second.
+        """
+        args = [b"%.3f" % number for number in (*spent, *rate)]
+        messages, size_bytes = await self._run("spend", [self.names.meter(user)], args, writes=True)
+        return float(messages), float(size_bytes)
+
     async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
         """Keep a record for a while."""
         key, ttl_ms = self.names.session(session), ms(ttl_s)

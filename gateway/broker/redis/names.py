@@ -42,6 +42,10 @@ class Names:
         """Return the key of a kept session."""
         return b"%b:s:{%b}" % (self._prefix, session.encode())
 
+    def meter(self, user: str) -> bytes:
+        """Return the key of what a user spent of an allowance."""
+        return b"%b:r:{%b}" % (self._prefix, user.encode())
+
     def held(self, owner: str) -> bytes:
         """Return the key of the sessions of an owner's connections."""
         return b"%b:held:%b" % (self._prefix, owner.encode())
