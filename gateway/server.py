@@ -126,7 +126,6 @@ class Gateway:
             services.serve(node, broker)
             await services.start()
             undo.push_async_callback(services.stop)
-            undo.push_async_callback(services.settle)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
             edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
