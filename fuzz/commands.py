@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=["gateway.message", "gateway.commands", 
     from gateway._sink import ScriptedSink
     from gateway.broker import ChannelOptions
     from gateway.broker.memory import MemoryBroker
+    from gateway.connection.interface import Handler
     from gateway.errors import ERROR_CODES
     from gateway.hub.encoding import Encoding
     from gateway.message.commands import Command
@@ -139,6 +140,7 @@ class NoConnection(ScriptedSink):
     opened_at = 0.0
     queued_bytes = 0
     shared_deflater = None
+    handler: Handler | None = None
 
     def __init__(self) -> None:
         super().__init__(None)

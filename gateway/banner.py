@@ -13,6 +13,9 @@ from .config.kinds import Address
 from .config.schema import Config
 
 _SHORT_KEY_CHARS: Final = 16
+_DEVELOPMENT: Final = (
+    "development mode: anyone who connects may subscribe and publish (no authentication is configured)"
+)
 
 
 def render_banner(config: Config, *, version: str) -> str:
@@ -30,6 +33,7 @@ def render_banner(config: Config, *, version: str) -> str:
         *(f"  demo       {place}/demo" for place in with_demo),
         f"  broker     {shown_broker(server.broker)}",
         *([f"  workers    {server.workers}"] if server.workers > 1 else []),
+        *([f"  clients    need a token ({_keys(config)})"] if config.auth.configured else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]
     return "\n".join(lines) + "\n"
@@ -39,7 +43,7 @@ def insecurities(config: Config) -> list[str]:
     """Return what is not safe about a configuration, a clause each, the gravest first."""
     return [
         *_open_ports(config),
-        "development mode: anyone who connects may subscribe and publish (no authentication is configured)",
+        *([] if config.auth.configured else [_DEVELOPMENT]),
         *([] if config.api.keys else ["no api.keys: whoever reaches the internal port may use it"]),
         *_weak_settings(config),
     ]
@@ -47,7 +51,9 @@ def insecurities(config: Config) -> list[str]:
 
 def _open_ports(config: Config) -> list[str]:
     edge, api = (_open_to_others(of) for of in (config.server.listen, config.server.api_listen))
-    found = [f"the client port is open to the network ({edge}) without authentication"] if edge else []
+    found = []
+    if edge and not config.auth.configured:
+        found.append(f"the client port is open to the network ({edge}) without authentication")
     if api and not config.api.keys:
         found.append(f"the internal port is open to the network ({api}) without a key")
     return found
@@ -57,8 +63,15 @@ def _open_to_others(endpoints: tuple[Endpoint, ...]) -> str:
     return ", ".join(str(endpoint) for endpoint in endpoints if not endpoint.is_loopback)
 
 
+def _keys(config: Config) -> str:
+    algorithms = list(dict.fromkeys(key.algorithm for key in config.auth.keys))
+    return ", ".join([*algorithms, *config.auth.jwks])
+
+
 def _weak_settings(config: Config) -> list[str]:
     found = []
+    if config.auth.configured and config.auth.anonymous:
+        found.append("auth.anonymous: clients without a token are let in")
     if "*" in config.websocket.origins:
         found.append('websocket.origins is "*": pages of any site may connect')
     if any(len(key.reveal()) < _SHORT_KEY_CHARS for key in config.api.keys):

@@ -28,6 +28,10 @@ class Cluster(Protocol):
     def healthy(self) -> bool:
         """Messages came through to this node a moment ago."""
 
+    @property
+    def unreachable(self) -> Sequence[str]:
+        """Servers of the broker from which the last probe did not come back."""
+
     async def gather(self, what: str) -> Mapping[str, bytes]:
         """Ask all nodes; empty answers are left out.  Raises BrokerError."""
 
@@ -48,6 +52,15 @@ class ClusterView(ServiceView):
     def __init__(self, node: Node, edge: EdgeStats, cluster: Cluster) -> None:
         super().__init__(node, edge)
         self._cluster = cluster
+
+    async def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Tell whether some server of the broker answers, and which do not."""
+        ready, details = await super().ready()
+        return ready, {**details, **self._degraded(ready)}
+
+    def _degraded(self, ready: bool) -> Mapping[str, object]:
+        unreachable = [*self._cluster.unreachable]
+        return {"unreachable": unreachable} if ready and unreachable else {}
 
     async def channels(self) -> Sequence[Mapping[str, object]]:
         """Return the channels that have subscribers, each once, with those of all nodes."""
@@ -76,4 +89,5 @@ class WholeClusterView(ClusterView, WholeView):
         """Tell whether every worker is up, and messages come through to each."""
         ready, details = await WholeView.ready(self)
         cut_off = sum(not healthy for healthy in (await self._gather("healthy")).values())
+        details = {**details, **self._degraded(ready)}
         return ready and not cut_off, {**details, **({"workers_cut_off": cut_off} if cut_off else {})}

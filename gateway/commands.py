@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from .allowing import ask_to_publish, check_may_see, check_may_subscribe, may_publish
 from .broker import Publisher, PublishResult
 from .calling import call
 from .errors import CommandError
@@ -32,7 +33,7 @@ from .message.commands import (
 )
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
-from .message.names import check_channel_name, check_known_name, personal_channel
+from .message.names import check_channel_name, check_known_name
 from .message.publication import Position
 from .message.views import view_member, view_publication
 from .subscribing import join, subscribe
@@ -60,30 +61,19 @@ def _reply(session: Session, event: Reply) -> None:
 # -- subscriptions ------------------------------------------------------------------------
 
 
-def _check_may_hear(session: Session, channel: str) -> None:
-    """Raise CommandError unless the client may subscribe to, and look into, the channel."""
-    check_channel_name(channel)
-    if channel.startswith("@"):
-        allowed = bool(session.user) and channel == personal_channel(session.user)
-    else:
-        allowed = session.node.options.namespace(channel).may_subscribe
-    if not allowed:
-        raise CommandError("permission_denied", "this client may not subscribe to the channel")
-
-
 def _position(since: Since | None) -> Position | None:
     return None if since is None else Position(since.epoch, since.offset)
 
 
 async def _subscribe(session: Session, command: Subscribe) -> None:
-    _check_may_hear(session, command.channel)
+    info = await check_may_subscribe(session, command)
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         (s,) = subscriptions
         reply = Reply(id=command.id, channel=s.channel, epoch=s.epoch, offset=s.offset, recovered=s.recovered)
         return reply if command.id else None
 
-    await subscribe(session, {command.channel: _position(command.since)}, answer)
+    await subscribe(session, {command.channel: _position(command.since)}, answer, info=info)
 
 
 def subscribe_at_once(session: Session, command: Subscribe) -> bool:
@@ -96,7 +86,9 @@ def subscribe_at_once(session: Session, command: Subscribe) -> bool:
     if here is None or command.since is not None or name.startswith("@") or session.subscribing:
         return False
     namespace = node.options.namespace(name)
-    if not namespace.may_subscribe or namespace.broker.max_state_bytes or session.hears(name):
+    if namespace.broker.max_state_bytes or session.hears(name):
+        return False
+    if not namespace.may_subscribe and not namespace.subscribe.allows(session, name):
         return False
     if session.channel_count >= node.options.max_channels:
         return False
@@ -123,9 +115,15 @@ async def _unsubscribe(session: Session, command: Unsubscribe) -> None:
 
 
 async def _connect(session: Session, command: Connect) -> None:
-    """Resume a lost session.  Credentials are not asked for in development mode, and not looked at."""
+    """Renew the grant by another token; resume a lost session.
+
+    In development mode credentials are not asked for, and not looked at.
+    """
+    if command.token and session.node.door is not None:
+        await session.node.door.renew(session, command.token)
+    expires = int(session.grant.expires) or None
     if not command.session or command.session == session.session:
-        _reply(session, Reply(id=command.id, session=session.session, subscriptions=[]))
+        _reply(session, Reply(id=command.id, session=session.session, subscriptions=[], expires=expires))
         return
     record = await session.take(command.session)
     wanted = {
@@ -136,7 +134,7 @@ async def _connect(session: Session, command: Connect) -> None:
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         session.adopt(command.session)
-        reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions)
+        reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions, expires=expires)
         return reply if command.id else None
 
     try:
@@ -157,21 +155,14 @@ def _payload_of(data: msgspec.Raw, data64: bytes | None) -> tuple[bytes, bool]:
     return (check_json(json), False) if data64 is None else (data64, True)
 
 
-def _check_may_publish(session: Session, channel: str) -> None:
-    """Raise CommandError unless the client may publish to the channel, or change its state."""
-    check_known_name(channel)
-    namespace = session.node.options.namespace(channel)
-    if channel.startswith("@") or not namespace.may_publish:
-        raise CommandError("permission_denied", "this client may not publish to the channel")
-    if namespace.publish_rate and not session.node.rates.take(channel, namespace.publish_rate):
-        raise CommandError("rate_limited", "too many publications to the channel in too short a time")
-
-
 async def _publish(session: Session, command: Publish) -> Event | None:
-    _check_may_publish(session, command.channel)
+    channel = check_known_name(command.channel)
+    asks = not may_publish(session, channel)
     data, binary = _payload_of(command.data, command.data64)
+    if asks:
+        data, binary = await ask_to_publish(session, channel, data, binary=binary)
     result = await session.node.publish(
-        command.channel, data, binary=binary, key=command.key, client=session.client, user=session.user
+        channel, data, binary=binary, key=command.key, client=session.client, user=session.user
     )
     return published(command, result) if command.id else None
 
@@ -188,10 +179,14 @@ def published(command: Publish, result: PublishResult) -> Reply:
 
 
 async def _update(session: Session, command: Update) -> Event | None:
-    _check_may_publish(session, command.channel)
+    channel = check_known_name(command.channel)
+    asks = not may_publish(session, channel)
+    patch = check_json(memoryview(command.patch))
+    if asks:
+        patch, _ = await ask_to_publish(session, channel, patch, binary=False)
     result = await session.node.update(
-        command.channel,
-        check_json(memoryview(command.patch)),
+        channel,
+        patch,
         base=Position(command.epoch, command.base),
         key=command.key,
         client=session.client,
@@ -214,7 +209,8 @@ def publish_at_once(session: Session, command: Publish, publisher: Publisher) ->
     False, and nothing was done, where something else must be waited for: `carry_out` does it all.
     Raises CommandError.
     """
-    _check_may_publish(session, command.channel)
+    if not may_publish(session, check_known_name(command.channel)):
+        return False
     data, binary = _payload_of(command.data, command.data64)
     session.node.begin_publish(
         command.channel, data, publisher,
@@ -224,7 +220,8 @@ def publish_at_once(session: Session, command: Publish, publisher: Publisher) ->
 
 
 async def _history(session: Session, command: History) -> None:
-    _check_may_hear(session, command.channel)
+    channel = check_channel_name(command.channel)
+    check_may_see(session, channel, session.node.options.namespace(channel).see_history)
     page = await session.node.history(command.channel, limit=command.limit, before=command.before)
     _reply(
         session,
@@ -240,7 +237,8 @@ async def _history(session: Session, command: History) -> None:
 
 
 async def _presence(session: Session, command: Presence) -> None:
-    _check_may_hear(session, command.channel)
+    channel = check_channel_name(command.channel)
+    check_may_see(session, channel, session.node.options.namespace(channel).see_presence)
     members = await session.node.presence(command.channel)
     views = [view_member(member) for member in members]
     _reply(session, Reply(id=command.id, channel=command.channel, members=views))

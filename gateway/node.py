@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .ahead import Ahead
 from .asking import AppService
@@ -42,12 +42,25 @@ from .options import NodeOptions
 from .session import Session
 from .states import States
 
+if TYPE_CHECKING:
+    from .door import Door
+
 _logger = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 1.0
 _SWEEP_CHANNELS: Final = 20_000
 _SWEEP_UNWANTED: Final = 1_000
 _STOP_S: Final = 2.0
+
+
+class OwnChannel(Protocol):
+    """Who hears of a channel of the gateway's own."""
+
+    def on_publications(self, publications: list[Publication]) -> None:
+        """Take new publications, in order."""
+
+    def on_loss(self) -> None:
+        """Learn that some may have been missed."""
 
 
 class _Opening:
@@ -89,9 +102,13 @@ class Node:
         self.limits: Limits | None = None
         self.exceeded = Exceeded(loop.time)
         self.rates = PublishRates(loop.time, self.exceeded)
-        self.app_service: AppService | None = None
         self.listener: Listener | None = None
         self.draining = False
+        self.door: Door | None = None
+        """Who lets clients in; without it they say who they are, and are believed."""
+        self.app_service: AppService | None = None
+        self.own_channels: dict[str, OwnChannel] = {}
+        """Channels of the gateway's own, by names that no client can say: who hears of them."""
         self._published = 0
         self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)
         self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
@@ -107,12 +124,16 @@ class Node:
     async def start(self) -> None:
         """Connect to the broker and begin to tidy.  Raises BrokerUnavailableError."""
         await self.broker.start(self)
+        if self.door is not None:
+            await self.door.start()
         self._sweep()
 
     async def stop(self) -> None:
         """Wait for what is under way, and leave the broker."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self.door is not None:
+            await self.door.stop()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_STOP_S)
             for task in late:
@@ -147,6 +168,8 @@ class Node:
         self._sweep_broker()
         self._missed.forget_old()
         self.states.forget_old()
+        if self.door is not None:
+            self.door.sweep()
         self.rates.sweep()
         if self.limits is not None:
             self.limits.sweep()
@@ -227,11 +250,16 @@ class Node:
         here = self.hub.get(channel)
         if here is not None:  # nearly always, so at once
             here.deliver(epoch, publications, self.loop.time())
+        elif channel in self.own_channels:
+            self.own_channels[channel].on_publications(publications)
         else:
             self._happen(channel, lambda here: here.deliver(epoch, publications, self.loop.time()))
 
     def on_position(self, channel: str, epoch: str, offset: int) -> None:
         """Tell the channel's subscribers here what was lost on its way to this node."""
+        if channel in self.own_channels:
+            self.own_channels[channel].on_loss()
+            return
         self._happen(channel, lambda here: here.lose(epoch, offset, self.loop.time()))
 
     def _happen(self, channel: str, happen: Callable[[Channel], None]) -> None:
@@ -250,6 +278,8 @@ class Node:
 
     def on_control(self, control: Control) -> int:
         """Carry out a control message on this node's sessions; return how many it reached."""
+        if control.kind is ControlKind.REVOKE:
+            return self.door.on_control(control) if self.door is not None else 0
         if control.client:
             session = self.sessions.get(control.client)
             targets = [session] if session is not None else []

@@ -12,6 +12,7 @@ import msgspec
 from .broker import ChannelOptions
 from .hub.channel import RingOptions
 from .message.names import namespace_of
+from .permissions import NOBODY, SUBSCRIBERS, Rule
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +21,12 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     broker: ChannelOptions = ChannelOptions()
     ring: RingOptions = RingOptions()
     join_leave: bool = False
-    may_subscribe: bool = True
+    may_subscribe: bool = True  # every client, without looking at it
     may_publish: bool = True
+    subscribe: Rule = NOBODY  # who else
+    publish: Rule = NOBODY
+    see_presence: Rule = SUBSCRIBERS
+    see_history: Rule = SUBSCRIBERS
     publish_rate: float = 0.0
     """Publications of clients to one channel in a second; 0 is no limit."""
 
@@ -40,6 +45,7 @@ class NodeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_history_page: int = 1000
     max_queued_bytes: int = 1 << 20
     drain_after_ms: tuple[int, int] = (0, 2000)
+    revocation_ttl_s: float = 0.0  # 0: there are no tokens that could be revoked
 
     def namespace(self, channel: str) -> Namespace:
         """Return what holds for a channel; personal channels belong to the default namespace."""

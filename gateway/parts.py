@@ -24,7 +24,7 @@ from .broker.redis.deployment import make_sharding
 from .broker.redis.metrics import metrics
 from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
-from .config import Config, NamespaceOptions
+from .config import AuthOptions, Config, NamespaceOptions
 from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
@@ -48,6 +48,7 @@ from .message.names import is_channel_name, personal_channel
 from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
+from .permissions import Rule, compile_rule
 from .proxied import ProxiedListener
 from .service_view import ServiceView
 from .serving import serve_socket
@@ -57,8 +58,10 @@ from .tls import EdgeTls
 _log = logging.getLogger("gateway.server")
 
 
-def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -> Node:
-    """Return a node that is not started."""
+def make_node(
+    config: Config, broker: Broker, loop: asyncio.AbstractEventLoop, *, has_clients: bool = True
+) -> Node:
+    """Return a node that is not started; one that `has_clients` asks who they are, if that is configured."""
     node = Node(
         broker=broker,
         options=node_options(config),
@@ -68,7 +71,20 @@ def make_node(config: Config, broker: Broker, loop: asyncio.AbstractEventLoop) -
     )
     if isinstance(broker, RedisBroker):
         BatchedHolder(node, broker)
+    if has_clients and config.auth.configured:
+        from .auth_parts import make_door  # it brings cryptography, of which others need nothing
+
+        make_door(config, node)
     return node
+
+
+def change_node(config: Config, node: Node) -> None:
+    """Have a running node use what a new configuration says."""
+    node.options = node_options(config)
+    if node.door is not None:
+        from .auth_parts import change_door
+
+        change_door(config, node.door)
 
 
 def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
@@ -208,14 +224,16 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
     encodings: dict[tuple[str, Deflater | None], Encoding] = {}  # as few as there are compressors
 
     def make(connection: Connection, accepted: Accepted) -> Handler:
-        # Development mode: a client says who it is, and is believed.
-        query = accepted.request.query
-        named = parse_qs(query).get("user", [""])[0] if query else ""
-        user = named if is_channel_name(personal_channel(named)) else ""
         kind = (accepted.subprotocol, connection.shared_deflater)
         encoding = encodings.get(kind)
         if encoding is None:
             encoding = encodings[kind] = Encoding(codecs[kind[0]], kind[1], threshold_bytes)
+        if node.door is not None:
+            return node.door.open(connection, accepted, encoding)
+        # Development mode: a client says who it is, and is believed.
+        query = accepted.request.query
+        named = parse_qs(query).get("user", [""])[0] if query else ""
+        user = named if is_channel_name(personal_channel(named)) else ""
         session = Session(node, connection, encoding, user=user)
         session.start()
         return session
@@ -247,7 +265,7 @@ def edge_options(config: Config, wanted: int) -> EdgeOptions:
 
 def node_options(config: Config) -> NodeOptions:
     """Return the node's options."""
-    namespaces = {name: _namespace(options) for name, options in config.namespaces.items()}
+    namespaces = {name: _namespace(options, config.auth) for name, options in config.namespaces.items()}
     return NodeOptions(
         namespaces=namespaces,
         default=namespaces["default"],
@@ -256,10 +274,19 @@ def node_options(config: Config) -> NodeOptions:
         max_channels=config.session.max_channels,
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
+        revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
     )
 
 
-def _namespace(options: NamespaceOptions) -> Namespace:
+def _rule(words: tuple[str, ...], kind: str, action: str, auth: AuthOptions) -> Rule:
+    """Return the rule of a permission; nothing stated means anyone, but nobody with authentication."""
+    stated = words or (("nobody",) if auth.configured else ("anyone",))
+    return compile_rule(stated, kind, action, all_authenticated=auth.configured and not auth.anonymous)
+
+
+def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
+    subscribe = _rule(options.subscribe, "subscribe", "subscribe", auth)
+    publish = _rule(options.publish, "publish", "publish", auth)
     return Namespace(
         broker=ChannelOptions(
             history_size=options.history_size,
@@ -278,7 +305,11 @@ def _namespace(options: NamespaceOptions) -> Namespace:
             resumable=options.history_size > 0 or options.state,
         ),
         join_leave=bool(options.join_leave),
-        may_subscribe=options.subscribe == "anyone",
-        may_publish=options.publish == "anyone",
+        may_subscribe=subscribe.always,
+        may_publish=publish.always,
+        subscribe=subscribe,
+        publish=publish,
+        see_presence=_rule(options.see_presence, "see", "presence", auth),
+        see_history=_rule(options.see_history, "see", "history", auth),
         publish_rate=float(options.publish_rate),
     )

@@ -23,11 +23,15 @@ RELOADABLE: Final = frozenset(
         ("api", "keys"),
         ("api", "hosts"),
         ("api", "max_body_bytes"),
+        *(("auth", row.name) for row in options_of("auth")),
         *(("session", row.name) for row in options_of("session")),
         *(("limits", row.name) for row in options_of("limits")),
     }
 )
-"""Options outside of namespaces that can change; those of namespaces all can."""
+"""Options outside of namespaces that can change; those of namespaces all can.
+
+Whether clients need a token at all cannot.
+"""
 
 _log = logging.getLogger("gateway.server")
 
@@ -48,6 +52,7 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
     changed: list[str] = []
     refused: list[str] = []
     sections: dict[str, Any] = {}
+    stays = running.auth.configured == wanted.auth.configured
     for section in SECTIONS:
         if section in NAMED:
             continue
@@ -58,8 +63,9 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
             if value == getattr(old, row.name):
                 continue
             path = (section, row.name)
-            (changed if path in RELOADABLE else refused).append(shown_key(path))
-            if path in RELOADABLE:
+            taken_over = path in RELOADABLE and (stays or section != "auth")
+            (changed if taken_over else refused).append(shown_key(path))
+            if taken_over:
                 taken[row.name] = value
         sections[section] = replace(old, **taken)
     changed += _changed_namespaces(running, wanted)

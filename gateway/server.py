@@ -35,12 +35,12 @@ from .message.publication import Position
 from .node import Node
 from .parts import (
     Closable,
+    change_node,
     connect_view,
     drain,
     make_broker,
     make_edge,
     make_node,
-    node_options,
     serve_edge,
 )
 from .reload import log_reload, plan_reload
@@ -174,7 +174,7 @@ class Gateway:
         reload = plan_reload(self.config, config)
         self.listeners.check(reload.config)
         self.config = reload.config
-        self._node.options = node_options(reload.config)
+        change_node(reload.config, self._node)
         self._http.reload(reload.config)
         if self._tls is not None:
             self._tls.reload()

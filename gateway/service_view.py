@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from . import closecodes
+from .auth.revocations import Revocation, RevokedKind
 from .broker import Control, ControlKind, HistoryPage, PublishResult, State
 from .broker.outbox import DeadLetter, Outbox
 from .connection._edge import EdgeStats
@@ -20,6 +21,7 @@ from .message.names import check_channel_name, personal_channel
 from .message.publication import Member, Position
 from .node import Node
 from .publish_times import PublishTimes, Sample
+from .revoking import revoke
 
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -105,6 +107,17 @@ class ServiceView:
                 reason=reason or "disconnected",
             )
         )
+
+    async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
+        """Refuse tokens from now on; return how many connections that closed.  `ttl_s` 0: as configured."""
+        longest = self._node.options.revocation_ttl_s
+        if not longest:
+            raise CommandError("bad_request", "no tokens are asked for here, so none can be revoked")
+        if ttl_s > longest:
+            raise CommandError("bad_request", f"`ttl` is at most auth.revocation_ttl, {longest:g} seconds")
+        now_ms = self._node.wall_ms()
+        until_ms = now_ms + int((ttl_s or longest) * 1000)
+        return await revoke(self._node, Revocation(RevokedKind(kind), value, now_ms, until_ms))
 
     # -- what there is --------------------------------------------------------------------
 
@@ -218,6 +231,8 @@ class ServiceView:
             )
 
         yield from self.broker_samples()
+        if self._node.door is not None:
+            yield from self._node.door.samples()
         for more in self.more_samples:
             yield from more()
 

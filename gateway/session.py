@@ -18,6 +18,7 @@ import msgspec
 from . import closecodes
 from ._sink import Sink
 from .asking import Caller
+from .auth.grant import ANONYMOUS, Grant
 from .commands import carry_out, publish_at_once, subscribe_at_once
 from .connection.interface import Connection
 from .eager import run_eagerly
@@ -72,18 +73,22 @@ class Session:
         "codec",
         "connection",
         "encoding",
+        "grant",
         "node",
         "session",
         "subscribing",
         "user",
     )
 
-    def __init__(self, node: Node, connection: Connection, encoding: Encoding, *, user: str) -> None:
+    def __init__(
+        self, node: Node, connection: Connection, encoding: Encoding, *, user: str, grant: Grant = ANONYMOUS
+    ) -> None:
         self.node = node
         self.connection = connection
         self.codec = encoding.codec
         self.encoding = encoding
         self.user = user
+        self.grant = grant
         self.client = node.random_id()
         self.session = node.random_id()
         self._channels: tuple[str, ...] | set[str] = ()
@@ -104,14 +109,18 @@ class Session:
                 session=self.session,
                 user=self.user,
                 ping=self.node.options.ping_interval_s,
+                expires=int(self.grant.expires),
             )
         )
-        if self.user:
-            self.run(self._hear_own_channel())
+        if self.user or self.grant.channels:
+            self.run(self._hear_own_channels())
 
-    async def _hear_own_channel(self) -> None:
+    async def _hear_own_channels(self) -> None:
+        """Subscribe the client to its personal channel, and to those that it was granted."""
         try:
-            await subscribe(self, {personal_channel(self.user): None})
+            if self.user:
+                await subscribe(self, {personal_channel(self.user): None})
+            await self.hear(self.grant.channels)
         except BrokerError as problem:
             _logger.warning("a client was turned away: %s", problem)
             self.connection.close(closecodes.SERVER_ERROR, "try again later")
@@ -124,11 +133,17 @@ class Session:
     @property
     def member(self) -> Member:
         """This client, as presence shows it."""
-        return Member(client=self.client, user=self.user)
+        return Member(client=self.client, user=self.user, info=self.grant.info)
 
     def caller(self) -> Caller:
         """Return this client as an app service is told of it."""
-        return Caller(client=self.client, session=self.session, user=self.user, remote=self.connection.remote)
+        return Caller(
+            client=self.client,
+            session=self.session,
+            user=self.user,
+            info=self.grant.info,
+            remote=self.connection.remote,
+        )
 
     # -- what the connection calls --------------------------------------------------------
 
@@ -152,6 +167,11 @@ class Session:
         if len(self._pending) > self.node.options.max_pending_commands:
             self.connection.hold()  # until half of them are done
 
+    def begin(self, commands: list[Command]) -> None:
+        """Take what the client said before it was let in."""
+        self._pending = commands
+        self._advance()
+
     def on_writable(self) -> None:
         """Send what the client's channels have for it; then go on with its commands."""
         self.node.hub.catch_up(self.sink)
@@ -162,6 +182,8 @@ class Session:
         for task in self._tasks:
             task.cancel()
         self.node.remove_session(self)
+        if self.grant.expires and self.node.door is not None:
+            self.node.door.left(self)
         channels = sorted(self._channels)
         self._channels = ()
         self._publishes = _NO_PUBLISHES
@@ -375,6 +397,11 @@ class Session:
             await subscribe(self, {channel: None}, tell)
         except CommandError as problem:
             _logger.warning("a service could not subscribe a client: %s", problem)
+
+    async def hear(self, channels: Iterable[str]) -> None:
+        """Subscribe the client to channels that it was granted; it is told.  Raises BrokerError."""
+        for channel in channels:
+            await self.subscribe_by_server(channel)
 
     async def end_subscription(self, channel: str, code: str) -> None:
         """End a subscription, also one that is being made, though the client did not ask; it is told."""

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec import structs
+
 from .broker import ChannelOptions, State
 from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
@@ -56,9 +58,12 @@ async def subscribe(
     session: Session,
     wanted: Mapping[str, Position | None],
     answer: Callable[[list[Resumed]], Event | None] = lambda subscriptions: None,
+    *,
+    info: bytes = b"",
 ) -> None:
     """Subscribe a client to channels, to each from its position on, or to none of them.
 
+    `info` (JSON text), where it is not empty, is what others see there beside the user.
     `answer` is called once it is subscribed; what it returns is sent before the missed messages.
     Raises CommandError when it is subscribed to one of them already or has too many, and BrokerError;
     `answer` was not called then.
@@ -83,7 +88,7 @@ async def subscribe(
     for here in [r.here for r in ready]:
         options = session.node.options.namespace(here.name).broker
         if options.presence and not here.name.startswith("@"):
-            await join(session, here.name, options)
+            await join(session, here.name, options, info)
 
 
 def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None:
@@ -208,10 +213,11 @@ def _resume(
     return True, directly
 
 
-async def join(session: Session, channel: str, options: ChannelOptions) -> None:
+async def join(session: Session, channel: str, options: ChannelOptions, info: bytes = b"") -> None:
     """Enter the client in the channel's presence.  It was answered already: nothing is raised."""
     try:
-        await session.node.broker.join(channel, session.member, options)
+        member = session.member if not info else structs.replace(session.member, info=info)
+        await session.node.broker.join(channel, member, options)
     except BrokerError:
         # Subscribed and not present would be neither one nor the other.
         await session.end_subscription(channel, "unavailable")

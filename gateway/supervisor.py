@@ -35,7 +35,7 @@ from .internal_port import InternalPort
 from .limiting import WorkerTally
 from .listeners import Listeners
 from .node import Node
-from .parts import make_broker, make_memory_broker, make_node, node_options
+from .parts import change_node, make_broker, make_memory_broker, make_node
 from .reload import log_reload, plan_reload
 from .server import log_listening
 from .services import Services
@@ -121,7 +121,9 @@ class Supervisor:
         broker = make_broker(self.config, loop)
         memory = broker if isinstance(broker, MemoryBroker) else make_memory_broker(loop)
         self._service = BrokerService(memory, loop=loop)
-        self._node = make_node(self.config, self._service if broker is memory else broker, loop)
+        self._node = make_node(
+            self.config, self._service if broker is memory else broker, loop, has_clients=False
+        )
         await self._node.start()
         self._services = Services(self.config, loop)
         self._services.serve(self._node, broker)
@@ -193,7 +195,7 @@ class Supervisor:
         reload = plan_reload(self.config, config)
         self.listeners.check(reload.config)
         self.config = reload.config
-        self._node.options = node_options(reload.config)
+        change_node(reload.config, self._node)
         self._http.reload(reload.config)
         if self._tally is not None:
             self._tally.reload(reload.config)
@@ -232,7 +234,10 @@ class Supervisor:
         return worker
 
     def _worker_config(self) -> str:
-        """Return what workers need of the configuration, as TOML: without the internal port and its keys."""
+        """Return what workers need of the configuration, as TOML: without the internal port and its keys.
+
+        The keys of tokens are in it.
+        """
         nowhere = (Address("127.0.0.1", 0),)
         server = replace(self.config.server, workers=1, listen=nowhere, api_listen=nowhere, broker=MEMORY)
         return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}), reveal=True)

@@ -39,12 +39,12 @@ from .limiting import Limiting
 from .listeners import EDGE, listen_tcp
 from .parts import (
     Closable,
+    change_node,
     connect_view,
     drain,
     make_broker,
     make_edge,
     make_node,
-    node_options,
     serve_edge,
 )
 from .publish_times import Sample
@@ -191,7 +191,7 @@ class Worker:
 
     def _reload(self, data: bytes) -> None:
         self._config = self._read(data.decode())
-        self._node.options = node_options(self._config)
+        change_node(self._config, self._node)
         logging.getLogger().setLevel(self._config.server.log_level.upper())
         if self._tls is not None:
             self._tls.reload()

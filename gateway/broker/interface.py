@@ -112,11 +112,13 @@ class ControlKind(StrEnum):
     DISCONNECT = "disconnect"
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
+    REVOKE = "revoke"
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A message to all connections of `user`, or to the one of `client`, whichever is not empty.
 
+    A REVOKE is aimed at all whom the entry in its `publication` covers.
     `publication` is set for SEND; `channel` for SUBSCRIBE and UNSUBSCRIBE; `close_code` and
     `reason` for DISCONNECT.
     """

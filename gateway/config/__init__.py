@@ -11,6 +11,7 @@ from .load import Loaded, from_mapping, load
 from .problems import InvalidConfigError, Problem
 from .schema import (
     ApiOptions,
+    AuthOptions,
     Config,
     NamespaceOptions,
     ServerOptions,
@@ -21,6 +22,7 @@ from .schema import (
 __all__ = [
     "Address",
     "ApiOptions",
+    "AuthOptions",
     "Bound",
     "Config",
     "Endpoint",

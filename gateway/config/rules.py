@@ -50,7 +50,7 @@ def check_exposure(config: Config, source: str) -> list[Problem]:
 
 def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without authentication of clients the edge is for this machine only."""
-    if config.server.insecure:
+    if config.server.insecure or config.auth.configured:
         return
     allowed = f"{_LOOPBACK} while no authentication of clients is configured; --insecure overrides"
     for endpoint in _open_to_others(config.server.listen):
@@ -148,6 +148,28 @@ def _ring_holds_a_message(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(f"namespace.{name}.ring_bytes", where(path), found, allowed)
 
 
+def _key_sets_are_authentic(config: Config, where: Where) -> Iterator[Problem]:
+    """Whoever could answer in place of the issuer could let anybody in."""
+    if config.server.insecure:
+        return
+    for place in config.auth.jwks:
+        parts = urlsplit(place)
+        if parts.scheme == "http" and not Address(parts.hostname or "", 0).is_loopback:
+            allowed = "https:// unless the host is this machine; --insecure overrides"
+            yield Problem("auth.jwks", where(_AUTH_JWKS), quote(place), allowed)
+
+
+def _tokens_have_keys(config: Config, where: Where) -> Iterator[Problem]:
+    """A token for a channel can only be shown where there are keys that verify it."""
+    if config.auth.configured:
+        return
+    for name, options in config.namespaces.items():
+        if "token" in options.subscribe:
+            path = ("namespace", name, "subscribe")
+            allowed = "other words while auth.keys and auth.jwks are empty"
+            yield Problem(".".join(path), where(path), quote("token"), allowed)
+
+
 def _states_can_be_kept_up(config: Config, where: Where) -> Iterator[Problem]:
     """Whoever missed a patch must get the state, and can by resuming; it goes out through the ring, too.
 
@@ -206,11 +228,13 @@ def _is_here(url: str) -> bool:
 _LISTEN: Final = ("server", "listen")
 _API_LISTEN: Final = ("server", "api_listen")
 _INSECURE: Final = ("server", "insecure")
+_AUTH_KEYS: Final = ("auth", "keys")
+_AUTH_JWKS: Final = ("auth", "jwks")
 _TLS_CERT: Final = ("server", "tls_cert")
 _TLS_KEY: Final = ("server", "tls_key")
 
 RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
-    ((_LISTEN, _INSECURE), _edge_is_private),
+    ((_LISTEN, _INSECURE, _AUTH_KEYS, _AUTH_JWKS), _edge_is_private),
     ((_API_LISTEN, _INSECURE, ("api", "keys")), _api_is_private),
     ((_LISTEN, _API_LISTEN), _endpoints_differ),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
@@ -220,6 +244,8 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
         _proxies_are_known,
     ),
     ((("session", "max_publish_bytes"),), _ring_holds_a_message),
+    ((_AUTH_JWKS, _INSECURE), _key_sets_are_authentic),
+    ((_AUTH_KEYS, _AUTH_JWKS), _tokens_have_keys),
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
     ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),

@@ -3,7 +3,7 @@
 The frozen dataclasses are the table: a field's metadata holds its `Option`, so that what the
 program reads, what is checked, what `--help` says and what the documentation lists cannot
 differ.  Times are seconds (float), sizes are bytes (int).  The defaults are those of
-development mode: anyone may subscribe and publish, and a short history is kept.
+development mode: without [auth] anyone may subscribe and publish, and a short history is kept.
 
 Nothing here reads files or the environment.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from .auth import Algorithms, AuthKey, AuthKeys, ClaimName, CookieName, KeySetPlaces, Permissions, Texts
 from .broker_url import BrokerUrls
 from .endpoints import Endpoint, FileMode, ListenAddresses
 from .kinds import (
@@ -130,6 +131,51 @@ class ApiOptions:
         (), Hosts(), "names by which a port without keys may be called, beside its own address"
     )
     max_body_bytes: int = option(MIB, Size(KIB, GIB), "largest body of a request")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthOptions:
+    """Who clients are.  With keys or key sets a client needs a token, and only what is stated is allowed."""
+
+    keys: tuple[AuthKey, ...] = option(
+        (), AuthKeys(), "keys that verify tokens, each for one algorithm; several for rotation", secret=True
+    )
+    jwks: tuple[str, ...] = option((), KeySetPlaces(), "where sets of public keys (JWK sets) are")
+    algorithms: tuple[str, ...] = option(
+        ("RS256", "ES256", "EdDSA"), Algorithms(), "what keys of key sets may be used for"
+    )
+    issuer: tuple[str, ...] = option((), Texts(), "what a token's iss must be one of; empty: not looked at")
+    audience: tuple[str, ...] = option(
+        (), Texts(), "what must be among a token's aud, one of these; empty: not looked at"
+    )
+    leeway: float = option(5.0, Duration(0.0, _HOUR), "how far clocks may differ")
+    anonymous: bool = option(False, Boolean(), "let in clients that show no token, as nobody in particular")
+    connect_timeout: float = option(
+        10.0, Duration(0.01, _HOUR), "longest time from connected to a valid token"
+    )
+    cookie: str = option("", CookieName(), "cookie that may hold the token; none unless it is named")
+    query: bool = option(True, Boolean(), "take the token from the query parameter token, too")
+    user_claim: str = option("sub", ClaimName(), "claim that says who the client is")
+    info_claim: str = option("info", ClaimName(), "claim with what others see beside the user")
+    channels_claim: str = option(
+        "channels", ClaimName(), "claim with the channels to subscribe the client to"
+    )
+    permissions_claim: str = option("permissions", ClaimName(), "claim with patterns of channels, by action")
+    login_claim: str = option("sid", ClaimName(), "claim with the id of the login, for revocation")
+    jwks_max_age: float = option(600.0, Duration(1.0, 7 * _DAY), "ask for key sets again after so long")
+    jwks_cooldown: float = option(
+        30.0, Duration(0.01, _DAY), "least time between two requests, also when unknown keys are used"
+    )
+    jwks_timeout: float = option(5.0, Duration(0.1, _HOUR), "longest time to fetch a key set")
+    cache_size: int = option(10_000, Integer(0, 1_000_000), "verified tokens that are remembered")
+    revocation_ttl: float = option(
+        _DAY, Duration(60.0, 365 * _DAY), "how long a revocation is kept; at least as long as tokens live"
+    )
+
+    @property
+    def configured(self) -> bool:
+        """Whether clients need a token."""
+        return bool(self.keys or self.jwks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,9 +296,17 @@ class NamespaceOptions:
         BooleanOr("user"),
         'tell subscribers who comes and goes; "user": once for each user',
     )
-    subscribe: str = option("anyone", Choice("anyone", "nobody"), "which clients may subscribe")
-    publish: str = option(
-        "anyone", Choice("anyone", "nobody"), "which clients may publish; services always may"
+    subscribe: tuple[str, ...] = option(
+        (), Permissions("subscribe"), "who may subscribe; empty: anyone, but nobody once [auth] has keys"
+    )
+    publish: tuple[str, ...] = option(
+        (), Permissions("publish"), "which clients may publish (services always may); empty: as above"
+    )
+    see_presence: tuple[str, ...] = option(
+        ("subscribers",), Permissions("see"), "who may see who is in a channel"
+    )
+    see_history: tuple[str, ...] = option(
+        ("subscribers",), Permissions("see"), "who may read what a channel keeps"
     )
     publish_rate: int = option(
         0, Integer(0, 1_000_000), "publications of clients to one channel in a second; 0 is no limit"
@@ -352,6 +406,7 @@ class Config:
 
     server: ServerOptions = field(default_factory=ServerOptions)
     api: ApiOptions = field(default_factory=ApiOptions)
+    auth: AuthOptions = field(default_factory=AuthOptions)
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
     edge: EdgeOptions = field(default_factory=EdgeOptions)
     limits: LimitOptions = field(default_factory=LimitOptions)
@@ -372,6 +427,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
     {
         "server": ServerOptions,
         "api": ApiOptions,
+        "auth": AuthOptions,
         "websocket": WebSocketOptions,
         "edge": EdgeOptions,
         "limits": LimitOptions,

@@ -72,7 +72,10 @@ def split_named_flag(section: str, text: str) -> tuple[KeyPath, str] | Problem:
     """Return path and value of NAME.OPTION=VALUE; a Problem when it is not of that form."""
     where = f"flag --{section}"
     options = [row.name for row in options_of(section)]
-    match = _NAMED_FLAG.fullmatch(text)
+    known = "|".join(options).replace("_", "[_-]")
+    # Names may have dots and equals signs, and values too: the first option that is known divides them.
+    match = re.fullmatch(rf"(?P<name>.+?)\.(?P<option>{known})=(?P<value>.*)", text, re.DOTALL)
+    match = match or _NAMED_FLAG.fullmatch(text)
     if match is None:
         return Problem("", where, describe(text), f"NAME.OPTION=VALUE such as {_EXAMPLES[section]}")
     option = match["option"].replace("-", "_")

@@ -4,7 +4,7 @@ from gateway.connection._outgoing cimport Outgoing
 
 
 cdef class Connection(Outgoing):
-    cdef object handler             # None until the handshake is done
+    cdef public object handler      # None until the handshake is done
     cdef Decoder decoder
     cdef object deflater
     cdef bytearray head             # of the handshake, while it is incomplete

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from .._sink import Sink
 from ..deflate import Deflater
 from ._edge import Edge
+from .interface import Handler
 
 class Connection(Sink, asyncio.BufferedProtocol):
     opened_at: float
+    handler: Handler | None
     wheel_slot: int
     def __init__(self, edge: Edge) -> None: ...
     def get_buffer(self, sizehint: int) -> memoryview: ...

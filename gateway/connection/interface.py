@@ -19,6 +19,9 @@ class Connection(Protocol):
     closed: bool
     """Nothing that is sent now will leave any more."""
 
+    handler: Handler | None
+    """Who hears of what the client says; a handler can put another one in its own place."""
+
     @property
     def remote(self) -> str:
         """The peer's address as `host:port`; `unix:pid=N`, or `unix`, for a Unix socket."""

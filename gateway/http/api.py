@@ -64,6 +64,10 @@ OPERATIONS: Final = (
         "disconnect", "POST", "/api/disconnect", bodies.DisconnectBody, results.Reached, "Close connections"
     ),
     Operation(
+        "revoke", "POST", "/api/revoke", bodies.RevokeBody, results.Reached,
+        "Refuse tokens, and close the connections that were let in by them",
+    ),
+    Operation(
         "channels", "GET", "/api/channels", bodies.ChannelsQuery, results.ChannelList,
         "List the channels of this node",
     ),
@@ -186,6 +190,11 @@ class Api:
                 user=body.user, client=body.client, code=body.code, reason=body.reason
             )
         )
+
+    async def revoke(self, body: bodies.RevokeBody) -> results.Reached:
+        """Refuse tokens from now on."""
+        kind, value = body.target()
+        return results.Reached(await self._node.revoke(kind=kind, value=value, ttl_s=body.ttl))
 
     async def channels(self, query: bodies.ChannelsQuery) -> results.ChannelList:
         """List channels whose name begins with the prefix."""

@@ -147,6 +147,30 @@ class DisconnectBody(Target, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"`reason` is at most {MAX_REASON_BYTES} bytes in UTF-8")
 
 
+class RevokeBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Refuse tokens: exactly one of `user`, `login` and `token`."""
+
+    user: Annotated[
+        str, Meta(max_length=MAX_CHANNEL_CHARS - 1, description="all tokens of this user issued up to now")
+    ] = ""
+    login: Annotated[str, Meta(max_length=256, description="all tokens of this login: their claim `sid`")] = (
+        ""
+    )
+    token: Annotated[str, Meta(max_length=256, description="the token with this claim `jti`")] = ""
+    ttl: Annotated[
+        float, Meta(ge=0, le=31_536_000, description="for so many seconds; 0: `auth.revocation_ttl`")
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        if (bool(self.user), bool(self.login), bool(self.token)).count(True) != 1:
+            raise ValueError("exactly one of `user`, `login` and `token` is required")
+
+    def target(self) -> tuple[str, str]:
+        """Return which of them it is, and its value."""
+        named = {"user": self.user, "login": self.login, "token": self.token}
+        return next((name, value) for name, value in named.items() if value)
+
+
 class PublishCommand(PublishBody, tag_field="method", tag="publish"):
     """Publish, in a batch."""
 

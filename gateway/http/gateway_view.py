@@ -75,6 +75,12 @@ class GatewayView(Protocol):
     async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
         """Close connections with `code` (0: 4004 disconnected); return how many were reached."""
 
+    async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
+        """Refuse what `kind` (user, login, token) and `value` name, for `ttl_s` seconds (0: as configured).
+
+        Return how many connections were closed.
+        """
+
     async def channels(self) -> Sequence[Mapping[str, object]]:
         """Return `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers."""
 

@@ -50,10 +50,11 @@ class Connect(Command, kw_only=True, frozen=True):
 
 
 class Subscribe(Command, kw_only=True, frozen=True):
-    """Hear a channel from now on, or from `since` on."""
+    """Hear a channel from now on, or from `since` on; `token` is one for this channel."""
 
     channel: str
     since: Since | None = None
+    token: str = ""
 
 
 class Unsubscribe(Command, kw_only=True, frozen=True):

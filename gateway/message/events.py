@@ -44,6 +44,7 @@ class Reply(Event, frozen=True, kw_only=True):
     members: list[MemberView] | None = None
     publications: list[PublicationView] | None = None
     complete: bool | None = None
+    expires: int | None = None
     payload: msgspec.Raw | None = None
     payload64: bytes | None = None
     version: int | None = None

@@ -131,6 +131,7 @@ def _read_connect(message: pb.Connect) -> _Fields:
 
 def _read_subscribe(message: pb.Subscribe) -> _Fields:
     fields = _channel(message)
+    fields["token"] = message.token
     if message.HasField("since"):
         fields["since"] = _since(message.since)
     return fields

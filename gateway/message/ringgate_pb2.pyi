@@ -187,7 +187,10 @@ class Subscribe(_message.Message):
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
+    token: _builtins.str
+    """one for this channel, where its namespace asks for it"""
     @_builtins.property
     def since(self) -> Global___Position:
         """only to resume"""
@@ -197,10 +200,11 @@ class Subscribe(_message.Message):
         *,
         channel: _builtins.str = ...,
         since: Global___Position | None = ...,
+        token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "since", b"since", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -517,6 +521,7 @@ class Reply(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     PUBLICATIONS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
@@ -528,6 +533,8 @@ class Reply(_message.Message):
     duplicate: _builtins.bool
     session: _builtins.str
     complete: _builtins.bool
+    expires: _builtins.int
+    """of connect with a token: seconds since 1970"""
     version: _builtins.int
     json: _builtins.bytes
     """JSON text in UTF-8"""
@@ -553,13 +560,14 @@ class Reply(_message.Message):
         members: _abc.Iterable[Global___MemberView] | None = ...,
         publications: _abc.Iterable[Global___PublicationView] | None = ...,
         complete: _builtins.bool | None = ...,
+        expires: _builtins.int | None = ...,
         version: _builtins.int | None = ...,
         json: _builtins.bytes = ...,
         binary: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "json", b"json", "offset", b"offset", "payload", b"payload", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "json", b"json", "offset", b"offset", "payload", b"payload", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "id", b"id", "json", b"json", "members", b"members", "offset", b"offset", "payload", b"payload", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "json", b"json", "members", b"members", "offset", b"offset", "payload", b"payload", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
     _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
@@ -567,6 +575,8 @@ class Reply(_message.Message):
     _WhichOneofArgType__complete: _TypeAlias = _typing.Literal["_complete", b"_complete"]  # noqa: Y015
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__expires: _TypeAlias = _typing.Literal["expires"]  # noqa: Y015
+    _WhichOneofArgType__expires: _TypeAlias = _typing.Literal["_expires", b"_expires"]  # noqa: Y015
     _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
     _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
     _WhichOneofReturnType__recovered: _TypeAlias = _typing.Literal["recovered"]  # noqa: Y015
@@ -583,6 +593,8 @@ class Reply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__complete) -> _WhichOneofReturnType__complete | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires) -> _WhichOneofReturnType__expires | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
     @_typing.overload

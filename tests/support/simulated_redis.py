@@ -413,6 +413,12 @@ class SimulatedShard:
     def connected(self) -> bool:
         return self.commands_up and self.pubsub_up
 
+    def servers(self) -> Mapping[str, bytes]:
+        return {self.name: b"0"}
+
+    def reaches(self, key: bytes) -> bool:
+        return self.connected
+
     async def start(self, listener: ShardListener) -> None:
         self.listener = listener
         self.commands_up = self.pubsub_up = True

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "architecture.md"
 SUFFIXES = (".py", ".pyx", ".pxd")
 SIBLINGS = (
+    "gateway/auth/",
     *("gateway/hub/", "gateway/connection/", "gateway/broker/", "gateway/client/"),
     *("gateway/config/", "gateway/bench/"),
 )

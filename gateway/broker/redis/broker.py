@@ -32,9 +32,10 @@ from .feeds import Feeds
 from .gathering import Awaited, Gathering
 from .held import HOLD_AT_ONCE, Held, HeldSessions
 from .lanes import Lane
-from .messages import Probed, pack, unpack
+from .messages import pack
 from .names import Names
 from .presence import Presence
+from .probing import Probing
 from .questions import Questions
 from .shard import Shard
 from .sharding import Sharding
@@ -79,7 +80,6 @@ class Side:
         session_ttl_s: Callable[[], float],
         on_holds_lost: Callable[[], None],
     ) -> None:
-        self._clock = clock
         self.shard = shard
         self.commands = Commands(shard, Names(options.prefix), random_id, idle_s=options.idle_s)
         self.gathering = Gathering(self.commands)
@@ -99,52 +99,32 @@ class Side:
             used=self.presence.rooms,
         )
         self._loop = loop
-        self._probe_channel = self.commands.names.probe(node)
-        self._probe_timeout_s = options.probe_timeout_s
-        self._probes: dict[int, asyncio.Future[None]] = {}
-        self._probed = 0
-        self.probe_s = self.probed_at = 0.0
+        self.probing = Probing(
+            self.commands,
+            node=node,
+            loop=loop,
+            clock=clock,
+            timeout_s=options.probe_timeout_s,
+            hear=self.hear,
+        )
 
     async def start(self) -> None:
         """Connect.  Raises BrokerUnavailableError."""
         await self.shard.start(self.feeds)
-        self.hear(self._probe_channel, self._take_probe)
-        self.probed_at = self._loop.time()
+        self.probing.listen()
 
-    def hear(self, channel: bytes, take: Callable[[bytes], None]) -> None:
-        """Have the messages of a pub/sub channel of the broker's own."""
-        self.feeds.others[channel] = take
-        self.shard.subscribe([channel])
-
-    async def probe(self) -> float:
-        """Send a message through the shard to this node; return the seconds it took.
-
-        Raises BrokerUnavailableError.
-        """
-        self._probed += 1
-        number, begun = self._probed, self._clock()
-        back = self._probes[number] = self._loop.create_future()
-        try:
-            async with asyncio.timeout(self._probe_timeout_s):
-                await self.commands.tell(self._probe_channel, pack(Probed(number)))
-                await back
-        except TimeoutError:
-            raise BrokerUnavailableError(f"no message comes back from {self.shard.name}") from None
-        finally:
-            del self._probes[number]
-        self.probed_at = self._loop.time()
-        self.probe_s = self._clock() - begun
-        return self.probe_s
-
-    def _take_probe(self, payload: bytes) -> None:
-        message = unpack(payload)
-        back = self._probes.get(message.number) if isinstance(message, Probed) else None
-        if back is not None and not back.done():
-            back.set_result(None)
+    def hear(self, channel: bytes, take: Callable[[bytes], None] | None) -> None:
+        """Have the messages of a pub/sub channel of the broker's own, or (None) no longer."""
+        if take is None:
+            self.feeds.others.pop(channel, None)
+            self.shard.unsubscribe([channel])
+        else:
+            self.feeds.others[channel] = take
+            self.shard.subscribe([channel])
 
     def healthy(self, within_s: float) -> bool:
-        """Tell whether a probe came back within the last so many seconds, and the connections stand."""
-        return self.shard.connected and self._loop.time() - self.probed_at < within_s
+        """Tell whether a probe came back from any of its servers within the last so many seconds."""
+        return self._loop.time() - self.probing.answered_at < within_s
 
     def stats(self) -> Iterator[tuple[str, float]]:
         """Yield gauges and counters."""
@@ -154,8 +134,9 @@ class Side:
         yield "members_here", self.presence.members
         yield "publish_calls", self.gathering.calls
         yield "history_reads", self.commands.history_reads
-        yield "round_trip_seconds", self.probe_s
-        yield "probe_age_seconds", self._loop.time() - self.probed_at
+        yield "servers_unreachable", len(self.probing.unreachable)
+        yield "round_trip_seconds", self.probing.round_trip_s
+        yield "probe_age_seconds", self._loop.time() - self.probing.answered_at
 
 
 class RedisBroker:
@@ -214,7 +195,7 @@ class RedisBroker:
             await asyncio.gather(*(side.start() for side in self._sides))
             self._questions = self._listen(self._sides[0], node)
             await asyncio.gather(*(side.presence.renew() for side in self._sides))
-            await asyncio.gather(*(side.probe() for side in self._sides))
+            await asyncio.gather(*(side.probing.probe() for side in self._sides))
         except BaseException:
             await self.stop()
             raise
@@ -277,7 +258,7 @@ class RedisBroker:
             for side in self._sides:
                 if side.shard.connected:
                     self._spawn(side.presence.renew())
-                    self._spawn(_ignored(side.probe()))
+                self._spawn(_ignored(side.probing.probe()))
 
     def sweep(self) -> bool:
         """See `Broker.sweep`: compare a part of the channels with Redis."""
@@ -450,15 +431,27 @@ class RedisBroker:
         return await self._of(user).commands.spend(user, spent, rate)
 
     async def probe(self) -> float:
-        """See `Broker.probe`: through every shard and back; the longest of the times."""
+        """See `Broker.probe`: through every server of every shard and back; the longest of the times.
+
+        Raises BrokerUnavailableError when none answers; `unreachable` names those that did not.
+        """
         if not self._sides or self._relay is None:
             raise BrokerUnavailableError("the broker is not running")
-        return max(await asyncio.gather(*(side.probe() for side in self._sides)))
+        tried = await asyncio.gather(*(side.probing.probe() for side in self._sides), return_exceptions=True)
+        times = [seconds for seconds in tried if isinstance(seconds, float)]
+        if not times:
+            raise BrokerUnavailableError("no message comes back from Redis")
+        return max(times)
+
+    @property
+    def unreachable(self) -> list[str]:
+        """The servers from which the last probe did not come back."""
+        return [server for side in self._sides for server in side.probing.unreachable]
 
     @property
     def healthy(self) -> bool:
-        """Messages came through every shard a moment ago, as far as is known."""
-        return bool(self._sides) and all(side.healthy(self._options.lease_s) for side in self._sides)
+        """Messages came through some server a moment ago."""
+        return bool(self._sides) and any(side.healthy(self._options.lease_s) for side in self._sides)
 
     def stats(self) -> dict[str, int]:
         """Return nothing: Redis tells what is kept.  `samples` has what this node counts."""

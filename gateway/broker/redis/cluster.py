@@ -35,6 +35,7 @@ from .topology import Topology
 _logger = logging.getLogger(__name__)
 _REDIRECTIONS: Final = 5
 _TRY_AGAIN_S: Final = 0.02
+_TAGS_TRIED: Final = 200_000
 
 
 class ClusterShard:
@@ -47,6 +48,8 @@ class ClusterShard:
         self._seeds = seeds
         self._started: Topology | None = None
         self._homes: dict[bytes, Master | None] = {}
+        self._tags: dict[str, bytes] = {}  # by master, a text whose slot it has
+        self._tags_of: list[Master | None] = []  # the slot map for which they were found
 
     @property
     def name(self) -> str:
@@ -58,6 +61,24 @@ class ClusterShard:
         """Every master that has slots is connected to."""
         masters = [] if self._started is None else self._started.serving
         return bool(masters) and all(master.connected for master in masters)
+
+    def servers(self) -> Mapping[str, bytes]:
+        """Return the masters that have slots, and "no server" where there are slots that none has."""
+        owners = self._topology.owners
+        if self._tags_of is not owners:
+            self._tags_of, self._tags = owners, {}
+            wanted = len(set(owners))
+            for n in range(_TAGS_TRIED):
+                tag = b"%d" % n
+                self._tags.setdefault(_name_of(owners[slot_of(tag)]), tag)
+                if len(self._tags) == wanted:
+                    break
+        return self._tags
+
+    def reaches(self, key: bytes) -> bool:
+        """Tell whether the master of a key is connected to."""
+        master = self._topology.owners[slot_of(key)]
+        return master is not None and master.connected
 
     async def start(self, listener: ShardListener) -> None:
         """Connect, and from then on reconnect for ever.  Raises BrokerUnavailableError."""
@@ -205,3 +226,7 @@ class ClusterShard:
         if self._started is None:
             raise BrokerUnavailableError(f"{self._name}: not started")
         return self._started
+
+
+def _name_of(master: Master | None) -> str:
+    return "no server" if master is None else f"{master.name}"

@@ -101,7 +101,7 @@ class Feeds:
         if feed is not None and feed.interest.position is not None:
             feed.interest.options = options
             return await self._commands.position(keys, options)
-        if not self._shard.connected:
+        if not self._shard.reaches(keys.pubsub):
             raise BrokerUnavailableError(f"no connection to {self._shard.name}")
         if feed is None:
             feed = self._feeds[keys.pubsub] = Feed(name, keys, options)

@@ -32,6 +32,7 @@ METRICS: Final = {
     "members_here": ("gauge", "members of this node"),
     "publish_calls": ("counter", "calls that publish; each holds what one turn brought for a channel"),
     "history_reads": ("counter", "reads of channels' histories"),
+    "servers_unreachable": ("gauge", "servers from which the last probe did not come back"),
     "round_trip_seconds": ("gauge", "time of the last probe through Redis and back"),
     "probe_age_seconds": ("gauge", "time since a probe came back"),
 }

@@ -54,9 +54,11 @@ class Names:
         """Return the pub/sub channel on which a node hears answers to its questions."""
         return b"%b:{nodes}answer:%b" % (self._prefix, node.encode())
 
-    def probe(self, node: str) -> bytes:
-        """Return the pub/sub channel on which a node hears its own probes."""
-        return b"%b:probe:%b" % (self._prefix, node.encode())
+    def probe(self, node: str, tag: bytes) -> bytes:
+        """Return the pub/sub channel on which a node hears its own probes of the server that has the slot
+        of `tag`.
+        """
+        return b"%b:probe:%b:{%b}" % (self._prefix, node.encode(), tag)
 
     def memberships(self, owner: str) -> bytes:
         """Return the key of the set of channels in which an owner has members."""

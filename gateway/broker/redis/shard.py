@@ -50,6 +50,12 @@ class Shard(Protocol):
     def connected(self) -> bool:
         """Both commands and messages get through, as far as is known."""
 
+    def servers(self) -> Mapping[str, bytes]:
+        """Return all servers that keep something, by name, each with a text whose slot is one of its own."""
+
+    def reaches(self, key: bytes) -> bool:
+        """Tell whether the server of a key is connected to, as far as is known."""
+
     async def start(self, listener: ShardListener) -> None:
         """Connect, and from then on reconnect for ever.
 

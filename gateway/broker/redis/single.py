@@ -53,6 +53,14 @@ class SingleShard:
         """Both connections to the master stand."""
         return self._started is not None and self._started.connected
 
+    def servers(self) -> Mapping[str, bytes]:
+        """Return the one server that there is."""
+        return {self._name: b"0"}
+
+    def reaches(self, key: bytes) -> bool:
+        """Tell whether the server is connected to."""
+        return self.connected
+
     async def start(self, listener: ShardListener) -> None:
         """Connect, and from then on reconnect for ever.  Raises BrokerUnavailableError."""
         surroundings = Surroundings(self._dialer, self._random, PLAIN, listener, self._want_again)

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.broker.interface import Control, ControlKind
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.broker.redis.slots import slot_of
 from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
 from gateway.message.publication import Member, Position
 from tests.support.redis_broker import make_broker
@@ -94,8 +95,34 @@ async def test_server_that_is_down_takes_only_its_own_channels_along(tmp_path: P
             other.kill()
             worked = [await published(pair.first, name) for name in CHANNELS]
             assert 0 < sum(worked) < len(CHANNELS)
+            await look_for_the_dead(pair, str(other.port))
+            one.kill()
             with pytest.raises(BrokerUnavailableError):
                 await pair.first.probe()
+
+
+async def test_master_that_is_down_shows_and_takes_only_its_own_channels_along(tmp_path: Path) -> None:
+    options = [("cluster-require-full-coverage", "no")]
+    with RedisCluster(tmp_path, replicas=False, options=options) as cluster:
+        async for pair in _started(cluster.url):
+            assert await pair.first.probe() > 0
+            assert pair.first.unreachable == []
+            dead = cluster.servers[1]
+            alive = next(
+                name for name in CHANNELS if cluster.owner(slot_of(b"{=%b}" % name.encode())) is not dead
+            )
+            dead.kill()
+            await look_for_the_dead(pair, str(dead.port))
+            assert (await pair.first.subscribe(alive, KEPT)).offset == 0
+
+
+async def look_for_the_dead(pair: Pair, port: str) -> None:
+    async with asyncio.timeout(15):
+        while not await pair.first.probe() or len(pair.first.unreachable) != 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert port in pair.first.unreachable[0]
+    assert {name: value for _, name, value in pair.first.samples() if value}["servers_unreachable"] == 1
+    assert pair.first.healthy
 
 
 async def published(broker: RedisBroker, channel: str) -> bool:

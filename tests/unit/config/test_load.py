@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
+from gateway.config.auth import Algorithms, AuthKeys, ClaimName, CookieName, KeySetPlaces, Permissions, Texts
 from gateway.config.endpoints import FileMode, ListenAddresses
 from gateway.config.kinds import (
     Boolean,
@@ -70,6 +71,13 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
     Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
+    AuthKeys: (f"HS256:{'k' * 32}", f"HS256/a:{'l' * 32},HS384/b:{'m' * 48}", f"HS512:{'n' * 64}"),
+    KeySetPlaces: ("https://a.example/jwks", "file:/etc/keys.json,https://b.example", "http://localhost:1/"),
+    Algorithms: ("RS512", "PS256,Ed25519", "ES384"),
+    Texts: ("a", "b,c", "https://issuer.example/"),
+    ClaimName: ("a", "https://a.example/user", "b.c"),
+    CookieName: ("a", "__Host-token", "b.c"),
+    Permissions: ("nobody", "claim:role=admin,channel:a:{user}:*", "user-owned"),
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
     HookPlace: ("app/", "app/hooks", "app/hooks/a?b"),
@@ -173,7 +181,7 @@ def test_load_of_nothing_gives_the_documented_defaults() -> None:
     default = config.namespace("")
     assert (default.history_size, default.history_ttl) == (100, 300.0)
     assert (default.presence, default.join_leave) == (True, True)
-    assert (default.subscribe, default.publish) == ("anyone", "anyone")
+    assert (default.subscribe, default.publish) == ((), ())
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=IDS)

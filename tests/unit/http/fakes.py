@@ -70,6 +70,10 @@ class FakeNode:
         self._note("disconnect", user=user, client=client, code=code, reason=reason)
         return 3
 
+    async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
+        self._note("revoke", kind=kind, value=value, ttl_s=ttl_s)
+        return 4
+
     async def channels(self) -> Sequence[Mapping[str, object]]:
         self._note("channels")
         return [

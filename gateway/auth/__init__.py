@@ -1,0 +1,1 @@
+"""Who a client is: tokens, the keys that verify them, what their claims grant, and what was revoked."""
