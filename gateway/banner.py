@@ -34,6 +34,7 @@ def render_banner(config: Config, *, version: str) -> str:
         f"  broker     {shown_broker(server.broker)}",
         *([f"  workers    {server.workers}"] if server.workers > 1 else []),
         *([f"  clients    need a token ({_keys(config)})"] if config.auth.configured else []),
+        *(["  clients    are let in by an app service"] if config.hooks.connect else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]
     return "\n".join(lines) + "\n"
@@ -43,7 +44,7 @@ def insecurities(config: Config) -> list[str]:
     """Return what is not safe about a configuration, a clause each, the gravest first."""
     return [
         *_open_ports(config),
-        *([] if config.auth.configured else [_DEVELOPMENT]),
+        *([] if config.authenticates else [_DEVELOPMENT]),
         *([] if config.api.keys else ["no api.keys: whoever reaches the internal port may use it"]),
         *_weak_settings(config),
     ]
@@ -52,7 +53,7 @@ def insecurities(config: Config) -> list[str]:
 def _open_ports(config: Config) -> list[str]:
     edge, api = (_open_to_others(of) for of in (config.server.listen, config.server.api_listen))
     found = []
-    if edge and not config.auth.configured:
+    if edge and not config.authenticates:
         found.append(f"the client port is open to the network ({edge}) without authentication")
     if api and not config.api.keys:
         found.append(f"the internal port is open to the network ({api}) without a key")

@@ -24,7 +24,7 @@ from .broker.redis.deployment import make_sharding
 from .broker.redis.metrics import metrics
 from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
-from .config import AuthOptions, Config, NamespaceOptions
+from .config import Config, NamespaceOptions
 from .config.broker_url import MEMORY
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
@@ -36,6 +36,7 @@ from .connection.options import EdgeOptions
 from .deflate import Deflater
 from .descriptors import connections_that_fit
 from .holding import BatchedHolder
+from .hook_door import pick
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
@@ -81,10 +82,12 @@ def make_node(
 def change_node(config: Config, node: Node) -> None:
     """Have a running node use what a new configuration says."""
     node.options = node_options(config)
-    if node.door is not None:
+    if config.auth.configured:
         from .auth_parts import change_door
+        from .door import Door
 
-        change_door(config, node.door)
+        if isinstance(node.door, Door):
+            change_door(config, node.door)
 
 
 def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
@@ -235,6 +238,8 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
         named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
         session = Session(node, connection, encoding, user=user)
+        if node.app_service is not None and node.app_service.forwards:
+            node.forwarded[session.client] = pick(accepted.request, node.app_service.forwards)
         session.start()
         return session
 
@@ -265,7 +270,7 @@ def edge_options(config: Config, wanted: int) -> EdgeOptions:
 
 def node_options(config: Config) -> NodeOptions:
     """Return the node's options."""
-    namespaces = {name: _namespace(options, config.auth) for name, options in config.namespaces.items()}
+    namespaces = {name: _namespace(options, config) for name, options in config.namespaces.items()}
     return NodeOptions(
         namespaces=namespaces,
         default=namespaces["default"],
@@ -278,15 +283,16 @@ def node_options(config: Config) -> NodeOptions:
     )
 
 
-def _rule(words: tuple[str, ...], kind: str, action: str, auth: AuthOptions) -> Rule:
+def _rule(words: tuple[str, ...], kind: str, action: str, config: Config) -> Rule:
     """Return the rule of a permission; nothing stated means anyone, but nobody with authentication."""
-    stated = words or (("nobody",) if auth.configured else ("anyone",))
-    return compile_rule(stated, kind, action, all_authenticated=auth.configured and not auth.anonymous)
+    stated = words or (("nobody",) if config.authenticates else ("anyone",))
+    everybody = config.authenticates and not (config.auth.configured and config.auth.anonymous)
+    return compile_rule(stated, kind, action, all_authenticated=everybody)
 
 
-def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
-    subscribe = _rule(options.subscribe, "subscribe", "subscribe", auth)
-    publish = _rule(options.publish, "publish", "publish", auth)
+def _namespace(options: NamespaceOptions, config: Config) -> Namespace:
+    subscribe = _rule(options.subscribe, "subscribe", "subscribe", config)
+    publish = _rule(options.publish, "publish", "publish", config)
     return Namespace(
         broker=ChannelOptions(
             history_size=options.history_size,
@@ -309,7 +315,7 @@ def _namespace(options: NamespaceOptions, auth: AuthOptions) -> Namespace:
         may_publish=publish.always,
         subscribe=subscribe,
         publish=publish,
-        see_presence=_rule(options.see_presence, "see", "presence", auth),
-        see_history=_rule(options.see_history, "see", "history", auth),
+        see_presence=_rule(options.see_presence, "see", "presence", config),
+        see_history=_rule(options.see_history, "see", "history", config),
         publish_rate=float(options.publish_rate),
     )

@@ -50,7 +50,7 @@ def check_exposure(config: Config, source: str) -> list[Problem]:
 
 def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without authentication of clients the edge is for this machine only."""
-    if config.server.insecure or config.auth.configured:
+    if config.server.insecure or config.authenticates:
         return
     allowed = f"{_LOOPBACK} while no authentication of clients is configured; --insecure overrides"
     for endpoint in _open_to_others(config.server.listen):
@@ -207,6 +207,10 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
 def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A hook's upstream is configured; what leaves this machine is signed."""
     hooks = config.hooks
+    if hooks.connect and config.auth.configured:
+        path = ("hooks", "connect")
+        allowed = "nothing, since auth.keys or auth.jwks let clients in; or those taken away"
+        yield Problem(".".join(path), where(path), quote(hooks.connect), allowed)
     for name in ("connect", "subscribe", "publish", "call", "notices"):
         place = getattr(hooks, name)
         if not place:

@@ -418,6 +418,11 @@ class Config:
     )
     upstreams: Mapping[str, UpstreamOptions] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def authenticates(self) -> bool:
+        """Whether clients have to be let in, by a token or by an app service; else it is development mode."""
+        return self.auth.configured or bool(self.hooks.connect)
+
     def namespace(self, name: str) -> NamespaceOptions:
         """Return the options of a namespace ("" for channels without one), or else those of the default."""
         return self.namespaces.get(name) or self.namespaces[DEFAULT_NAMESPACE]
