@@ -18,7 +18,7 @@ COMPARE ?=
 CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench bench-cluster checker chaos soak conformance fuzz js proto sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster checker chaos crowd soak conformance fuzz js proto sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -60,6 +60,9 @@ checker: $(DONE)/build $(DONE)/test ## the checker of chaos runs against its pla
 
 chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 -k killed'): 50 rows, for some of which minutes
 	@$(PYTEST) -m full tests/chaos/test_matrix.py -s $(ARGS)
+
+crowd: $(DONE)/build $(DONE)/test ## 1,000 Python clients through the restart of their node, killed and drained: half a minute
+	@$(PYTEST) -m full tests/integration/test_client_crowd.py -s $(ARGS)
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)

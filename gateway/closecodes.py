@@ -28,6 +28,7 @@ INVALID_PAYLOAD: Final = 1007
 POLICY_VIOLATION: Final = 1008
 MESSAGE_TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
+SERVICE_RESTART: Final = 1012
 
 MISUSE: Final = 4000
 UNAUTHORIZED: Final = 4001
@@ -65,6 +66,11 @@ CLOSE_CODES: Final[dict[int, CloseInfo]] = {
         ),
         CloseInfo(MESSAGE_TOO_BIG, "message_too_big", "a message is larger than the configured bound"),
         CloseInfo(INTERNAL_ERROR, "internal_error", "an error inside the gateway"),
+        CloseInfo(
+            SERVICE_RESTART,
+            "service_restart",
+            "of a connection that is passed through: its service is gone, or the gateway is stopping",
+        ),
         CloseInfo(MISUSE, "misuse", "frames that hold no commands at all, again and again"),
         CloseInfo(UNAUTHORIZED, "unauthorized", "the token is missing, wrong or expired"),
         CloseInfo(FORBIDDEN, "forbidden", "the app service refused this client"),

@@ -183,7 +183,9 @@ async def _update(session: Session, command: Update) -> Event | None:
     asks = not may_publish(session, channel)
     patch = check_json(memoryview(command.patch))
     if asks:
-        patch, _ = await ask_to_publish(session, channel, patch, binary=False)
+        patch, binary = await ask_to_publish(session, channel, patch, binary=False)
+        if binary:
+            raise CommandError("internal", "the app service answered with bytes, which are no patch")
     result = await session.node.update(
         channel,
         patch,

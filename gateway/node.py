@@ -33,8 +33,9 @@ from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .exceeded import Exceeded
 from .hub.channel import Channel
 from .hub.hub import Hub
+from .key_shares import KeyShares
 from .limits import Limits, PublishRates
-from .message.names import check_channel_name
+from .message.names import check_channel_name, personal_channel
 from .message.publication import Member, Position, Publication
 from .missed import MissedReads
 from .noticing import Listener
@@ -102,6 +103,7 @@ class Node:
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
         self.limits: Limits | None = None
         self.exceeded = Exceeded(loop.time)
+        self.key_shares = KeyShares(loop.time)
         self.rates = PublishRates(loop.time, self.exceeded)
         self.listener: Listener | None = None
         self.draining = False
@@ -174,6 +176,7 @@ class Node:
         if self.door is not None:
             self.door.sweep()
         self.rates.sweep()
+        self.key_shares.sweep(self.options.max_keys)
         if self.limits is not None:
             self.limits.sweep()
         for name in list(islice(self._unwanted, _SWEEP_UNWANTED)):
@@ -343,6 +346,8 @@ class Node:
         check_channel_name(channel)
         self._check_size(data)
         options = self._message_options(channel)
+        if key and client:
+            self._take_key(options, client, user)
         publication = self.make_publication(data, binary=binary, client=client, user=user, exclude=exclude)
         result = await self.broker.publish(channel, publication, options, key=key)
         self.observe_publish(self.loop.time() - started)
@@ -359,6 +364,8 @@ class Node:
         if len(patch) > self.options.max_publish_bytes:
             self.exceeded.count("payload_bytes")
             raise CommandError("limit_exceeded", f"a patch is at most {self.options.max_publish_bytes} bytes")
+        if key and client:
+            self._take_key(options, client, user)
         publication = self.make_publication(patch, patch=True, client=client, user=user)
         return await self.broker.update(channel, publication, options, base=base, key=key)
 
@@ -395,8 +402,20 @@ class Node:
         What the times of publications count is the publisher's to tell.  Raises CommandError.
         """
         self._check_size(data)
+        options = self._message_options(channel)
+        if key:
+            self._take_key(options, client, user)
         publication = self.make_publication(data, binary=binary, client=client, user=user)
-        self.broker.begin_publish(channel, publication, self._message_options(channel), key, publisher)
+        self.broker.begin_publish(channel, publication, options, key, publisher)
+
+    def _take_key(self, options: ChannelOptions, client: str, user: str) -> None:
+        """Count an idempotency key of a client.  Raises CommandError."""
+        name = personal_channel(user) if user else client
+        try:
+            self.key_shares.take(name, options.idempotency_ttl_s, self.options.max_keys)
+        except CommandError:
+            self.exceeded.count("idempotency_keys", name)
+            raise
 
     def _message_options(self, channel: str) -> ChannelOptions:
         options = self.options.namespace(channel).broker

@@ -42,6 +42,7 @@ class NodeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_commands_per_frame: int = 100
     max_pending_commands: int = 1000
     max_publish_bytes: int = 32 * 1024
+    max_keys: int = 100_000
     max_history_page: int = 1000
     max_queued_bytes: int = 1 << 20
     drain_after_ms: tuple[int, int] = (0, 2000)

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from random import SystemRandom
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
@@ -49,12 +49,17 @@ from .message.names import is_channel_name, personal_channel
 from .message.protobuf import ProtobufCodec
 from .node import Node
 from .options import Namespace, NodeOptions
+from .passthrough.paths import PathTable
 from .permissions import Rule, compile_rule
 from .proxied import ProxiedListener
 from .service_view import ServiceView
+from .services import Services
 from .serving import serve_socket
 from .session import Session
 from .tls import EdgeTls
+
+if TYPE_CHECKING:
+    from .passthrough.passage import Passage
 
 _log = logging.getLogger("gateway.server")
 
@@ -128,7 +133,9 @@ def make_codecs() -> tuple[Codec, ...]:
     return JsonCodec(), MsgpackCodec(), ProtobufCodec()
 
 
-def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_connections: int) -> Edge:
+def make_edge(
+    config: Config, node: Node, services: Services, *, api_ports: tuple[int, ...], max_connections: int
+) -> Edge:
     """Return the edge of a node, for at most so many connections.  `api_ports` are those for services."""
     codecs = make_codecs()
     factories: dict[str, HandlerFactory | None] = {
@@ -142,15 +149,21 @@ def make_edge(config: Config, node: Node, *, api_ports: tuple[int, ...], max_con
     if config.server.echo:
         factories["/echo"] = None
         routes["/echo"] = _route(config, api_ports)
-    return Edge(
+    passages: Mapping[str, Passage] = services.passages(lambda: edge)
+    if passages:
+        routes = PathTable(routes | dict.fromkeys(passages, _route(config, api_ports)))
+        passages = PathTable(passages)
+    edge = Edge(
         loop=node.loop,
         protocol=EdgeConnection,
         routes=routes,
         factories=factories,
+        passages=passages,
         options=edge_options(config, max_connections),
         stats=EdgeStats(),
         admission=make_admission(config, node.exceeded),
     )
+    return edge
 
 
 def _route(config: Config, api_ports: tuple[int, ...], *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
@@ -279,6 +292,7 @@ def node_options(config: Config) -> NodeOptions:
         max_channels=config.session.max_channels,
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
+        max_keys=config.session.max_keys,
         revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
     )
 

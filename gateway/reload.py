@@ -15,7 +15,7 @@ from .config import Config
 from .config.load import shown_key
 from .config.problems import InvalidConfigError
 from .config.rules import check_rules
-from .config.schema import NAMED, SECTIONS, UpstreamOptions, options_of
+from .config.schema import NAMED, SECTIONS, RouteOptions, UpstreamOptions, options_of
 
 RELOADABLE: Final = frozenset(
     {
@@ -70,7 +70,10 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
         sections[section] = replace(old, **taken)
     changed += _changed_namespaces(running, wanted)
     refused += _changed_named("upstream", running.upstreams, wanted.upstreams, UpstreamOptions())
-    config = Config(**sections, namespaces=wanted.namespaces, upstreams=running.upstreams)
+    refused += _changed_named("route", running.routes, wanted.routes, RouteOptions())
+    config = Config(
+        **sections, namespaces=wanted.namespaces, upstreams=running.upstreams, routes=running.routes
+    )
     broken = check_rules(config, {})
     if broken:
         raise InvalidConfigError(broken)

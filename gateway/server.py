@@ -128,7 +128,7 @@ class Gateway:
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
             ports, most = listeners.api_ports, options.max_connections
-            edge = make_edge(self.config, node, api_ports=ports, max_connections=most)
+            edge = make_edge(self.config, node, services, api_ports=ports, max_connections=most)
             undo.callback(edge.stop)
             self._limiting = limiting = Limiting(self.config, node, edge)
             undo.callback(limiting.stop)

@@ -16,12 +16,14 @@ from .config import Config
 from .config.schema import HookOptions
 from .config.schema import UpstreamOptions as ConfiguredUpstream
 from .config.services import split_place
+from .connection._edge import Edge
 from .node import Node
 from .publish_times import Sample
 from .service_view import ServiceView
 
 if TYPE_CHECKING:
     from .hooks.asked import HookService
+    from .passthrough.passage import Passage
     from .upstreams.options import UpstreamOptions
     from .upstreams.upstream import Upstreams
 
@@ -47,6 +49,7 @@ class Services:
         self._config = config
         self._loop = loop
         self.outbox: Outbox | None = None
+        self._passages: dict[str, Passage] = {}
         self.upstreams: Upstreams | None = None
         self.hooks: HookService | None = None
         if config.upstreams:
@@ -72,6 +75,23 @@ class Services:
         await self.settle()
         if self.upstreams is not None:
             await self.upstreams.stop()
+
+    def passages(self, edge: Callable[[], Edge]) -> dict[str, Passage]:
+        """Return what takes the connections of each route, by its path; `edge` is theirs, once it is made."""
+        if self.upstreams is None or not self._config.routes:
+            return {}
+        from .passthrough.choosing import Choosing, key_by
+        from .passthrough.passage import Passage
+
+        for name, route in self._config.routes.items():
+            upstream = self.upstreams[route.upstream]
+            self._passages[route.path] = Passage(
+                edge,
+                Choosing(upstream, key_by(route.stays_with)),
+                name=name,
+                connect_timeout_s=upstream.options.timeout_s,
+            )
+        return self._passages
 
     def serve(
         self, node: Node, broker: Broker, *, to_supervisor: Callable[[wire.Notice], None] | None = None
@@ -106,6 +126,10 @@ class Services:
         if self.outbox is not None:
             outbox = view.outbox = self.outbox
             view.more_samples.append(lambda: outbox_samples(outbox.stats()))
+        if self._passages:
+            from .passthrough.report import samples as samples_of_passages
+
+            view.more_samples.append(lambda: samples_of_passages(self._passages.values()))
 
 
 def outbox_samples(stats: Mapping[str, int]) -> Iterator[Sample]:

@@ -171,7 +171,13 @@ class Worker:
         ]
         socks += [_inherited(descriptor) for descriptor in s.sockets]
         ports = tuple(s.api_ports)
-        edge = make_edge(self._config, self._node, api_ports=ports, max_connections=s.max_connections)
+        edge = make_edge(
+            self._config,
+            self._node,
+            self._services,
+            api_ports=ports,
+            max_connections=s.max_connections,
+        )
         self._limiting = Limiting(self._config, self._node, edge, self._notify)
         self._view = ServiceView(self._node, edge.stats)
         connect_view(self._view, self._node.broker)

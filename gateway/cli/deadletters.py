@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ..logs import escape
 from .parser import CommandFailedError, Commands, add_command
-from .publish import add_api_flags, authorization, exchange, read_duration, refusal, target_of
+from .publish import add_api_flags, authorization, exchange, refusal, target_of
+from .reading import read_duration
 
 _PATH: Final = "/api/deadletters"
 _MOST: Final = 200

@@ -20,7 +20,7 @@ from ..config.sources import FILE_VARIABLE
 from ..errors import GatewayError
 from ..logs import escape
 
-_A: Final = {"namespace": "a namespace", "upstream": "an upstream"}
+_A: Final = {"namespace": "a namespace", "upstream": "an upstream", "route": "a route"}
 
 Commands = Any  # argparse names the type of `add_subparsers()` only privately
 

@@ -1,4 +1,4 @@
-"""`ringgate publish`: posts one message to a running gateway's publish API.
+"""`ringgate publish`: posts one message to a running gateway's publish API, or publishes it as a client.
 
 The payload goes out byte for byte as it was given; it is only checked to be JSON.
 """
@@ -6,32 +6,56 @@ The payload goes out byte for byte as it was given; it is only checked to be JSO
 from __future__ import annotations
 
 import argparse
+import asyncio
 import http.client
 import json
 import os
-import sys
+import socket
 from collections.abc import Mapping
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from ..config.kinds import Address, Duration, Secret, ValueRefusedError
+import orjson
+
+from ..config.kinds import Address, Secret, ValueRefusedError
 from ..config.lists import Secrets
 from ..logs import escape
 from ..message.names import is_channel_name
+from .connecting import add_client_flags, answer_to, client_of
 from .parser import CommandFailedError, Commands, add_command
+from .reading import read_duration, read_payload
 
 _KEYS_VARIABLE: Final = "RINGGATE_API_KEYS"
 _MAX_ANSWER_BYTES: Final = 1 << 20
-_TIMEOUT = Duration(0.01, 3600.0)
 
 
 class Target(NamedTuple):
-    """Where to send a request."""
+    """Where to post.  `unix_path`: over this Unix socket, whatever the rest says."""
 
     secure: bool
     host: str
     port: int
     path: str
+    unix_path: str = ""
+
+    @property
+    def name(self) -> object:
+        """What to call it towards the user."""
+        return f"unix:{self.unix_path}" if self.unix_path else Address(self.host, self.port)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def add(commands: Commands) -> None:
@@ -40,13 +64,15 @@ def add(commands: Commands) -> None:
         commands,
         "publish",
         "publish one message to a channel",
-        description="Publish one message through a running gateway; print its epoch and offset as JSON.",
+        description="Publish one message through a running gateway; print its epoch and offset as JSON.\n"
+        "It goes to the internal port, or with --url, as a client's, to the client port.",
     )
     parser.add_argument("channel", metavar="CHANNEL", help="the name of the channel, such as news or chat:1")
     parser.add_argument("data", metavar="DATA", help="the payload, as JSON; - reads it from standard input")
     parser.add_argument("--text", action="store_true", help="DATA is plain text and is sent as a JSON string")
     parser.add_argument("--key", default="", help="idempotency key: repeating it does not publish again")
     add_api_flags(parser)
+    add_client_flags(parser, url=None)
     parser.set_defaults(run=run)
 
 
@@ -56,7 +82,7 @@ def add_api_flags(parser: argparse.ArgumentParser) -> None:
         "--api",
         metavar="URL",
         default="http://127.0.0.1:8001",
-        help="the internal port (default %(default)s)",
+        help="the internal port, http://HOST:PORT or unix:/PATH (default %(default)s)",
     )
     parser.add_argument(
         "--api-key",
@@ -73,7 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandFailedError(
             f'"{escape(arguments.channel)}" is not the name of a channel; allowed: {allowed}'
         )
-    body = _body(arguments.channel, _payload(arguments.data, text=arguments.text), arguments.key)
+    if arguments.url is not None:
+        print(asyncio.run(_publish_as_client(arguments)))
+        return 0
+    body = _body(arguments.channel, read_payload(arguments.data, text=arguments.text), arguments.key)
     headers = {"Content-Type": "application/json"} | authorization(arguments.api_key, os.environ)
     target = target_of(arguments.api, "/api/publish")
     status, answer = exchange("POST", target, body, headers, read_duration("--timeout", arguments.timeout))
@@ -81,31 +110,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def read_duration(flag: str, text: str) -> float:
-    """Return seconds.  Raises CommandFailedError that names the flag."""
-    try:
-        seconds: float = _TIMEOUT.from_text(text)
-    except ValueRefusedError:
-        raise CommandFailedError(f'{flag} is "{escape(text)}"; allowed: {_TIMEOUT.allowed()}') from None
-    return seconds
-
-
-def _payload(data: str, *, text: bool) -> bytes:
-    """Return the payload as JSON text.  Raises CommandFailedError when it is none."""
-    raw = sys.stdin.buffer.read() if data == "-" else os.fsencode(data)
-    try:
-        if text:
-            return json.dumps(raw.decode()).encode()
-        json.loads(raw.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        hint = "--text sends it as a string" if not text else "it has to be UTF-8"
-        raise CommandFailedError(f"DATA is not JSON: {escape(reason)}; {hint}") from None
-    return raw
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not allowed in JSON")
+async def _publish_as_client(arguments: argparse.Namespace) -> str:
+    payload = read_payload(arguments.data, text=arguments.text)
+    published = await answer_to(
+        client_of(arguments),
+        lambda client: client.publish(arguments.channel, orjson.Fragment(payload), key=arguments.key),
+        "to publish",
+    )
+    return json.dumps({"epoch": published.epoch, "offset": published.offset})
 
 
 def _body(channel: str, payload: bytes, key: str) -> bytes:
@@ -129,12 +141,14 @@ def target_of(url: str, default: str) -> Target:
 
     Raises CommandFailedError when `url` is not one of HTTP.
     """
-    parts, port = split_url(url, {"http": 80, "https": 443})
+    if url.startswith("unix:"):
+        return Target(secure=False, host="", port=0, path=default, unix_path=url.removeprefix("unix:"))
+    parts, port = _split_url(url, {"http": 80, "https": 443})
     path = parts.path.rstrip("/")
     return Target(parts.scheme == "https", parts.hostname or "", port, path or default)
 
 
-def split_url(url: str, schemes: Mapping[str, int]) -> tuple[SplitResult, int]:
+def _split_url(url: str, schemes: Mapping[str, int]) -> tuple[SplitResult, int]:
     """Return the parts of a URL with a host, and its port.  Raises CommandFailedError when it is not one.
 
     `schemes` are the allowed ones with their ports.
@@ -150,25 +164,31 @@ def split_url(url: str, schemes: Mapping[str, int]) -> tuple[SplitResult, int]:
     raise CommandFailedError(f'"{escape(url)}" is not a URL to connect to; allowed: {allowed}')
 
 
+def _connection(target: Target, timeout_s: float) -> http.client.HTTPConnection:
+    if target.unix_path:
+        return _UnixConnection(target.unix_path, timeout_s)
+    make = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
+    return make(target.host, target.port, timeout=timeout_s)
+
+
 def exchange(
     method: str, target: Target, body: bytes | None, headers: dict[str, str], timeout_s: float
 ) -> tuple[int, bytes]:
     """Return status and body of the answer.  Raises CommandFailedError when there is none."""
-    make = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
-    connection = make(target.host, target.port, timeout=timeout_s)
+    connection = _connection(target, timeout_s)
     try:
         connection.request(method, target.path, body, headers)
         response = connection.getresponse()
         return response.status, response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise CommandFailedError(connection_error(error, Address(target.host, target.port))) from None
+        raise CommandFailedError(_connection_error(error, target.name)) from None
     finally:
         connection.close()
 
 
-def connection_error(error: Exception, address: Address) -> str:
+def _connection_error(error: Exception, address: object) -> str:
     """Return what to tell the user about a connection that failed, with a hint where there is one."""
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return f"nothing listens at {address}: is `ringgate serve` running?"
     if isinstance(error, TimeoutError):
         return f"{address} did not answer in time"

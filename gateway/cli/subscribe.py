@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
 import sys
-from typing import Any, Final
+from typing import Final
 
-from ..closecodes import CLOSE_CODES, NORMAL
-from ..config.kinds import Secret, ValueRefusedError
-from ..config.lists import Secrets
+from ..client import Client, Ended, Position, Status, Subscription
+from ..closecodes import INVALID_PAYLOAD, NORMAL
 from ..logs import escape
 from ..message.names import is_channel_name
-from .connection import Connection
+from .connecting import add_client_flags, client_of, is_over, refused, told
 from .parser import CommandFailedError, Commands, add_command
-from .publish import read_duration
-
-_SUBPROTOCOL: Final = "ringgate.v1.json"
-_SILENT_PINGS: Final = 3
 
 # JSON text has these only as white space or, unescaped, inside strings: both may be rewritten.
 _ONE_LINE: Final = {ord("\n"): " ", ord("\r"): " "} | {
@@ -27,22 +21,23 @@ _ONE_LINE: Final = {ord("\n"): " ", ord("\r"): " "} | {
 }
 
 _DESCRIPTION = """\
-Subscribe to channels of a running gateway and print every event as it comes, as one line of JSON,
-until SIGINT or SIGTERM.  Exit status 0: stopped so, 1: the connection failed or was closed."""
+Subscribe to channels of a running gateway and print every event as it comes, as one line of JSON, until
+SIGINT or SIGTERM.  When the connection is lost it is made again, and every channel goes on where it stopped.
+Exit status 0: stopped so, 1: the first attempt failed, or the gateway refused."""
 
 
 def add(commands: Commands) -> None:
     """Describe the command."""
     parser = add_command(commands, "subscribe", "print the events of channels", description=_DESCRIPTION)
     parser.add_argument("channels", metavar="CHANNEL", nargs="+", help="a channel, such as news or chat:1")
-    parser.add_argument(
-        "--url", default="ws://127.0.0.1:8000/ws", help="the gateway's client port (default %(default)s)"
-    )
-    parser.add_argument("--token", default="", help="the client's token, or file:/path with it in it")
+    add_client_flags(parser)
     parser.add_argument(
         "--since",
         metavar="EPOCH:OFFSET",
         help="resume one channel after this position: first print what was missed",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="end with the connection, and do not connect again"
     )
     parser.add_argument(
         "--timeout",
@@ -54,15 +49,13 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print events until a signal.  Raises CommandFailedError when the connection fails or is closed."""
-    subscriber = _Subscriber(arguments.channels, _since(arguments.since, arguments.channels))
-    token = _token(arguments.token)
-    timeout_s = read_duration("--timeout", arguments.timeout)
-    asyncio.run(subscriber.run(arguments.url, token, timeout_s))
+    """Print events until a signal.  Raises CommandFailedError when it cannot go on."""
+    since = _since(arguments.since, arguments.channels)
+    asyncio.run(_Subscriber(arguments, since).run())
     return 0
 
 
-def _since(text: str | None, channels: list[str]) -> dict[str, object] | None:
+def _since(text: str | None, channels: list[str]) -> Position | None:
     for channel in channels:
         if not is_channel_name(channel):
             raise CommandFailedError(f'"{escape(channel)}" is not the name of a channel')
@@ -73,108 +66,72 @@ def _since(text: str | None, channels: list[str]) -> dict[str, object] | None:
         raise CommandFailedError("--since is a position of one channel, but there are several")
     if not epoch or not (offset.isascii() and offset.isdigit() and len(offset) < 18):
         raise CommandFailedError(f'--since is "{escape(text)}"; allowed: EPOCH:OFFSET such as x1:12')
-    return {"epoch": epoch, "offset": int(offset)}
-
-
-def _token(text: str) -> str:
-    try:
-        tokens: tuple[Secret, ...] = Secrets().from_toml(text) if text else ()
-    except ValueRefusedError as error:
-        raise CommandFailedError(f"--token: {error}") from None
-    return "".join(token.reveal() for token in tokens)
+    return Position(epoch, int(offset))
 
 
 class _Subscriber:
-    """Follows channels over one connection, and knows the newest position of a single channel."""
+    """Follows channels with a client, and ends for the first reason that there is."""
 
-    def __init__(self, channels: list[str], since: dict[str, object] | None) -> None:
-        self._channels = channels
+    def __init__(self, arguments: argparse.Namespace, since: Position | None) -> None:
+        self._arguments = arguments
         self._since = since
-        self._epoch = ""
-        self._offset = 0
+        self._was_online = False
+        self._subscriptions: list[Subscription] = []
 
-    async def run(self, url: str, token: str, timeout_s: float) -> None:
+    async def run(self) -> None:
         """Print events until SIGINT or SIGTERM; then close the connection properly."""
-        stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[None] = loop.create_future()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopped.set)
-        stop = asyncio.create_task(stopped.wait())
-        follow = asyncio.create_task(self._follow(url, token, timeout_s))
-        await asyncio.wait((stop, follow), return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if not follow.done():
-            follow.cancel()
-            await asyncio.wait((follow,))
-        if not follow.cancelled():
-            follow.result()
+            loop.add_signal_handler(number, self._finish)
+        client = client_of(self._arguments)
+        client.on_raw(self._print)
+        client.on_status(self._watch)
+        for channel in dict.fromkeys(self._arguments.channels):
+            self._subscribe(client, channel)
+        async with client:
+            await self._end
 
-    async def _follow(self, url: str, token: str, timeout_s: float) -> None:
-        """Connect and print events.  Returns when the gateway closed normally; closes when cancelled."""
-        connection = await Connection.open(url, subprotocol=_SUBPROTOCOL, token=token, timeout_s=timeout_s)
-        try:
-            while (text := await connection.receive()) is not None:
-                await self._take(connection, text)
-            if connection.close_code != NORMAL:
-                raise CommandFailedError(self._closed(connection.close_code, connection.close_reason))
-        finally:
-            await connection.close()
+    def _subscribe(self, client: Client, channel: str) -> None:
+        def ended(event: Ended) -> None:
+            self._finish(refused(event.error, f"to subscribe to {channel}"))
 
-    async def _take(self, connection: Connection, text: str) -> None:
-        event = _decode(text)
-        kind = event.get("type")
-        if kind == "error":
-            channel = self._channel_of(event.get("id"))
-            reason = escape(f"{event.get('code')}: {event.get('message')}")
-            raise CommandFailedError(
-                f"the gateway refused{channel and f' to subscribe to {channel}'}: {reason}"
-            )
-        _print_line(text)
-        self._epoch = str(event.get("epoch", self._epoch))
-        offset = event.get("offset")
-        self._offset = offset if isinstance(offset, int) else self._offset
-        if kind == "hello":
-            ping_s = event.get("ping")
-            if isinstance(ping_s, int | float) and ping_s > 0:
-                connection.silence_s = _SILENT_PINGS * ping_s
-            for number, channel in enumerate(self._channels, 1):
-                command: dict[str, object] = {"type": "subscribe", "id": number, "channel": channel}
-                await connection.send(json.dumps(command | ({"since": self._since} if self._since else {})))
-
-    def _channel_of(self, number: object) -> str:
-        """Return the channel that the command of this number was about, or ""."""
-        if isinstance(number, int) and 1 <= number <= len(self._channels):
-            return self._channels[number - 1]
-        return ""
-
-    def _closed(self, code: int, reason: str) -> str:
-        """Return what to tell about a connection that the gateway closed, and how to go on."""
-        if not code:
-            text = "the connection was lost"
-        else:
-            info = CLOSE_CODES.get(code)
-            text = f"the gateway closed the connection: {code}{f' {info.name}' if info else ''}"
-            text += f", {escape(reason)}" if reason and (info is None or reason != info.name) else ""
-        if self._epoch and len(self._channels) == 1:
-            text += f"; --since {escape(self._epoch)}:{self._offset} resumes"
-        return text
-
-
-def _decode(text: str) -> dict[str, Any]:
-    """Return an event.  Raises CommandFailedError when the text is none."""
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict):
-        raise CommandFailedError(
-            "the server sent something that is not an event; --url names the client port"
+        subscription = client.subscribe(
+            channel, since=self._since, on_message=lambda message: None, on_ended=ended
         )
-    return event
+        self._subscriptions.append(subscription)
 
+    def _finish(self, error: Exception | None = None) -> None:
+        """End, unless that was done before."""
+        if not self._end.done():
+            if error is None:
+                self._end.set_result(None)
+            else:
+                self._end.set_exception(error)
 
-def _print_line(text: str) -> None:
-    """Print an event as one line and flush it.  Raises BrokenPipeError when nobody reads any more."""
-    line = text.translate(_ONE_LINE) + "\n"
-    sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+    def _watch(self, status: Status) -> None:
+        if status.state == "online":
+            self._was_online = True
+        elif not is_over(status):
+            return
+        elif status.code == INVALID_PAYLOAD:
+            what = "the server sent something that is not an event; --url names the client port"
+            self._finish(CommandFailedError(what))
+        elif self._arguments.once or not self._was_online or status.state == "offline":
+            self._finish(None if status.code == NORMAL else CommandFailedError(self._told(status)))
+
+    def _told(self, status: Status) -> str:
+        """Return what to tell about the end of the connection, and how to go on."""
+        position = self._subscriptions[0].position if len(self._subscriptions) == 1 else None
+        if position is None or not self._was_online:
+            return told(status)
+        return f"{told(status)}; --since {escape(position.epoch)}:{position.offset} resumes"
+
+    def _print(self, text: bytes) -> None:
+        """Print an event as one line, and end when nobody reads any more."""
+        line = text.decode("utf-8", "backslashreplace").translate(_ONE_LINE) + "\n"
+        try:
+            sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            self._finish(error)

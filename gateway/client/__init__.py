@@ -2,6 +2,7 @@
 
 from .client import Client
 from .credentials import TokenSource
+from .edits import Conflict
 from .errors import RinggateError
 from .options import Options
 from .presence import Presence
@@ -14,16 +15,20 @@ from .results import (
     Lost,
     Member,
     Message,
+    Patched,
     Position,
     Published,
+    StateSet,
     Status,
     Subscribed,
 )
+from .state import State
 from .subscription import Subscription
 
 __all__ = [
     "ChannelEvent",
     "Client",
+    "Conflict",
     "Ended",
     "HistoryPage",
     "Joined",
@@ -32,10 +37,13 @@ __all__ = [
     "Member",
     "Message",
     "Options",
+    "Patched",
     "Position",
     "Presence",
     "Published",
     "RinggateError",
+    "State",
+    "StateSet",
     "Status",
     "Subscribed",
     "Subscription",

@@ -18,11 +18,22 @@ from ..message.commands import Command, Since, Subscribe, Unsubscribe
 from .backoff import delay_s
 from .codecs import ClientCodec
 from .errors import RinggateError
-from .incoming import Event, Gap, Join, Leave, MemberView, Message, Reply, Unsubscribed
+from .incoming import Event, Gap, Join, Leave, MemberView, Message, Patch, Reply, State, Unsubscribed
 from .incoming import Subscribed as SubscribedEvent
 from .recent import RecentIds
 from .requests import Requests
-from .results import ChannelEvent, Ended, Joined, Left, Lost, Member, Position, Subscribed
+from .results import (
+    ChannelEvent,
+    Ended,
+    Joined,
+    Left,
+    Lost,
+    Member,
+    Patched,
+    Position,
+    StateSet,
+    Subscribed,
+)
 from .results import Message as ToldMessage
 from .table import CHANNEL, step
 from .timers import Alarm, Timers
@@ -40,11 +51,12 @@ class Listener(Protocol):
 class Channel:
     """One channel; see the module."""
 
-    __slots__ = ("alarm", "attempts", "listeners", "name", "parked_by", "position", "state")
+    __slots__ = ("alarm", "attempts", "is_state", "listeners", "name", "parked_by", "position", "state")
 
     def __init__(self, name: str, timers: Timers, due: Callable[[Channel], None]) -> None:
         self.name = name
         self.state = "away"
+        self.is_state = False
         self.listeners: list[Listener] = []
         self.position: Position | None = None
         self.parked_by: set[Listener] = set()  # listeners that have to catch up first
@@ -94,13 +106,19 @@ class Channels:
 
     # -- what the application wants -----------------------------------------------------------
 
-    def add(self, name: str, listener: Listener, since: Position | None = None) -> Channel:
-        """Let a listener hear a channel; `since`: from there on, if nobody hears it yet."""
+    def add(
+        self, name: str, listener: Listener, since: Position | None = None, *, is_state: bool = False
+    ) -> Channel:
+        """Let a listener hear a channel; `since`: from there on, if nobody hears it yet.
+
+        `is_state`: it is a state channel, of which only what came counts as a position.
+        """
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = Channel(name, self._timers, self._due)
         if not channel.listeners and channel.state != "live":
             channel.position = since
+        channel.is_state = channel.is_state or is_state
         channel.listeners.append(listener)
         if channel.state == "live":
             listener.tell(Subscribed(name, channel.position, None))
@@ -155,6 +173,10 @@ class Channels:
             self._tell(event.channel, Joined(event.channel, self.member(event)))
         elif isinstance(event, Leave):
             self._tell(event.channel, Left(event.channel, self.member(event)))
+        elif isinstance(event, Patch):
+            self._patch(event)
+        elif isinstance(event, State):
+            self._state(event)
         elif isinstance(event, Gap):
             self._gap(event)
         elif isinstance(event, SubscribedEvent):
@@ -236,7 +258,7 @@ class Channels:
         # Listeners may have come and gone meanwhile, and who came may want to begin elsewhere.
         other = channel.position not in {None, since}
         if not recovered or channel.position is None or other:
-            channel.position = stands if channel.listeners else None
+            channel.position = stands if channel.listeners and not channel.is_state else None
         self._input(channel, "granted")
         if recovered is False or other:
             channel.tell(_lost_history(channel.name, since, stands))
@@ -293,9 +315,25 @@ class Channels:
         data = self._codec.unpack(event.data, event.data64)
         return ToldMessage(event.channel, event.offset, event.id, data, client, user, event.time)
 
-    def _gap(self, event: Gap) -> None:
+    def _state(self, event: State) -> None:
+        at = Position(event.epoch, event.version)
         channel = self._hearing(event.channel)
         if channel is not None:
+            channel.position, channel.is_state = at, True
+        self._tell(event.channel, StateSet(event.channel, at, self._codec.unpack(event.data)))
+
+    def _patch(self, event: Patch) -> None:
+        """Tell a patch that makes the next version; after a hole a `state` follows."""
+        channel = self._hearing(event.channel)
+        if channel is None or channel.position is None or event.version != channel.position.offset + 1:
+            return
+        at = channel.position = Position(channel.position.epoch, event.version)
+        client = event.from_.client if event.from_ is not None else ""
+        self._tell(event.channel, Patched(event.channel, at, self._codec.unpack(event.patch), client))
+
+    def _gap(self, event: Gap) -> None:
+        channel = self._hearing(event.channel)
+        if channel is not None and not channel.is_state:
             at = channel.position
             if event.epoch:
                 channel.position = Position(event.epoch, event.to)

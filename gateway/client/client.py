@@ -19,19 +19,21 @@ from typing import Any, Self, TypeVar, Unpack
 from ..errors import UsageError
 from ..message import commands
 from ..message.names import is_channel_name
-from .codecs import EncodingName, codec_for
+from .codecs import EncodingName, Payload, codec_for
 from .connection import Collaborators
 from .credentials import TokenSource
 from .dialing import read_url
 from .driver import Driver
+from .edits import Edit
 from .engine import Engine
 from .errors import RinggateError
+from .incoming import Error, PublicationView, Reply
 from .incoming import Message as MessageEvent
-from .incoming import PublicationView, Reply
 from .options import DEFAULTS, Options
 from .outbox import Terms
 from .presence import Presence
 from .results import ChannelEvent, HistoryPage, Member, Message, Position, Published, Status
+from .state import Answered, State
 from .subscription import Callbacks, Subscription
 
 _KEY_BYTES = 12
@@ -76,7 +78,8 @@ class Client:
             stray=self._tell_stray,
         )
         self._driver.connection = self._engine.connection
-        self._listeners: set[Subscription | Presence] = set()
+        self._listeners: set[Subscription | Presence | State] = set()
+        self._states: dict[str, State] = {}
         self._status_callbacks: list[Callable[[Status], object]] = []
         self._stray_callbacks: list[Callable[[ChannelEvent], object]] = []
         self._is_closed = False
@@ -195,6 +198,31 @@ class Client:
         presence.on_close = self._listeners.discard
         return presence
 
+    def state(self, channel: str) -> State:
+        """Follow the state of a state channel, and change it; one for all who ask for the same.  Raises as
+        `subscribe`.
+        """
+        self._check_open()
+        _check_channel(channel)
+        state = self._states.get(channel)
+        if state is None:
+            state = self._states[channel] = State(
+                self._engine.channels,
+                channel,
+                ask=self._ask_update,
+                new_key=_new_key,
+                is_mine=self._engine.is_mine,
+                guard=self._guarded,
+                max_pending=self._options.max_queued,
+            )
+            self._listeners.add(state)
+            state.on_close = self._forget_state
+        return state
+
+    def _forget_state(self, state: State) -> None:
+        self._listeners.discard(state)
+        del self._states[state.channel]
+
     def on_stray(self, callback: Callable[[ChannelEvent], object]) -> Callable[[], None]:
         """Call a function with what happens in channels to which nobody here subscribed; what is returned
         ends that.
@@ -203,6 +231,14 @@ class Client:
         subscribed this client to.
         """
         return _add(self._stray_callbacks, callback)
+
+    def on_raw(self, callback: Callable[[bytes], object]) -> None:
+        """Hand every event as it came, in the encoding of the connection, to one function; for tools."""
+
+        def tap(message: bytes) -> None:
+            self._guarded(callback, message)
+
+        self._engine.connection.tap = tap
 
     # -- commands ---------------------------------------------------------------------------------
 
@@ -222,10 +258,32 @@ class Client:
             channel=channel,
             data=payload.data,
             data64=payload.data64,
-            key=key or secrets.token_urlsafe(_KEY_BYTES),
+            key=key or _new_key(),
         )
         terms = Terms(self._options.ttl if ttl is None else ttl, repeat=True, persist=True)
         return self._ask(command, channel, terms, _published)
+
+    def call(
+        self, method: str, payload: object = None, *, timeout: float | None = None
+    ) -> asyncio.Future[Any]:
+        """Ask the app service behind the gateway; now or when there is a connection.  Await it for the
+        answer.
+
+        `payload` is a value, or bytes; None: none.  `timeout` in seconds (`Options.timeout`) bounds all of
+        it.  A call whose connection ends before the answer came is not repeated: it fails with
+        `disconnected`, and `unknown` is true.  Raises UsageError for what cannot be sent, and
+        RinggateError.
+        """
+        timeout_s = self._options.timeout if timeout is None else timeout
+        packed = Payload() if payload is None else self._engine.codec.pack(payload)
+        command = commands.Call(
+            method=method, payload=packed.data, payload64=packed.data64, timeout=max(1, int(timeout_s * 1000))
+        )
+
+        def answer(reply: Reply) -> object:
+            return self._engine.codec.unpack(reply.payload, reply.payload64)
+
+        return self._ask(command, "", Terms(timeout_s), answer)
 
     def history(self, channel: str, *, limit: int = 50, before: int = 0) -> asyncio.Future[HistoryPage]:
         """Read the newest messages that a channel keeps, with offsets below `before` if that is not 0.
@@ -273,6 +331,32 @@ class Client:
         except RinggateError as error:
             tell(error)
 
+    def _ask_update(self, channel: str, edit: Edit, base: Position, answered: Answered) -> None:
+        """Send an edit of a state."""
+
+        def answer(result: Reply | RinggateError) -> None:
+            if isinstance(result, Reply):
+                answered(Position(result.epoch or "", result.version or 0), None)
+                return
+            told = result.current
+            if isinstance(told, Error) and told.epoch is not None and told.version is not None:
+                answered(result, (Position(told.epoch, told.version), self._engine.codec.unpack(told.data)))
+            else:
+                answered(result, None)
+
+        command = commands.Update(
+            channel=channel,
+            base=base.offset,
+            patch=self._engine.codec.pack(edit.patch).data,
+            epoch=base.epoch,
+            key=edit.key,
+        )
+        terms = Terms(self._options.ttl, repeat=True, persist=True)
+        try:
+            self._engine.ask(command, channel, terms, answer)
+        except RinggateError as error:
+            self._loop.call_soon(answered, error, None)
+
     def _message(self, channel: str, view: PublicationView) -> Message:
         event = MessageEvent(
             channel=channel,
@@ -316,6 +400,10 @@ def _add(callbacks: list[_Told], callback: _Told) -> Callable[[], None]:
             callbacks.remove(callback)
 
     return remove
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(_KEY_BYTES)
 
 
 def _check_channel(name: str) -> None:

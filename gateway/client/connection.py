@@ -102,6 +102,8 @@ class Connection:
         self._random = world.random
         self.requests = Requests(codec, port.send)
         self.state = "idle"
+        self.tap: Callable[[bytes], None] | None = None
+        """Is given every event as it came, before anything is done with it; for tools."""
         self._status = StatusStream(world.timers, on_status)
         self._credentials = Credentials(token, world.timers, world.wall, port.ask_token)
         self._heartbeat = Heartbeat(world.timers, self._ping, self._silent)
@@ -166,6 +168,8 @@ class Connection:
         except ProtocolError as error:
             self._end("lost", error.close_code, error.reason)
             return
+        if self.tap is not None:
+            self.tap(message)
         if isinstance(event, Reply | Error):
             self.requests.settle(event)
         elif isinstance(event, Hello):
@@ -298,7 +302,7 @@ class Connection:
 
     def _renewed(self, answer: Reply | RinggateError) -> None:
         if isinstance(answer, Reply):
-            self._credentials.accepted(answer.expires)
+            self._credentials.accepted(answer.expires or 0)
         elif answer.code == "unauthorized":
             self.lost(UNAUTHORIZED, answer.message)
 

@@ -108,7 +108,7 @@ class Driver:
         try:
             await dial(link, self._address, self._tls)
         except OSError as error:
-            self.link_lost(link, ABNORMAL, _reason(error), 0.0)
+            self.link_lost(link, ABNORMAL, _reason(error, self._address), 0.0)
 
     # -- what links tell: see `Owner` -------------------------------------------------------------------
 
@@ -128,5 +128,8 @@ class Driver:
             self.connection.lost(code, reason, wait_s)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, address: Address) -> str:
+    """Return what to tell of a socket that could not be connected."""
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {address.host}:{address.port}"
     return error.strerror or str(error) or type(error).__name__

@@ -7,6 +7,7 @@ so an application hears its own publications.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from ..message.commands import Command
@@ -36,6 +37,7 @@ class Engine:
         stray: Callable[[ChannelEvent], None],
     ) -> None:
         self.codec = codec
+        self._ids: deque[str] = deque(maxlen=100)
         self.options = options
         self.connection = Connection(
             port, self, world, codec=codec, token=token, options=options, on_status=on_status
@@ -54,10 +56,15 @@ class Engine:
         self.channels.clear()
         self.connection.close()
 
+    def is_mine(self, client: str) -> bool:
+        """Tell whether a client id is or was this client's; the newest hundred are known."""
+        return client in self._ids
+
     # -- what the connection tells --------------------------------------------------------------
 
     def greet(self, hello: Hello) -> None:
         """The gateway said hello."""
+        self._ids.append(hello.client)
         self.channels.open()
         self.outbox.open()
 

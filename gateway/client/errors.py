@@ -35,7 +35,7 @@ class RinggateError(GatewayError):
         self.retry = is_retriable(code) if retry is None else retry
         self.unknown = unknown
         self.current: Any = None
-        """With `stale_version`: the event `error`, with the current state."""
+        """The event that said so, for the client itself: with `stale_version` it has the current state."""
 
 
 def is_retriable(code: str) -> bool:

@@ -63,7 +63,9 @@ class Reply(Event, frozen=True, kw_only=True):
     members: list[MemberView] | None = None
     publications: list[PublicationView] | None = None
     complete: bool | None = None
-    expires: int = 0
+    payload: msgspec.Raw = NO_DATA
+    payload64: bytes | None = None
+    expires: int | None = None
 
 
 class Error(Event, frozen=True, kw_only=True):

@@ -111,7 +111,7 @@ class Link(asyncio.Protocol):
         self._transport = None
         if not self.ended.done():
             self.ended.set_result(None)
-        if self._head and not self._is_open:
+        if error is None and not self._is_open:
             self._tell(ABNORMAL, "the server closed the connection in the handshake")
         else:
             self._tell(ABNORMAL, str(error) if error else "the connection was lost")

@@ -22,7 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     backoff_first: float = 0.5
-    backoff_most: float = 20.0
+    backoff_most: float = 8.0
     connect_timeout: float = 10.0
     close_timeout: float = 2.0
     max_queued: int = 1000

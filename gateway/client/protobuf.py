@@ -17,9 +17,11 @@ from ..message.commands import Command, Since
 from .codecs import Payload, json_payload, no_event, value_of_json
 from .incoming import AnyEvent, Event
 
-_NAMES: Final = {"data": "json", "data64": "binary"}
-_RECORD_NAMES: Final = {theirs: ours for ours, theirs in _NAMES.items()}
-_RAW: Final = frozenset({"data", "info", "patch"})
+_NAMES: Final = {"data": "json", "data64": "binary", "payload": "json", "payload64": "binary"}
+_DATA: Final = {"json": "data", "binary": "data64"}
+_PAYLOAD: Final = {"json": "payload", "binary": "payload64"}
+"""How payloads are called in records: `payload` in calls and their answers, `data` in everything else."""
+_RAW: Final = frozenset({"data", "info", "patch", "payload"})
 
 
 class ProtobufClientCodec:
@@ -79,10 +81,11 @@ def _value(value: object) -> object:
 def _read(message: Message) -> dict[str, Any]:
     """Return the fields of a message by their names in the records, also those that are 0 or empty."""
     fields: dict[str, Any] = {}
+    names = _PAYLOAD if isinstance(message, pb.Reply) else _DATA
     for field in message.DESCRIPTOR.fields:
         if field.has_presence and not message.HasField(field.name):
             continue
-        name = _RECORD_NAMES.get(field.name, field.name)
+        name = names.get(field.name, field.name)
         fields[name] = _read_value(name, getattr(message, field.name))
     return fields
 

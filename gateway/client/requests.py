@@ -68,4 +68,6 @@ class Requests:
 
 def error_of(event: Error) -> RinggateError:
     """Return an `error` event as an exception."""
-    return RinggateError(event.code, event.message, retry=event.retry, unknown=event.code in _UNKNOWN)
+    error = RinggateError(event.code, event.message, retry=event.retry, unknown=event.code in _UNKNOWN)
+    error.current = event
+    return error

@@ -82,6 +82,23 @@ class Lost(NamedTuple):
     last: int = 0
 
 
+class StateSet(NamedTuple):
+    """The whole state of a state channel came; `Client.state` follows it."""
+
+    channel: str
+    position: Position
+    value: Any
+
+
+class Patched(NamedTuple):
+    """The state of a state channel was changed by a JSON Merge Patch, which made this version."""
+
+    channel: str
+    position: Position
+    patch: Any
+    client: str
+
+
 class Ended(NamedTuple):
     """The gateway refused the subscription, or ended it; `error.code` says why.  Nothing follows."""
 
@@ -89,7 +106,7 @@ class Ended(NamedTuple):
     error: RinggateError
 
 
-ChannelEvent = Message | Joined | Left | Subscribed | Lost | Ended
+ChannelEvent = Message | StateSet | Patched | Joined | Left | Subscribed | Lost | Ended
 """What can happen in a channel."""
 
 

@@ -14,13 +14,15 @@ from typing import Any, Final, Self, TypedDict
 
 from .channels import Channel, Channels
 from .errors import RinggateError
-from .results import ChannelEvent, Ended, Joined, Left, Lost, Message, Position, Subscribed
+from .results import ChannelEvent, Ended, Joined, Left, Lost, Message, Patched, Position, StateSet, Subscribed
 
 
 class Callbacks(TypedDict, total=False):
     """Plain functions, called in the order of what happens."""
 
     on_message: Callable[[Message], object]
+    on_state: Callable[[StateSet], object]
+    on_patch: Callable[[Patched], object]
     on_joined: Callable[[Joined], object]
     on_left: Callable[[Left], object]
     on_subscribed: Callable[[Subscribed], object]
@@ -30,6 +32,8 @@ class Callbacks(TypedDict, total=False):
 
 _NAMES: Final[dict[type[ChannelEvent], str]] = {
     Message: "on_message",
+    StateSet: "on_state",
+    Patched: "on_patch",
     Joined: "on_joined",
     Left: "on_left",
     Subscribed: "on_subscribed",

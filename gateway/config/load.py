@@ -29,6 +29,7 @@ from .schema import (
     Config,
     NamespaceOptions,
     Option,
+    RouteOptions,
     UpstreamOptions,
     options_of,
 )
@@ -36,12 +37,14 @@ from .sources import match_variable, split_named_flag
 
 _MAX_FILE_BYTES: Final = 1 << 20
 _NO_FLAGS: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
+_PLAIN: Final = (re.compile(r"[A-Za-z0-9_\-]{1,64}"), "a name of 1 to 64 characters of A-Z a-z 0-9 _ -")
 _NAMES: Final = {
     "namespace": (
         re.compile(r"[A-Za-z0-9_\-=@,.;/#]{1,199}"),
         "a name of 1 to 199 characters of A-Z a-z 0-9 _ - = @ , . ; / #",
     ),
-    "upstream": (re.compile(r"[A-Za-z0-9_\-]{1,64}"), "a name of 1 to 64 characters of A-Z a-z 0-9 _ -"),
+    "upstream": _PLAIN,
+    "route": _PLAIN,
 }
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -201,8 +204,14 @@ class _Merger:
             name: UpstreamOptions(**self._section_values(("upstream", name)))
             for name in self._names("upstream")
         }
+        routes = {
+            name: RouteOptions(**self._section_values(("route", name))) for name in self._names("route")
+        }
         return Config(
-            **sections, namespaces=MappingProxyType(namespaces), upstreams=MappingProxyType(upstreams)
+            **sections,
+            namespaces=MappingProxyType(namespaces),
+            upstreams=MappingProxyType(upstreams),
+            routes=MappingProxyType(routes),
         )
 
     def _names(self, section: str) -> list[str]:

@@ -204,6 +204,25 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), found, allowed)
 
 
+def _routes_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
+    """A route has a path that nothing else has, and an upstream that there is."""
+    own = ("/ws", "/health/live", *(["/echo"] if config.server.echo else []))
+    taken = {path: f"{path} is the gateway's own" for path in own}
+    for name, options in config.routes.items():
+        path = ("route", name, "path")
+        if not options.path or options.path in taken:
+            found = quote(options.path)
+            yield Problem(
+                ".".join(path), where(path), found, "a path of its own", taken.get(options.path, "")
+            )
+        taken[options.path] = f"{options.path} is the path of route.{name}"
+        path = ("route", name, "upstream")
+        if options.upstream not in config.upstreams:
+            known = ", ".join(config.upstreams) or "there is none"
+            found = quote(options.upstream)
+            yield Problem(".".join(path), where(path), found, f"the name of an upstream ({known})")
+
+
 def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A hook's upstream is configured; what leaves this machine is signed."""
     hooks = config.hooks
@@ -253,4 +272,5 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
     ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
+    ((), _routes_lead_somewhere),
 )

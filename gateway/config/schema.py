@@ -36,12 +36,15 @@ from .kinds import (
     WorkerCount,
 )
 from .lists import Hosts, Networks, Origins, Secrets
+from .routes import RoutePath, StaysWith, UpstreamName
 from .services import HashBy, HeaderNames, HookPlace, NoticeKinds, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
 DEFAULT_NAMESPACE: Final = "default"
-NAMED: Final[Mapping[str, str]] = MappingProxyType({"namespace": "namespaces", "upstream": "upstreams"})
+NAMED: Final[Mapping[str, str]] = MappingProxyType(
+    {"namespace": "namespaces", "upstream": "upstreams", "route": "routes"}
+)
 """Sections of which there are several, as tables `[SECTION.NAME]`, each with its field of `Config`."""
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
@@ -271,6 +274,11 @@ class SessionOptions:
     max_commands_per_frame: int = option(100, Integer(1, 10_000), "most commands in one frame")
     resume_ttl: float = option(60.0, Duration(0.0, 7 * _DAY), "how long a lost session is remembered")
     max_publish_bytes: int = option(32 * KIB, Size(1, GIB), "largest payload of one publication")
+    max_keys: int = option(
+        100_000,
+        Integer(2, 10_000_000),
+        "most idempotency keys that are remembered of one user, or client without",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,6 +409,17 @@ class UpstreamOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteOptions:
+    """A path whose WebSockets are passed through to an upstream."""
+
+    path: str = option("", RoutePath(), "the path, or /prefix/* for all below a prefix")
+    upstream: str = option("", UpstreamName(), "who gets the connections, and the clients' path and query")
+    stays_with: str = option(
+        "address", StaysWith(), "what keeps clients at one address where the upstream's balance is hash"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole effective configuration.  `namespaces` always has "default"."""
 
@@ -417,6 +436,7 @@ class Config:
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
     upstreams: Mapping[str, UpstreamOptions] = field(default_factory=lambda: MappingProxyType({}))
+    routes: Mapping[str, RouteOptions] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def authenticates(self) -> bool:
@@ -441,6 +461,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "hooks": HookOptions,
         "namespace": NamespaceOptions,
         "upstream": UpstreamOptions,
+        "route": RouteOptions,
     }
 )
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from .kinds import Kind, ValueRefusedError, quote
 from .lists import ListKind
 
-_URL = re.compile(r"https?://(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._\-]{1,253})(?::[0-9]{1,5})?/?")
+_URL = re.compile(r"(?:https?|wss?)://(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._\-]{1,253})(?::[0-9]{1,5})?/?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
 _PLACE = re.compile(r"[A-Za-z0-9_\-]{1,64}/[A-Za-z0-9._~!$&'()*+,;=:@%/?\-]{0,511}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,64}")
@@ -47,7 +47,9 @@ class ServiceUrls(ListKind):
 
     def _item(self, text: str) -> object:
         if not _URL.fullmatch(text):
-            raise ValueRefusedError("an address is http:// or https://, a host and perhaps a port: no path")
+            raise ValueRefusedError(
+                "an address is http://, https://, ws:// or wss://, a host and perhaps a port: no path"
+            )
         try:
             port = urlsplit(text).port
         except ValueError:

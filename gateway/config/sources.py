@@ -12,7 +12,11 @@ from .schema import NAMED, all_options, options_of
 
 PREFIX: Final = "RINGGATE_"
 FILE_VARIABLE: Final = "RINGGATE_CONFIG"
-_EXAMPLES: Final = {"namespace": "chat.history_size=50", "upstream": "app.addresses=http://127.0.0.1:9000"}
+_EXAMPLES: Final = {
+    "namespace": "chat.history_size=50",
+    "upstream": "app.addresses=http://127.0.0.1:9000",
+    "route": "app.path=/app",
+}
 
 # Kubernetes gives every container such variables for each service, also for one named ringgate.
 _SERVICE_LINK = re.compile(

@@ -25,19 +25,13 @@ from gateway import closecodes
 from gateway._encode cimport encode_close
 from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
 from gateway.connection._edge cimport Edge
-from gateway.connection._outgoing cimport Outgoing
+from gateway.connection._ending cimport CLOSED, CLOSING, LINGERING, OPEN, OPENING, Ending
 
 from gateway.connection.answers import Plain
 from gateway.connection.accepted import Accepted
 from gateway.connection.handshake import head_is_decidable, respond, unavailable
 
 cdef enum:
-    OPENING = 0         # waits for the handshake's request
-    OPEN = 1
-    CLOSING = 2         # sent a close frame, waits for the peer's
-    LINGERING = 3       # said everything, waits for the peer to hang up; what it sends is dropped
-    CLOSED = 4
-
     WELCOME = 0         # as in admission.py
     FLOOD = 2
     REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
@@ -47,12 +41,11 @@ cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
-cdef class Connection(Outgoing, BufferedProtocol):
+cdef class Connection(Ending, BufferedProtocol):
     """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
 
     def __init__(self, Edge edge not None):
         self.edge = edge
-        self.wheel_slot = -1
 
     # -- what the loop calls ------------------------------------------------------------
 
@@ -123,9 +116,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
     def pause_writing(self):
         """The peer does not read: send nothing more, and read nothing more from it."""
         self.blocked = True
-        if self.state == OPEN and not self.reading_paused:
-            self.reading_paused = True
-            self.transport.pause_reading()
+        if self.state == OPEN:
+            self.stop_reading()
 
     def resume_writing(self):
         """The peer reads again: first what is owed, then the rings, then its own commands."""
@@ -179,10 +171,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
             stalled, self.stalled = self.stalled, None
             data = bytearray(stalled)
             self.read_frames(PyByteArray_AS_STRING(data), len(data))
-        if self.reading_paused and not self.blocked and not self.held and self.transport is not None:
-            self.reading_paused = False
-            self.transport.resume_reading()
-        return 0
+        return 0 if self.blocked or self.held else self.read_again()
 
     # -- what the handler calls ---------------------------------------------------------
 
@@ -190,9 +179,7 @@ cdef class Connection(Outgoing, BufferedProtocol):
         """Read no more messages until `release`.  Idempotent."""
         if self.state == OPEN and not self.held:
             self.held = True
-            if not self.reading_paused:
-                self.reading_paused = True
-                self.transport.pause_reading()
+            self.stop_reading()
 
     def release(self):
         """Go on, in a later turn of the loop.  Idempotent."""
@@ -270,10 +257,21 @@ cdef class Connection(Outgoing, BufferedProtocol):
     cdef int go_on(self, object accepted, char* data, size_t n) except -1:
         """Open, and read the frames that came behind the head of the request."""
         cdef size_t head_bytes = accepted.request.consumed
+        passage = self.edge.passages.get(accepted.request.path) if self.edge.passages else None
+        if passage is not None:
+            return self.hand_off(passage, accepted, data[head_bytes:n])
         self.open(accepted)
         if head_bytes < n and self.state == OPEN:
             self.read_frames(data + head_bytes, n - head_bytes)
         return 0
+
+    cdef int hand_off(self, object passage, object accepted, bytes early) except -1:
+        """Leave the socket to a passage: this is no connection any more."""
+        transport, self.transport, fd, self.fd = self.transport, None, self.fd, -1
+        self.state, self.closed = CLOSED, True
+        self.edge.wheel.remove(self)
+        self.edge.connections.discard(self)
+        passage.take(self, transport, fd, accepted, early)
 
     cdef int open(self, object accepted) except -1:
         cdef Edge edge = self.edge
@@ -424,28 +422,8 @@ cdef class Connection(Outgoing, BufferedProtocol):
         self.closed = True
         self.deadline = edge.loop.time() + edge.close_timeout
         self.schedule(self.deadline)
-        if self.reading_paused and self.transport is not None:
-            self.reading_paused = False
-            self.transport.resume_reading()
+        self.read_again()
         return self.tell_closed(code, reason.decode("utf-8", "replace"))
-
-    cdef int linger(self) except -1:
-        """Say that nothing more comes; wait, not for long, until the peer has read it and hangs up.
-
-        Closing at once with bytes unread would reset the connection, and the peer might
-        never see why.
-        """
-        self.state = LINGERING
-        self.closed = True
-        if self.transport is None:
-            return 0
-        self.deadline = self.edge.loop.time() + self.edge.close_timeout
-        self.schedule(self.deadline)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-        return 0
 
     cdef int tell_closed(self, int code, str reason) except -1:
         handler, self.handler = self.handler, None
@@ -454,10 +432,6 @@ cdef class Connection(Outgoing, BufferedProtocol):
         return 0
 
     # -- timers -------------------------------------------------------------------------
-
-    cdef int schedule(self, double due) except -1:
-        self.wheel_slot = self.edge.wheel.place(self, self.wheel_slot, due)
-        return 0
 
     def visit(self, double now):
         """Look after this connection; called by the one timer of all."""

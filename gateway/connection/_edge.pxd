@@ -25,9 +25,11 @@ cdef class Edge:                    # what the connections of one loop share
     cdef readonly set connections
     cdef object protocol
     cdef readonly object routes, factories, log
+    cdef readonly object passages   # path: what takes the connections that are passed through
+    cdef object outbound            # the poller of sockets that the gateway connected, once there are some
     cdef object timer
     cdef dict deflaters             # by window bits: they keep no context, and serve everybody
-    cdef readonly bint draining
+    cdef readonly bint draining, stopped
     cdef public object admission    # finds clients' addresses and bounds them; None where that is not wanted
     # one read buffer for all, and one place where the answers of one read are gathered
     cdef object read_view

@@ -1,13 +1,21 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from ._connection import Connection
+from ._tunnel import TunnelEnd
 from ._wheel import TimerWheel
+from .accepted import Accepted
 from .admission import Admission
 from .handshake import RouteOptions
 from .interface import HandlerFactory
 from .options import EdgeOptions
+
+class Passage(Protocol):
+    def take(
+        self, connection: Connection, transport: object, fd: int, accepted: Accepted, early: bytes
+    ) -> None: ...
 
 class EdgeStats:
     accepted: int
@@ -29,8 +37,9 @@ class Edge:
     wheel: TimerWheel[Connection]
     options: EdgeOptions
     stats: EdgeStats
-    connections: set[Connection]
+    connections: set[Connection | TunnelEnd]
     draining: bool
+    stopped: bool
     log: logging.Logger
     admission: Admission | None
     def __init__(
@@ -42,6 +51,7 @@ class Edge:
         factories: Mapping[str, HandlerFactory | None],
         options: EdgeOptions,
         stats: EdgeStats,
+        passages: Mapping[str, Passage] | None = None,
         admission: Admission | None = None,
     ) -> None: ...
     def __call__(self) -> Connection: ...

@@ -37,16 +37,19 @@ cdef class Edge:
 
     `protocol` makes a connection of this edge (`_connection.Connection`).  `routes` maps a path to its
     RouteOptions, `factories` the same path to the HandlerFactory of its connections, or to None for
-    echo.  `options` is an EdgeOptions, `admission` an `admission.Admission` or None.
+    echo.  `passages` maps a path to the Passage of connections that are passed through, without a factory.
+    `options` is an EdgeOptions, `admission` an `admission.Admission` or None.
     """
 
     def __init__(
-        self, *, loop, protocol, routes, factories, options, EdgeStats stats not None, admission=None
+        self, *, loop, protocol, routes, factories, options, EdgeStats stats not None, passages=None,
+        admission=None
     ):
         self.loop = loop
         self.protocol = protocol
         self.routes = routes
         self.factories = factories
+        self.passages = passages or {}
         self.options = options
         self.stats = stats
         self.admission = admission
@@ -91,10 +94,12 @@ cdef class Edge:
 
     def stop(self):
         """Drop what is left and end the timer."""
-        self.draining = True
+        self.draining = self.stopped = True
         for connection in list(self.connections):
             connection.abort()
         self.timer.cancel()
+        if self.outbound is not None:
+            self.outbound.close()
 
     cdef object deflater(self, object parameters):
         """Return what compresses for a connection: one for all that keep no context, else one of its own."""

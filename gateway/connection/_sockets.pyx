@@ -215,15 +215,7 @@ cdef class Listener(Watched):
         """Make the connection of a socket that was just accepted; `endpoint` is None for a new one."""
         cdef SocketTransport transport = SocketTransport.__new__(SocketTransport)
         transport.fd = fd                           # closed with the transport should anything fail
-        if endpoint is None:
-            endpoint = self.poller.edge()
-        transport.poller = self.poller
-        transport.interest = EPOLLIN
-        self.poller.watch(EPOLL_CTL_ADD, fd, transport, EPOLLIN)
-        self.poller.open += 1
-        transport.endpoint = endpoint               # a circle, which `drop` cuts
-        endpoint.began(transport, fd)
-        return 0
+        return start(self.poller, transport, endpoint if endpoint is not None else self.poller.edge())
 
     cdef int rest(self, int problem) except -1:
         """Accept nobody for a moment, lest the loop turns for nothing."""
@@ -238,9 +230,30 @@ cdef class Listener(Watched):
         self.poller.watch(EPOLL_CTL_ADD, self.fd, self, EPOLLIN)
 
 
+def attach(Edge edge not None, Endpoint endpoint not None, sock):
+    """Begin an endpoint's life at a connected socket of the gateway's own making, which becomes its own.
+
+    Raises OSError when it cannot be watched; it is closed then, too.
+    """
+    if edge.outbound is None:
+        edge.outbound = Poller(edge, edge.loop)
+    cdef SocketTransport transport = SocketTransport.__new__(SocketTransport)
+    transport.fd = sock.detach()
+    start(edge.outbound, transport, endpoint)
+
+
+cdef int start(Poller poller, SocketTransport transport, Endpoint endpoint) except -1:
+    transport.poller = poller
+    transport.interest = EPOLLIN
+    poller.watch(EPOLL_CTL_ADD, transport.fd, transport, EPOLLIN)
+    poller.open += 1
+    transport.endpoint = endpoint                   # a circle, which `drop` cuts
+    return endpoint.began(transport, transport.fd)
+
+
 @no_gc
 cdef class SocketTransport(Watched):
-    """The transport of one plain socket.  Made by a Listener."""
+    """The transport of one plain socket.  Made by a Listener, or by `attach`."""
 
     def __cinit__(self):
         self.fd = -1
@@ -319,6 +332,10 @@ cdef class SocketTransport(Watched):
         return 0
 
     # -- what the endpoint calls --------------------------------------------------------
+
+    def set_protocol(self, Endpoint endpoint not None):
+        """Have another endpoint hear of this socket from now on."""
+        self.endpoint = endpoint
 
     def write(self, bytes data not None):
         """Send bytes, or keep what the socket does not take."""

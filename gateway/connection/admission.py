@@ -109,6 +109,12 @@ class Admission:
         self._on_refused(limit_key(client.node[0]) if client.node else "")
         return too_many()
 
+    def move(self, connection: Peer, to: Peer) -> None:
+        """Know the client of a connection as that of another thing, which has its socket from now on."""
+        client = self._clients.pop(connection, None)
+        if client is not None:
+            self._clients[to] = client
+
     def leave(self, connection: Peer) -> None:
         """Forget a connection.  Idempotent."""
         client = self._clients.pop(connection, None)

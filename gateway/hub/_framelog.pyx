@@ -54,14 +54,16 @@ cdef class FrameLog:
         """Put older publications in front: those that end just where the ring's cover begins.
 
         `frames` are pairs of opcode (with RSV1 where deflated) and payload, in ascending order; the last
-        one's offset is
-        `covered`.  Returns False, and changes nothing, when they do not fit.
+        one's offset is `covered`.  Returns False, and changes nothing, when they do not fit, or when frames
+        from before a `rebase` are still here, which would come between them and those that follow.
         """
         cdef char header[HEADER_BYTES]
         cdef uint64_t n = 0, header_bytes, offset = self.covered, position
         cdef Entry* entry
         cdef bytes payload
         cdef int opcode
+        if self.first_entry != self.end_entry and self.entry(self.first_entry).offset < self.covered:
+            return False
         for opcode, payload in frames:
             n += <uint64_t>len(payload)
             n += write_header(header, opcode & 15, len(payload), True, (opcode & RSV1) != 0)

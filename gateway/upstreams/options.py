@@ -25,10 +25,11 @@ class ServiceAddress(NamedTuple):
 
 
 def parse_address(url: str, weight: int = 1) -> ServiceAddress:
-    """Take a checked base URL such as "http://app:9000" apart."""
+    """Take a checked base URL such as "http://app:9000" apart; ws is another word for http, wss for https."""
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return ServiceAddress(parts.scheme, parts.hostname or "", port, weight)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    port = parts.port or (443 if scheme == "https" else 80)
+    return ServiceAddress(scheme, parts.hostname or "", port, weight)
 
 
 class HealthOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from ..errors import ServiceError, ServiceTimeoutError, ServiceUnavailableError
 from .balance import make_balancer
 from .gate import Gate
 from .http import Request, Response, TooLargeError, Transport
+from .lease import Lease
 from .names import Names, Resolve
 from .options import UpstreamOptions
 from .target import Target
@@ -161,6 +162,10 @@ class Upstream:
         the answer broke off or is too large.  The coroutine may run outside of a task.
         """
         return self._in_a_task(asked)
+
+    def lease(self, key: str = "", tried: Collection[Target] = ()) -> Lease:
+        """Choose a target for a connection that lasts.  Raises ServiceUnavailableError."""
+        return Lease(self._choose(key, tried), self._loop.time)
 
     async def _in_a_task(self, asked: Asked) -> Response:
         return await self._loop.create_task(self._ask(asked))

@@ -74,7 +74,7 @@ def test_layers_go_down_from_row_to_row() -> None:
 
 
 def test_states_of_a_connection_are_those_of_the_code() -> None:
-    source = (ROOT / "gateway" / "connection" / "_connection.pyx").read_text()
+    source = (ROOT / "gateway" / "connection" / "_ending.pxd").read_text()
     states = re.search(r"^cdef enum:\n((?:    [A-Z]+ = \d .*\n|    [A-Z]+ = \d\n)+)", source, re.MULTILINE)
     picture = re.search(r"^stateDiagram-v2\n(.*?)^```", ARCHITECTURE, re.MULTILINE | re.DOTALL)
     assert states is not None

@@ -83,7 +83,7 @@ def test_own_close_codes_that_are_not_sent_are_named() -> None:
 def test_defaults_of_the_limits_are_those_of_the_configuration() -> None:
     defaults = {option.key: option.kind.to_toml(option.default).strip('"') for option in all_options()}
     told = dict(re.findall(r"`(\w+\.\w+)` = (\S+) \|", section("Limits")))
-    assert len(told) == 8
+    assert len(told) == 9
     assert told == {key: defaults[key] for key in told}
 
 

@@ -227,15 +227,16 @@ async def test_many_who_subscribe_at_once_share_a_read() -> None:
             reader.say({"type": "subscribe", "id": 1, "channel": "doc:1"})
         await settle()
         await w.broker.flow()
-        late = w.connect()
-        await late.subscribe("doc:1")
-        assert [[e["type"] for e in reader.heard()][:2] for reader in readers] == [["reply", "state"]] * 20
+        assert [[e["type"] for e in reader.heard()] for reader in readers] == [["reply", "state"]] * 20
+        await update_many(writer, 1, first=1)
+        reply, state, patch = await w.connect().ask({"type": "subscribe", "id": 1, "channel": "doc:1"})
+        assert (reply["offset"], state["version"], patch["version"]) == (1, 1, 2)
         assert w.broker.calls.count("state") == 1, "what was read a moment ago serves who comes late, too"
         w.time.advance(3.0)
         await settle()
-        await update_many(writer, 1, first=1)
         later = w.connect()
         later.say({"type": "subscribe", "id": 1, "channel": "doc:1"})
+        await settle()
         await w.broker.flow()
         assert later.heard()[1]["version"] == 2
         assert w.broker.calls.count("state") == 2

@@ -44,9 +44,13 @@ def code_of(error: ReplyError) -> str:
     return str(error).partition(" ")[0]
 
 
+_OOM_IN_A_SCRIPT: Final = "-OOM command not allowed"
+"""Redis 6.2 says so inside of an ERR, when a script's first write is refused."""
+
+
 def to_exception(server: str, error: ReplyError, *, writes: bool) -> BrokerError:
     """Return what to raise for an error reply of `server`."""
-    code = code_of(error)
+    code = "OOM" if _OOM_IN_A_SCRIPT in str(error) else code_of(error)
     meaning = _REFUSALS.get(code)
     if meaning is not None:
         return BrokerUnavailableError(f"{server}: {meaning}: {shorten(error)}")

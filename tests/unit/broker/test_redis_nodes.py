@@ -9,15 +9,15 @@ from random import Random
 
 import pytest
 
-from gateway.broker.interface import ChannelOptions, Control, ControlKind, PresenceChange
+from gateway.broker.interface import ChannelOptions, Control, ControlKind, PresenceChange, PublishResult
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
 from gateway.broker.redis.shard import Shard
 from gateway.broker.redis.sharding import Sharding
-from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
-from gateway.message.publication import Member
+from gateway.errors import BrokerUnavailableError, OutcomeUnknownError, StaleVersionError
+from gateway.message.publication import Member, Position
 from tests.support.simulated import SimulatedTime, settle
 from tests.support.simulated_redis import SimulatedRedis, SimulatedShard
-from tests.unit.broker.harness import KEPT, RecordingRelay, message
+from tests.unit.broker.harness import KEPT, STATE, RecordingRelay, message, patch
 
 OPTIONS = BrokerOptions(lease_s=10.0, ask_timeout_s=0.2, probe_timeout_s=0.2)
 
@@ -249,3 +249,60 @@ async def test_subscribe_that_is_not_confirmed_ends_and_leaves_no_interest(clust
         await cluster.brokers[0].subscribe("c", KEPT)
     cluster.shards[0].mend_pubsub()
     assert len(cluster.brokers[0]._sides[0].feeds) == 0
+
+
+async def update(broker: RedisBroker, text: str, base: int, key: str = "") -> PublishResult:
+    return await broker.update("doc", patch(text), STATE, base=Position("", base), key=key)
+
+
+async def test_update_that_was_sent_and_lost_is_of_unknown_outcome_and_safe_to_repeat(
+    cluster: Cluster,
+) -> None:
+    first, shard = cluster.brokers[0], cluster.shards[0]
+    shard.at_once = False
+    waits = asyncio.ensure_future(update(first, '{"a":1}', 0, key="k"))
+    for _ in range(2):  # the read, and the write, whose reply is lost
+        await settle()
+        shard.execute()
+        if cluster.redis.executed[-1] == "state":
+            shard.reply()
+    shard.cut_commands(Random(1))  # noqa: S311
+    with pytest.raises(OutcomeUnknownError):
+        await waits
+    shard.mend_commands()
+    shard.at_once = True
+    await update(first, '{"a":2}', 1)
+    assert (await update(first, '{"a":1}', 0, key="k"))[1:] == (1, True)
+    assert (await first.state("doc", STATE)).data == b'{"a":2}'
+
+
+async def test_update_that_comes_second_between_read_and_write_is_stale(cluster: Cluster) -> None:
+    first, second, _ = cluster.brokers
+    cluster.shards[0].at_once = False
+    waits = asyncio.ensure_future(update(first, '{"by":1}', 0))
+    await settle()
+    cluster.shards[0].execute()
+    cluster.shards[0].reply()
+    await settle()  # the first has read, and its write is on its way
+    await update(second, '{"by":2}', 0)
+    cluster.shards[0].at_once = True
+    cluster.shards[0].execute()
+    cluster.shards[0].reply()
+    with pytest.raises(StaleVersionError) as stale:
+        await waits
+    assert (stale.value.version, stale.value.data) == (1, b'{"by":2}')
+    assert (await second.state("doc", STATE)).data == b'{"by":2}'
+
+
+async def test_state_outlives_a_promotion_as_version_zero_of_a_new_life(cluster: Cluster) -> None:
+    first, second, _ = cluster.brokers
+    await update(first, '{"a":1}', 0)
+    before = await first.state("doc", STATE)
+    cluster.redis.promote()
+    state = await second.state("doc", STATE)
+    assert (state.version, state.data) == (0, before.data)
+    assert state.epoch != before.epoch
+    assert (await update(second, '{"b":2}', 0)).epoch == state.epoch
+    assert (await first.state("doc", STATE)).data == b'{"a":1,"b":2}'
+    cluster.redis.lose_all()
+    assert (await first.state("doc", STATE))[1:] == (0, b"null")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from gateway.broker.interface import ChannelOptions, PublishResult
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
 from gateway.broker.redis.commands import load_script
-from gateway.broker.redis.names import Names
+from gateway.broker.redis.names import ChannelKeys, Names
 from gateway.broker.redis.shard import Shard
 from gateway.broker.redis.sharding import Sharding
 from gateway.errors import BrokerError, OutcomeUnknownError
@@ -52,8 +52,10 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
             "hold",
             "release",
             "take",
+            "state",
+            "update",
         ),
-        (30, 5, 25, 2, 10, 5, 2, 5, 4, 1, 5, 4, 4, 4),
+        (30, 5, 25, 2, 10, 5, 2, 5, 4, 1, 5, 4, 4, 4, 5, 15),
     )[0]
     life: list[bytes | int] = [epoch, 10**7]
     if kind == "publish":
@@ -66,6 +68,9 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
                 place = len(call_keys) - 3
             args += [b"\xc4\x01" + random.randbytes(1), random.choice((10, 30, 60)), place]
         return kind, call_keys, args
+    if kind in ("state", "update"):
+        call_keys = [*keys[:2]] if kind == "state" else [*keys[:3]]
+        return kind, call_keys, random_update(random, keys, kind, call_keys, [*life, *bounds, 10**7])
     if kind == "history":
         mode = random.choice((b"since", b"next", b"before"))
         args = [*life, *bounds, mode, b"?", random.randint(-1, 60), random.randint(0, 30)]
@@ -103,17 +108,36 @@ def random_call(random: Random, names: Names) -> tuple[str, list[bytes], list[by
     return kind, [*keys[:3]], [*life, b"?"]
 
 
+def random_update(
+    random: Random, keys: ChannelKeys, kind: str, call_keys: list[bytes], args: list[bytes | int]
+) -> list[bytes | int]:
+    """Return the arguments that follow those of a publish; half of the time there is an idempotency key."""
+    keyed = random.random() < 0.5
+    if keyed:
+        call_keys.append(keys.idempotency(f"k{random.randint(1, 30)}"))
+    if kind == "state":
+        return args[:2]
+    follows = b'{"n":%d}' % random.randint(0, 99)
+    patch = b"\xc4\x01" + random.randbytes(1)
+    return [*args, patch, random.choice((10, 60)), int(keyed), b"?", b"top", follows]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_simulated_redis_does_what_the_scripts_do(seed: int) -> None:
     random, server, simulated = Random(seed), shared_server(), SimulatedRedis()  # noqa: S311
     names = Names(fresh_prefix())
     epochs: dict[bytes, bytes] = {}
+    outcomes: Counter[str] = Counter()
     for n in range(OPERATIONS):
+        if random.random() < 0.005:
+            simulated.promote()
         if random.random() < 0.02:
             simulated.restart()
         name, keys, args = random_call(random, names)
         known = epochs.get(keys[0], b"none") if random.random() < 0.9 else b"other"
-        args = [known if arg == b"?" else arg for arg in args]
+        top = simulated.data.values.get(keys[0], {}).get("o", 0) if b"top" in args else 0
+        top += random.random() < 0.2
+        args = [known if arg == b"?" else int(top) if arg == b"top" else arg for arg in args]
         expected = simulated.execute(name, keys, args)
         # What the real one would publish is appended to a list instead.
         source = load_script(name).source
@@ -122,8 +146,11 @@ async def test_simulated_redis_does_what_the_scripts_do(seed: int) -> None:
             found = sorted(value for value in found if b" " in value)
             expected = sorted(expected)
         assert found == expected, f"{name} {keys} {args}, operation {n}"
-        if name in ("publish", "position", "history", "renew"):
+        if name in ("publish", "position", "history", "renew", "state"):
             epochs[keys[0]] = expected[0]
+        if name == "update":
+            outcomes["stale" if expected[0] == 0 else "known" if type(expected[1]) is bytes else "done"] += 1
+    assert min(outcomes[kind] for kind in ("stale", "known", "done")) > 10, outcomes
     for channel in {channel for channel, _ in simulated.published}:
         sent = [payload for name, payload in simulated.published if name == channel]
         assert server.ask("LRANGE", channel, 0, -1) == sent

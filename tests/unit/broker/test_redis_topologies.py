@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.broker.interface import Control, ControlKind
+from gateway.broker.interface import Control, ControlKind, State
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
 from gateway.broker.redis.slots import slot_of
-from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
+from gateway.errors import BrokerUnavailableError, OutcomeUnknownError, StaleVersionError
 from gateway.message.publication import Member, Position
 from tests.support.redis_broker import make_broker
 from tests.support.redis_servers import RedisServer
 from tests.support.redis_sets import RedisCluster
-from tests.unit.broker.harness import KEPT, RecordingRelay, message
+from tests.unit.broker.harness import KEPT, STATE, RecordingRelay, message, patch
 
 CHANNELS = [f"c{n}" for n in range(12)]
 
@@ -73,6 +73,24 @@ async def test_channels_work_wherever_they_are(pair: Pair) -> None:
         assert pair.relay.offsets(name) == [1, 2, 3]
         page = await pair.first.history(name, KEPT, since=Position(epochs[name], 1), limit=10)
         assert ([p.offset for p in page.publications], page.complete) == ([2, 3], True)
+
+
+async def test_states_are_where_their_channels_are(pair: Pair) -> None:
+    for name in CHANNELS:
+        epoch = (await pair.second.subscribe(name, STATE)).epoch
+        assert (
+            await pair.first.update(name, patch('{"a":1}'), STATE, base=Position(epoch, 0), key="k")
+        ).offset == 1
+        assert (await pair.second.update(name, patch('{"b":2}'), STATE, base=Position(epoch, 1))).offset == 2
+        assert (
+            await pair.second.update(name, patch('{"a":1}'), STATE, base=Position(epoch, 0), key="k")
+        ).duplicate
+        with pytest.raises(StaleVersionError) as stale:
+            await pair.first.update(name, patch('{"c":3}'), STATE, base=Position(epoch, 1))
+        assert stale.value.data == b'{"a":1,"b":2}'
+        assert await pair.first.state(name, STATE) == State(epoch, 2, b'{"a":1,"b":2}')
+    await until_heard(pair.relay, 2 * len(CHANNELS))
+    assert all(pair.relay.offsets(name) == [1, 2] for name in CHANNELS)
 
 
 async def test_presence_sessions_control_and_probe_work(pair: Pair) -> None:

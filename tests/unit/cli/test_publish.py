@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import socket
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
+from gateway import Gateway
 from gateway.cli import main
+from gateway.client import Client
 
 
 class FakeApi:
@@ -185,3 +189,60 @@ def test_publish_with_wrong_arguments_says_what_is_allowed(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert expected in error_of(["publish", *arguments], capsys)
+
+
+def test_publish_posts_over_a_unix_socket(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "api"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        served = threading.Thread(target=_relay, args=(listening, api.server.server_address))
+        served.start()
+        assert main(["publish", "news", "1", "--api", f"unix:{path}"]) == 0
+        served.join()
+    assert api.path == "/api/publish"
+    assert json.loads(capsys.readouterr().out) == {"epoch": "x1", "offset": 12}
+
+
+def _relay(listening: socket.socket, to: tuple[str, int]) -> None:
+    """Pass one request with its answer on."""
+    with listening.accept()[0] as near, socket.create_connection(to) as far:
+        head = b""
+        while b'"data":1}' not in head:
+            head += near.recv(65536)
+        far.sendall(head)
+        while data := far.recv(65536):
+            near.sendall(data)
+
+
+def test_publish_says_that_nothing_listens_at_a_unix_socket(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["publish", "news", "1", "--api", f"unix:{tmp_path}/none"]
+    assert f"nothing listens at unix:{tmp_path}/none" in error_of(arguments, capsys)
+
+
+async def test_publish_as_a_client_publishes_byte_for_byte_once(capsys: pytest.CaptureFixture[str]) -> None:
+    server: dict[str, object] = {"listen": "127.0.0.1:0", "api_listen": "127.0.0.1:0"}
+    async with Gateway({"server": server}) as gateway:
+        arguments = ["publish", "news", '{"a": 1.50}', "--url", gateway.ws_url, "--key", "k"]
+        for _ in range(2):
+            assert await asyncio.to_thread(main, arguments) == 0
+        answers = [json.loads(line)["offset"] for line in capsys.readouterr().out.splitlines()]
+        assert answers == [1, 1]
+        async with Client(gateway.ws_url) as client:
+            page = await client.history("news")
+            assert [message.data for message in page.messages] == [{"a": 1.5}]
+        async with httpx.AsyncClient() as http:
+            text = (await http.get(f"{gateway.api_url}/api/channels/news/history")).text
+            assert '{"a": 1.50}' in text
+        refused = ["publish", "@bob", "1", "--url", gateway.ws_url]
+        assert await asyncio.to_thread(main, refused) == 1
+        assert "the gateway refused to publish: permission_denied" in capsys.readouterr().err
+
+
+def test_publish_as_a_client_says_that_nothing_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["publish", "news", "1", "--url", "ws://127.0.0.1:1/ws"]
+    assert "nothing listens at 127.0.0.1:1: is `ringgate serve` running?" in error_of(arguments, capsys)

@@ -20,7 +20,7 @@ from gateway.cli import main
 
 HELLO = '{"type":"hello","client":"c1","session":"s1","user":"","ping":30}'
 REPLY = '{"type":"reply","id":1,"channel":"news","epoch":"x1","offset":15,"recovered":true}'
-MESSAGE = '{"type":"message","channel":"news","offset":16,"data":{"a":1}}'
+MESSAGE = '{"type":"message","channel":"news","offset":16,"id":"i-16","data":{"a":1},"time":1}'
 PATIENCE_S = 15.0
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -113,10 +113,10 @@ async def test_subscribe_sends_every_channel_the_token_and_the_position() -> Non
 
     async with fake_gateway(handler) as url:
         status, _, errors = await finish(
-            await start("a:1", "--url", f"{url}/x?y=z", "--token", "tok", "--since", "x:1:12")
+            await start("a:1", "--once", "--url", f"{url}/x?y=z", "--token", "tok", "--since", "x:1:12")
         )
         assert (status, errors) == (0, "")
-        await finish(await start("a", "b", "--url", f"{url}/two"))
+        await finish(await start("a", "b", "--once", "--url", f"{url}/two"))
     assert seen == [
         ("/x?y=z", "Bearer tok"),
         {"type": "subscribe", "id": 1, "channel": "a:1", "since": {"epoch": "x:1", "offset": 12}},
@@ -127,7 +127,7 @@ async def test_subscribe_sends_every_channel_the_token_and_the_position() -> Non
 
 
 async def test_event_with_line_breaks_is_printed_as_one_harmless_line_of_the_same_json() -> None:
-    event = '{"type":"message",\r\n"channel":"news","offset":16,'
+    event = '{"type":"message",\r\n"channel":"news","offset":16,"id":"i","time":1,'
     event += '"data":{\n "a": "é\u0085\u2028\u009b\x7f",\n "b": 1.0}}'
 
     async def handler(peer: ServerConnection) -> None:
@@ -135,7 +135,7 @@ async def test_event_with_line_breaks_is_printed_as_one_harmless_line_of_the_sam
         await peer.send(event)
         await peer.close()
 
-    status, output, errors = await outcome(handler, "news")
+    status, output, errors = await outcome(handler, "news", "--once")
     assert (status, errors) == (0, "")
     lines = output.split("\n")
     assert len(lines) == 4
@@ -146,26 +146,29 @@ async def test_event_with_line_breaks_is_printed_as_one_harmless_line_of_the_sam
 
 
 async def test_large_event_in_many_fragments_is_printed_whole() -> None:
-    event = json.dumps({"type": "message", "offset": 16, "data": "é" * 200_000}, ensure_ascii=False)
+    fields = {"type": "message", "channel": "news", "offset": 16, "id": "i", "data": "é" * 200_000, "time": 1}
+    event = json.dumps(fields, ensure_ascii=False)
 
     async def handler(peer: ServerConnection) -> None:
         await greet(peer)
         await peer.send(event[index : index + 5000] for index in range(0, len(event), 5000))
         await peer.close()
 
-    _, output, _ = await outcome(handler, "news")
+    _, output, _ = await outcome(handler, "news", "--once")
     assert output.split("\n")[2] == event
 
 
 async def test_refused_subscription_ends_with_1_and_the_reason() -> None:
+    error = '{"type":"error","id":1,"code":"permission_denied","message":"no\\n","retry":false}'
+
     async def handler(peer: ServerConnection) -> None:
         await peer.send(HELLO)
         await peer.recv()
-        await peer.send('{"type":"error","id":1,"code":"permission_denied","message":"no\\n","retry":false}')
+        await peer.send(error)
         await peer.wait_closed()
 
-    status, output, errors = await outcome(handler, "news")
-    assert (status, output) == (1, HELLO + "\n")
+    status, output, errors = await outcome(handler, "news", "--once")
+    assert (status, output) == (1, f"{HELLO}\n{error}\n")
     assert errors == "ringgate: the gateway refused to subscribe to news: permission_denied: no\\n\n"
 
 
@@ -185,7 +188,7 @@ async def test_close_by_the_gateway_ends_with_1_its_code_and_how_to_resume(
         await peer.send(MESSAGE)
         await peer.close(code, reason)
 
-    status, _, errors = await outcome(handler, "news")
+    status, _, errors = await outcome(handler, "news", "--once")
     assert status == 1
     assert errors == f"ringgate: the gateway closed the connection: {expected}\n"
 
@@ -195,7 +198,7 @@ async def test_lost_connection_ends_with_1() -> None:
         await greet(peer)
         peer.transport.close()
 
-    status, _, errors = await outcome(handler, "news")
+    status, _, errors = await outcome(handler, "news", "--once")
     assert (status, errors) == (1, "ringgate: the connection was lost; --since x1:15 resumes\n")
 
 
@@ -205,9 +208,9 @@ async def test_gateway_that_falls_silent_ends_with_1(ping: str) -> None:
         await peer.send(HELLO.replace("30", ping))
         await peer.wait_closed()
 
-    status, _, errors = await outcome(handler, "news")
+    status, _, errors = await outcome(handler, "news", "--once")
     assert status == 1
-    assert errors.endswith("did not answer in time\n")
+    assert errors == "ringgate: nothing was heard from the gateway\n"
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[]", '"x"', "[" * 100_000])
@@ -216,9 +219,43 @@ async def test_text_that_is_no_event_ends_with_1(text: str) -> None:
         await peer.send(text)
         await peer.wait_closed()
 
-    status, output, errors = await outcome(handler, "news")
+    status, output, errors = await outcome(handler, "news", "--once")
     assert (status, output) == (1, "")
     assert "something that is not an event" in errors
+
+
+async def test_lost_connection_is_made_again_and_the_channel_goes_on_where_it_stopped() -> None:
+    commands: list[object] = []
+
+    async def handler(peer: ServerConnection) -> None:
+        commands.append(await greet(peer))
+        await peer.send(MESSAGE)
+        if len(commands) == 1:
+            await peer.close(4200)
+        await peer.wait_closed()
+
+    async with fake_gateway(handler) as url:
+        process = await start("news", "--url", url)
+        lines = [json.loads(await read_line(process))["type"] for _ in range(6)]
+        process.send_signal(signal.SIGTERM)
+        assert await finish(process) == (0, "", "")
+    assert lines == ["hello", "reply", "message"] * 2
+    assert commands[1] == {
+        "type": "subscribe",
+        "id": 2,
+        "channel": "news",
+        "since": {"epoch": "x1", "offset": 16},
+    }
+
+
+async def test_gateway_that_refuses_for_good_ends_it_with_1() -> None:
+    async def handler(peer: ServerConnection) -> None:
+        await greet(peer)
+        await peer.close(4004, "go")
+
+    status, _, errors = await outcome(handler, "news")
+    assert status == 1
+    assert "4004 disconnected, go; --since x1:15 resumes" in errors
 
 
 async def test_output_nobody_reads_ends_quietly_with_a_close_frame() -> None:
@@ -270,8 +307,8 @@ async def raw_outcome(answer: bytes, *, then_close: bool = True) -> tuple[int, s
         ),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "refused the connection: HTTP 503"),
         (b"", "closed the connection in the handshake"),
-        (b"SSH-2.0-x\r\n\r\n", "broke the protocol"),
-        (b"HTTP/1.1 101 Ok\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "broke the protocol"),
+        (b"SSH-2.0-x\r\n\r\n", "no WebSocket server"),
+        (b"HTTP/1.1 101 Ok\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "no WebSocket server"),
     ],
 )
 async def test_failed_handshake_ends_with_1_and_the_reason(answer: bytes, expected: str) -> None:
@@ -285,7 +322,7 @@ async def test_failed_handshake_ends_with_1_and_the_reason(answer: bytes, expect
 async def test_handshake_that_is_not_answered_ends_in_time() -> None:
     status, _, errors = await raw_outcome(b"", then_close=False)
     assert status == 1
-    assert "did not answer in time" in errors
+    assert "no connection in time" in errors
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

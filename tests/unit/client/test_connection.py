@@ -126,7 +126,7 @@ def test_client_comes_back_at_once(code: int) -> None:
 
 
 def test_gateway_that_always_says_at_once_is_not_hammered() -> None:
-    w = ClientWorld(backoff_first=1.0)
+    w = ClientWorld(backoff_first=1.0, backoff_most=100.0)
     w.come_online()
     w.lose(4200)
     assert w.state == "opening", "once"

@@ -24,6 +24,7 @@ from gateway.config.kinds import (
     quote,
 )
 from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
+from gateway.config.routes import RoutePath, StaysWith, UpstreamName
 from gateway.config.schema import NAMED, Option, all_options
 from gateway.config.services import (
     HashBy,
@@ -47,8 +48,14 @@ PARTNERS = {
     "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
 }
 
-# Options of tables that do not go without another one of the same table.
-NEED = {"upstream": "addresses=http://127.0.0.1:1"}
+# What tables do not go without, by section: the texts of flags.
+NEED = {
+    "upstream": {"upstream": ["chat.addresses=http://127.0.0.1:1"]},
+    "route": {
+        "upstream": [f"{name}.addresses=http://127.0.0.1:1" for name in ("chat", "first", "second")],
+        "route": ["chat.path=/a", "chat.upstream=chat"],
+    },
+}
 
 # Options that only go together with another one have values that do.
 SPECIAL = {
@@ -85,6 +92,9 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     HeaderNames: ("cookie", "authorization,x-tenant", "traceparent"),
     HashBy: ("session", "channel", "header:x-tenant"),
     RequestPath: ("/health", "/a/b?c", "/"),
+    RoutePath: ("/chat", "/app/*", "/"),
+    StaysWith: ("header:X-User", "cookie:sid", "query:user"),
+    UpstreamName: ("chat", "first", "second"),
 }
 
 
@@ -136,18 +146,24 @@ def as_variable(row: Option, text: str) -> dict[str, str]:
 
 def with_partner(row: Option) -> dict[str, Any]:
     """Return flags that set what an option cannot go without."""
-    needed = NEED.get(row.section, "")
-    if needed and not needed.startswith(f"{row.name}="):
-        return {"named_flags": {row.section: [f"chat.{needed}"]}}
     if isinstance(row.kind, HookPlace):
         return {"named_flags": {"upstream": ["app.addresses=http://127.0.0.1:1"]}}
+    needed = {
+        section: [
+            text for text in flags if (section, text.partition("=")[0]) != (row.section, f"chat.{row.name}")
+        ]
+        for section, flags in NEED.get(row.section, {}).items()
+    }
+    if needed:
+        return {"named_flags": needed}
     return {"flags": PARTNERS[row.key]} if row.key in PARTNERS else {}
 
 
 def as_flags(row: Option, text: str) -> dict[str, Any]:
     if row.section in NAMED:
-        partner = with_partner(row).get("named_flags", {}).get(row.section, [])
-        return {"named_flags": {row.section: [*partner, f"chat.{row.name}={text}"]}}
+        needed = dict(with_partner(row).get("named_flags", {}))
+        needed[row.section] = [*needed.get(row.section, []), f"chat.{row.name}={text}"]
+        return {"named_flags": needed}
     partner = with_partner(row)
     return {**partner, "flags": {row.flag: text, **partner.get("flags", {})}}
 

@@ -71,7 +71,11 @@ def test_render_toml_with_an_odd_file_name_stays_on_its_line(tmp_path: Path) -> 
 
 
 def test_render_toml_documents_every_option() -> None:
-    printed = render_toml(load(named_flags={"upstream": ["app.addresses=http://127.0.0.1:9000"]}))
+    tables = {
+        "upstream": ["app.addresses=http://127.0.0.1:9000"],
+        "route": ["app.path=/app", "app.upstream=app"],
+    }
+    printed = render_toml(load(named_flags=tables))
     for row in all_options():
         assert f"# {row.doc} (default " in printed
         assert f"; {row.variable}, --" in printed

@@ -144,6 +144,24 @@ def test_rebase_ends_resuming_from_before_and_loses_nothing() -> None:
     assert s.ring.seek(cursor, 9)
 
 
+def test_older_publications_do_not_go_in_front_of_frames_from_before_a_rebase() -> None:
+    s = Stage(retain_bytes=1024)
+    s.append(b"1", b"2")
+    s.ring.rebase(9)  # 3 to 9 never came
+    s.append(b"10")
+    assert not s.ring.prepend([(TEXT, b"8"), (TEXT, b"9")])
+    sink, cursor = s.attach()
+    assert s.ring.seek(cursor, 9)
+    s.run()
+    assert bytes(sink.received) == encode_frame(TEXT, b"10")
+    s.ring.tidy(True)
+    assert s.ring.prepend([(TEXT, b"9"), (TEXT, b"10")])
+    sink, cursor = s.attach()
+    assert s.ring.seek(cursor, 8)
+    s.run()
+    assert bytes(sink.received) == encode_frame(TEXT, b"9") + encode_frame(TEXT, b"10")
+
+
 def test_ring_without_subscribers_that_retains_nothing_holds_nothing() -> None:
     s = Stage(retain_bytes=0)
     s.append(b"x" * 100, b"y")

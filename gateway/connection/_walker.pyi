@@ -1,0 +1,6 @@
+class FrameWalker:
+    messages: int
+    closed: bool
+    close_code: int
+    def __init__(self, *, masked: bool, rsv: int = 0, max_message_bytes: int = 0) -> None: ...
+    def walk_bytes(self, data: bytes) -> tuple[bytes, int]: ...

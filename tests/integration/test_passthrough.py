@@ -1,0 +1,138 @@
+"""WebSockets passed through `ringgate serve` to services that know nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
+
+from tests.support.api import get, metrics
+from tests.support.process import StartGateway
+from tests.support.tls import Authority
+
+OPTIONS: dict[str, Any] = {"ping_interval": None, "proxy": None, "close_timeout": 2}
+
+
+@asynccontextmanager
+async def service(name: str) -> AsyncIterator[tuple[Server, str]]:
+    """A service that says its name and then returns what it gets; its address."""
+
+    async def serve(connection: ServerConnection) -> None:
+        await connection.send(name)
+        with contextlib.suppress(ConnectionClosed):
+            async for message in connection:
+                await connection.send(message)
+
+    async with websockets.serve(serve, "127.0.0.1", 0, ping_interval=None) as server:
+        yield server, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def passing(*addresses: str, **upstream: str) -> tuple[str, ...]:
+    flags = ["--upstream", "app.addresses=" + ",".join(addresses)]
+    for option, value in upstream.items():
+        flags += ["--upstream", f"app.{option}={value}"]
+    return (*flags, "--route", "chat.path=/app/*", "--route", "chat.upstream=app")
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one process", "workers"])
+async def test_a_service_is_reached_through_the_gateway(
+    gateway_process: StartGateway, more: tuple[str, ...]
+) -> None:
+    async with service("one") as (_, address):
+        gateway = await asyncio.to_thread(gateway_process, *passing(address), *more)
+        async with websockets.connect(f"ws://{gateway.edge}/app/room?x=1", **OPTIONS) as client:
+            assert await client.recv() == "one"
+            await client.send("hello")
+            assert await client.recv() == "hello"
+            shown = await asyncio.to_thread(metrics, gateway)
+            assert shown['ringgate_passed_connections{route="chat"}'] == 1
+        (group,) = (await asyncio.to_thread(get, gateway, "/api/upstreams"))["upstreams"][:1]
+        assert group["targets"][0]["requests"].get("connected", 0) in {0, 1}
+        async with websockets.connect(gateway.ws_url, **OPTIONS) as client:  # the gateway's own path stays
+            assert "hello" in str(await client.recv())
+
+
+async def test_over_tls_and_with_the_origin_policy(gateway_process: StartGateway, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with service("one") as (_, address):
+        gateway = await asyncio.to_thread(
+            gateway_process,
+            *(*passing(address), *authority.flags),
+            *("--websocket-origins", "https://good.example"),
+        )
+        url, trust = f"wss://{gateway.edge}/app/x", authority.client()
+        async with websockets.connect(
+            url, ssl=trust, origin=Origin("https://good.example"), **OPTIONS
+        ) as client:
+            assert await client.recv() == "one"
+        with pytest.raises(InvalidStatus) as refused:
+            await websockets.connect(url, ssl=trust, origin=Origin("https://evil.example"), **OPTIONS)
+        assert refused.value.response.status_code == 403
+
+
+async def test_clients_of_a_hash_stay_with_their_address_and_move_when_it_goes(
+    gateway_process: StartGateway,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        started = [await stack.enter_async_context(service(name)) for name in ("a", "b", "c")]
+        flags = passing(*(address for _, address in started), balance="hash", hash_bound="1000")
+        gateway = await asyncio.to_thread(
+            gateway_process, *flags, "--route", "chat.stays_with=query:user", unclean=True
+        )
+
+        async def where(user: str) -> str:
+            async with websockets.connect(f"ws://{gateway.edge}/app/x?user={user}", **OPTIONS) as client:
+                return str(await client.recv())
+
+        users = [f"user{number}" for number in range(24)]
+        before = {user: await where(user) for user in users}
+        assert before == {user: await where(user) for user in users}
+        assert set(before.values()) == {"a", "b", "c"}
+        started[0][0].close()
+        await started[0][0].wait_closed()
+        after = {user: await where(user) for user in users}
+        assert set(after.values()) == {"b", "c"}
+        assert {user: name for user, name in after.items() if before[user] != "a"} == {
+            user: name for user, name in before.items() if name != "a"
+        }
+
+
+async def test_a_stopping_gateway_says_so_to_both_sides_and_a_gone_service_is_503(
+    gateway_process: StartGateway,
+) -> None:
+    async with service("one") as (server, address):
+        gateway = await asyncio.to_thread(gateway_process, *passing(address, breaker_failures="1"))
+        async with websockets.connect(f"ws://{gateway.edge}/app/x", **OPTIONS) as client:
+            assert await client.recv() == "one"
+            gateway.popen.terminate()
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 1012
+        assert await asyncio.to_thread(gateway.popen.wait, 10) == 0
+        gateway = await asyncio.to_thread(gateway_process, *passing(address, breaker_failures="1"))
+        server.close()
+        await server.wait_closed()
+        statuses = []
+        for _ in range(2):
+            with pytest.raises(InvalidStatus) as refused:
+                await websockets.connect(f"ws://{gateway.edge}/app/x", **OPTIONS)
+            statuses.append(refused.value.response.status_code)
+        assert statuses == [502, 503]
+
+
+def test_a_route_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
+    from tests.integration.test_serve import run
+
+    done = run("check-config", "--route", "x.path=/ws", "--route", "x.upstream=nobody")
+    assert done.returncode != 0
+    assert "route.x.path" in done.stderr
+    assert "route.x.upstream" in done.stderr

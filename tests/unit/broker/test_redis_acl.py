@@ -1,0 +1,91 @@
+"""The smallest rule for a user of Redis, as docs/cluster.md has it: all works under it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.broker.interface import ChannelOptions, Control, ControlKind
+from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.message.publication import Member, Position
+from tests.support.redis_broker import make_broker
+from tests.support.redis_servers import RedisServer
+from tests.unit.broker.harness import RecordingRelay, message
+
+GUIDE = Path(__file__).parents[3] / "docs" / "cluster.md"
+OPTIONS = ChannelOptions(history_size=5, history_bytes=200, presence=True, presence_by_user=True)
+
+
+def rule() -> list[str]:
+    """The words behind ACL SETUSER in the guide."""
+    found = re.search(r"^ACL SETUSER (.+?)\n```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    assert found is not None, "the guide has no rule"
+    return found[1].replace("\\\n", " ").split()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        server.ask("ACL", "SETUSER", *rule())
+        yield server
+
+
+async def use(broker: RedisBroker, other: RedisBroker) -> None:
+    """Do everything that a broker does."""
+    start = await broker.subscribe("c", OPTIONS)
+    for n in range(20):
+        await other.publish("c", message(f"m{n}"), OPTIONS, key=f"k{n}")
+    await broker.history("c", OPTIONS, since=Position(start.epoch, 18), limit=10)
+    await broker.history_before("c", OPTIONS, before=0, limit=3)
+    await broker.state("c", OPTIONS)
+    for client in ("a", "b"):
+        await other.join("c", Member(client=client, user="alice"), OPTIONS)
+    assert len(await broker.presence("c", OPTIONS)) == 2
+    await other.leave("c", "a", OPTIONS)
+    await broker.control(Control(kind=ControlKind.DISCONNECT, user="u"))
+    for each in (broker, other):
+        each.session_ttl_s = 60.0
+    other.hold_sessions([("held", "a", b"1"), ("dropped", "b", b"2")])
+    other.drop_session("dropped", "b")
+    await other.save_session("saved", b"3", 10.0, client="c")
+    assert [await broker.take_session(name) for name in ("held", "dropped", "saved")] == [b"1", None, b"3"]
+    (side,) = broker._sides
+    keys = side.commands.names.channel("c")
+    await side.commands.renew(keys, OPTIONS, start.epoch)
+    await side.presence.renew()
+    await side.commands.lease("gone", 0.001, claim=False)
+    await side.presence._bury("gone")
+    await broker.probe()
+    await broker.unsubscribe("c")
+
+
+async def test_everything_works_under_the_smallest_rule(server: RedisServer) -> None:
+    url = f"redis://ringgate:secret@{server.url.removeprefix('redis://')}"
+    brokers = [make_broker(BrokerOptions(), url=url) for _ in range(2)]
+    for broker in brokers:
+        await broker.start(RecordingRelay())
+    try:
+        await use(*brokers)
+    finally:
+        for broker in brokers:
+            await broker.stop()
+    refused = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in server.ask("ACL", "LOG")]
+    assert [(entry[b"reason"], entry[b"object"]) for entry in refused] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", "another:key"),
+        ("PUBLISH", "another", "x"),
+        ("SUBSCRIBE", "another"),
+        ("KEYS", "*"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+    ],
+)
+def test_nothing_else_works_under_the_smallest_rule(server: RedisServer, command: tuple[str, ...]) -> None:
+    assert b"no permissions" in server.ask("ACL", "DRYRUN", "ringgate", *command)
