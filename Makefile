@@ -18,7 +18,7 @@ COMPARE ?=
 CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench bench-cluster checker chaos crowd soak conformance fuzz js proto sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster checker chaos crowd soak conformance fuzz js proto asyncapi sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -79,6 +79,9 @@ js: $(DONE)/build $(DONE)/test ## build the JavaScript client, clients/js/dist, 
 
 proto: $(DONE)/proto ## generate the Protobuf module from gateway/message/ringgate.proto
 	@$(BIN)/python scripts/generate_proto.py
+
+asyncapi: $(DONE)/build $(DONE)/test ## generate docs/asyncapi.yaml from the records
+	@$(BIN)/python -m scripts.generate_asyncapi
 
 sanitize: $(DONE)/build $(DONE)/test ## the tests of the C-like parts under AddressSanitizer and UBSan
 	@scripts/sanitize $(BIN)/python $(ARGS)

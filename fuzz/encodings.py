@@ -23,8 +23,17 @@ with atheris.instrument_imports(include=["gateway.message"]):
 
     from gateway.errors import CommandError
     from gateway.message import ringgate_pb2 as pb
-    from gateway.message.commands import MAX_NUMBER, AnyCommand, Command, History, MalformedCommand, Publish
+    from gateway.message.commands import (
+        MAX_NUMBER,
+        AnyCommand,
+        Command,
+        History,
+        MalformedCommand,
+        Publish,
+        Update,
+    )
     from gateway.message.json import JsonCodec, check_json
+    from gateway.message.merge_patch import merge_patch
     from gateway.message.msgpack import MsgpackCodec
     from gateway.message.protobuf import ProtobufCodec
     from gateway.message.publication import Publication
@@ -163,11 +172,30 @@ def check_command(command: Command) -> None:
     if isinstance(command, Publish):
         expect(len(command.key) <= 200, "a key too long")
         check_payload(command)
+    elif isinstance(command, Update):
+        expect(len(command.key) <= 200 and 0 <= command.base <= MAX_NUMBER, "a key or a number too large")
+        check_patch(command)
     else:
         # What JSON clients can say is all that can be said.
         expect(
             msgspec.json.decode(msgspec.json.encode(command), type=AnyCommand) == command, "no such command"
         )
+
+
+def check_patch(command: Update) -> None:
+    """Raise FindingError unless clients of every encoding are sent the same patch."""
+    try:
+        data = check_json(bytes(command.patch))
+    except CommandError:
+        return
+    publication = Publication(id="i", data=data, time_ms=1, offset=1, patch=True)
+    packed = ormsgpack.unpackb(MSGPACK.encode_publication("c", publication))["patch"]
+    expect(packed == orjson.loads(data), "another value")
+    expect(
+        pb.Event.FromString(PROTOBUF.encode_publication("c", publication)).patch.patch == data, "other text"
+    )
+    expect(b'"patch":' + data + b"," in JSON.encode_publication("c", publication), "other JSON")
+    orjson.loads(merge_patch(data, data))
 
 
 def check_payload(command: Publish) -> None:

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import msgspec
 
 from .connection._edge import EdgeStats
+from .listing import Asked, Listing, merge_channels, merge_connections, read_question
 from .node import Node
 from .service_view import ServiceView
-from .whole_view import WholeView, Workers, merge_channels
+from .whole_view import WholeView, Workers
 
 
 class Cluster(Protocol):
@@ -38,12 +39,17 @@ class Cluster(Protocol):
 
 def answer_for(view: ServiceView) -> Callable[[str], bytes]:
     """Return what answers other nodes' questions about this one."""
-    questions: dict[str, Callable[[], object]] = {
+    questions: dict[str, Callable[[Asked], object]] = {
         "channels": view.channels_here,
         "connections": view.connections_here,
-        "node": lambda: {**view.node_here(), "host": socket.gethostname(), "pid": os.getpid()},
+        "node": lambda asked: {**view.node_here(), "host": socket.gethostname(), "pid": os.getpid()},
     }
-    return lambda what: msgspec.msgpack.encode(questions[what]()) if what in questions else b""
+
+    def answer(question: str) -> bytes:
+        what, asked = read_question(question)
+        return msgspec.msgpack.encode(questions[what](asked)) if what in questions else b""
+
+    return answer
 
 
 class ClusterView(ServiceView):
@@ -62,13 +68,13 @@ class ClusterView(ServiceView):
         unreachable = [*self._cluster.unreachable]
         return {"unreachable": unreachable} if ready and unreachable else {}
 
-    async def channels(self) -> Sequence[Mapping[str, object]]:
-        """Return the channels that have subscribers, each once, with those of all nodes."""
-        return merge_channels(await self._ask("channels"))
+    async def channels(self, asked: Asked) -> Listing:
+        """Return a page of the channels that have subscribers, each once, with those of all nodes."""
+        return merge_channels(await self._ask(asked.question("channels")), asked)
 
-    async def connections(self) -> Sequence[Mapping[str, object]]:
-        """Return the connections of all nodes."""
-        return [c for connections in await self._ask("connections") for c in connections]
+    async def connections(self, asked: Asked) -> Listing:
+        """Return a page of the connections of all nodes."""
+        return merge_connections(await self._ask(asked.question("connections")), asked)
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return the nodes of the cluster."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .allowing import ask_to_publish, check_may_see, check_may_subscribe, may_publish
+from .allowing import ask_to_publish, check_may_see, check_may_subscribe, may_publish, may_subscribe
 from .broker import Publisher, PublishResult
 from .calling import call
-from .errors import CommandError
+from .errors import CommandError, StaleVersionError
 from .message.commands import (
     Call,
     Command,
@@ -186,14 +186,19 @@ async def _update(session: Session, command: Update) -> Event | None:
         patch, binary = await ask_to_publish(session, channel, patch, binary=False)
         if binary:
             raise CommandError("internal", "the app service answered with bytes, which are no patch")
-    result = await session.node.update(
-        channel,
-        patch,
-        base=Position(command.epoch, command.base),
-        key=command.key,
-        client=session.client,
-        user=session.user,
-    )
+    try:
+        result = await session.node.update(
+            channel,
+            patch,
+            base=Position(command.epoch, command.base),
+            key=command.key,
+            client=session.client,
+            user=session.user,
+        )
+    except StaleVersionError as stale:
+        if session.hears(channel) or may_subscribe(session, channel):
+            raise
+        raise CommandError(stale.code, stale.message) from None  # the state is for subscribers
     if not command.id:
         return None
     return Reply(

@@ -12,8 +12,9 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from random import SystemRandom
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from .passthrough.passage import Passage
 
 _log = logging.getLogger("gateway.server")
+
+DEMO_NAMESPACE: Final = "ringgate-demo"  # of the demo page's board: gateway/http/demo
+_DEMO_STATE_BYTES: Final = 64 << 10
 
 
 def make_node(
@@ -284,6 +288,7 @@ def edge_options(config: Config, wanted: int) -> EdgeOptions:
 def node_options(config: Config) -> NodeOptions:
     """Return the node's options."""
     namespaces = {name: _namespace(options, config) for name, options in config.namespaces.items()}
+    namespaces.setdefault(DEMO_NAMESPACE, _namespace(_demo_board(config.namespaces["default"]), config))
     return NodeOptions(
         namespaces=namespaces,
         default=namespaces["default"],
@@ -294,6 +299,17 @@ def node_options(config: Config) -> NodeOptions:
         max_publish_bytes=config.session.max_publish_bytes,
         max_keys=config.session.max_keys,
         revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
+    )
+
+
+def _demo_board(default: NamespaceOptions) -> NamespaceOptions:
+    """Return the options of the demo page's board: those of every channel, but it has a state."""
+    return replace(
+        default,
+        state=True,
+        max_state_bytes=_DEMO_STATE_BYTES,
+        ring_bytes=max(default.ring_bytes, 2 * _DEMO_STATE_BYTES),
+        slow="disconnect",
     )
 
 

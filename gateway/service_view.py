@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from heapq import nsmallest
 from typing import Any, Final
 
 from . import closecodes
@@ -17,6 +18,7 @@ from .broker import Control, ControlKind, HistoryPage, PublishResult, State
 from .broker.outbox import DeadLetter, Outbox
 from .connection._edge import EdgeStats
 from .errors import BrokerError, CommandError
+from .listing import Asked, Listing
 from .message.names import check_channel_name, personal_channel
 from .message.publication import Member, Position
 from .node import Node
@@ -121,22 +123,24 @@ class ServiceView:
 
     # -- what there is --------------------------------------------------------------------
 
-    async def channels(self) -> Sequence[Mapping[str, object]]:
-        """Return the channels that have subscribers."""
-        return self.channels_here()
+    async def channels(self, asked: Asked) -> Listing:
+        """Return a page of the channels that have subscribers."""
+        return self.channels_here(asked)
 
-    def channels_here(self) -> list[dict[str, object]]:
-        """Return the channels that have subscribers in this process."""
-        return [
+    def channels_here(self, asked: Asked) -> Listing:
+        """Return a page of the channels that have subscribers in this process."""
+        heard = [c for c in self._node.hub.channels() if c.cursors and c.name.startswith(asked.prefix)]
+        page = nsmallest(asked.limit, (c for c in heard if c.name > asked.after), key=lambda c: c.name)
+        items: list[dict[str, object]] = [
             {
                 "name": c.name,
                 "subscribers": len(c.cursors),
                 "epoch": c.position.epoch,
                 "offset": c.position.offset,
             }
-            for c in self._node.hub.channels()
-            if c.cursors
+            for c in page
         ]
+        return Listing(items, len(heard))
 
     async def presence(self, channel: str) -> Sequence[Member]:
         """Return who is in a channel."""
@@ -146,14 +150,15 @@ class ServiceView:
         """Return a channel's newest publications below the offset `before` (0: of all)."""
         return await self._node.history(channel, limit=limit, before=before)
 
-    async def connections(self) -> Sequence[Mapping[str, object]]:
-        """Return the connections.  `since_ms` is wall-clock milliseconds since 1970."""
-        return self.connections_here()
+    async def connections(self, asked: Asked) -> Listing:
+        """Return a page of the connections.  `since_ms` is wall-clock milliseconds since 1970."""
+        return self.connections_here(asked)
 
-    def connections_here(self) -> list[dict[str, object]]:
-        """Return the connections of this process."""
+    def connections_here(self, asked: Asked) -> Listing:
+        """Return a page of the connections of this process."""
         now, wall_ms = self._node.loop.time(), self._node.wall_ms()
-        return [
+        behind = (s for s in self._node.sessions.values() if s.client > asked.after)
+        items: list[dict[str, object]] = [
             {
                 "client": s.client,
                 "user": s.user,
@@ -161,8 +166,9 @@ class ServiceView:
                 "remote": s.connection.remote,
                 "since_ms": wall_ms - int((now - s.connection.opened_at) * 1000),
             }
-            for s in self._node.sessions.values()
+            for s in nsmallest(asked.limit, behind, key=lambda s: s.client)
         ]
+        return Listing(items, len(self._node.sessions))
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return the nodes of the cluster; with the memory broker there is this one."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from .connection._edge import EdgeStats
+from .listing import Asked, Listing, merge_channels, merge_connections
 from .node import Node
 from .publish_times import Sample
 from .service_view import ServiceView
@@ -56,13 +57,13 @@ class WholeView(ServiceView):
         self._ended: dict[_Key, Sample] = {}
         self._scraping = asyncio.Lock()
 
-    async def channels(self) -> Sequence[Mapping[str, object]]:
-        """Return the channels that have subscribers, each once, with those of all workers."""
-        return merge_channels((await self._gather("channels")).values())
+    async def channels(self, asked: Asked) -> Listing:
+        """Return a page of the channels that have subscribers, each once, with those of all workers."""
+        return merge_channels((await self._gather(asked.question("channels"))).values(), asked)
 
-    async def connections(self) -> Sequence[Mapping[str, object]]:
-        """Return the connections of all workers."""
-        return [c for connections in (await self._gather("connections")).values() for c in connections]
+    async def connections(self, asked: Asked) -> Listing:
+        """Return a page of the connections of all workers."""
+        return merge_connections((await self._gather(asked.question("connections"))).values(), asked)
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return the workers, each as a node."""
@@ -104,19 +105,6 @@ class WholeView(ServiceView):
         answers = await self._workers.gather(what)
         decoded = {who: msgspec.msgpack.decode(answer) for who, answer in answers.items() if answer}
         return {who: answer for who, answer in decoded.items() if answer is not None}
-
-
-def merge_channels(told: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return channels of several processes, each once, with all subscribers and the newest position."""
-    merged: dict[str, dict[str, Any]] = {}
-    for channels in told:
-        for channel in channels:
-            known = merged.setdefault(channel["name"], channel)
-            if known is not channel:
-                known["subscribers"] += channel["subscribers"]
-                if channel["offset"] > known["offset"]:
-                    known["epoch"], known["offset"] = channel["epoch"], channel["offset"]
-    return list(merged.values())
 
 
 def _sample(fields: list[Any]) -> Sample:

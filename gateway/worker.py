@@ -37,6 +37,7 @@ from .errors import GatewayError
 from .holding import SessionHolder
 from .limiting import Limiting
 from .listeners import EDGE, listen_tcp
+from .listing import read_question
 from .parts import (
     Closable,
     change_node,
@@ -110,8 +111,6 @@ class Worker:
         self._questions: dict[str, Callable[[bytes], object]] = {
             "ping": lambda data: None,
             "reload": self._reload,
-            "channels": lambda data: self._view and self._view.channels_here(),
-            "connections": lambda data: self._view and self._view.connections_here(),
             "node": lambda data: self._view and self._view.node_here(),
             "metrics": lambda data: [*self._samples()],
             "upstreams": lambda data: self._view and self._view.describe_upstreams(),
@@ -193,6 +192,13 @@ class Worker:
     # -- what the supervisor asks, and is told ------------------------------------------------
 
     def _answer(self, what: str, data: bytes) -> bytes:
+        if what not in self._questions:  # a page of a list
+            what, asked = read_question(what)
+            lists: dict[str, Callable[[ServiceView], object]] = {
+                "channels": lambda view: view.channels_here(asked),
+                "connections": lambda view: view.connections_here(asked),
+            }
+            return msgspec.msgpack.encode(self._view and lists[what](self._view))
         return msgspec.msgpack.encode(self._questions[what](data))
 
     def _reload(self, data: bytes) -> None:

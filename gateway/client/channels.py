@@ -51,12 +51,23 @@ class Listener(Protocol):
 class Channel:
     """One channel; see the module."""
 
-    __slots__ = ("alarm", "attempts", "is_state", "listeners", "name", "parked_by", "position", "state")
+    __slots__ = (
+        "alarm",
+        "attempts",
+        "is_state",
+        "listeners",
+        "name",
+        "parked_by",
+        "position",
+        "state",
+        "token",
+    )
 
     def __init__(self, name: str, timers: Timers, due: Callable[[Channel], None]) -> None:
         self.name = name
         self.state = "away"
         self.is_state = False
+        self.token = ""  # for this channel, where its namespace asks for one
         self.listeners: list[Listener] = []
         self.position: Position | None = None
         self.parked_by: set[Listener] = set()  # listeners that have to catch up first
@@ -107,11 +118,18 @@ class Channels:
     # -- what the application wants -----------------------------------------------------------
 
     def add(
-        self, name: str, listener: Listener, since: Position | None = None, *, is_state: bool = False
+        self,
+        name: str,
+        listener: Listener,
+        since: Position | None = None,
+        *,
+        is_state: bool = False,
+        token: str = "",
     ) -> Channel:
         """Let a listener hear a channel; `since`: from there on, if nobody hears it yet.
 
-        `is_state`: it is a state channel, of which only what came counts as a position.
+        `is_state`: it is a state channel, of which only what came counts as a position.  `token` is
+        one for this channel; the newest counts.
         """
         channel = self._channels.get(name)
         if channel is None:
@@ -119,6 +137,7 @@ class Channels:
         if not channel.listeners and channel.state != "live":
             channel.position = since
         channel.is_state = channel.is_state or is_state
+        channel.token = token or channel.token
         channel.listeners.append(listener)
         if channel.state == "live":
             listener.tell(Subscribed(name, channel.position, None))
@@ -209,7 +228,7 @@ class Channels:
         since = None if at is None else Since(at.epoch, at.offset)
         self._request(
             channel,
-            Subscribe(channel=channel.name, since=since),
+            Subscribe(channel=channel.name, since=since, token=channel.token),
             lambda answer: self._subscribed(channel, at, answer),
         )
 

@@ -159,14 +159,20 @@ class Client:
     # -- channels -------------------------------------------------------------------------------
 
     def subscribe(
-        self, channel: str, *, since: Position | None = None, **callbacks: Unpack[Callbacks]
+        self,
+        channel: str,
+        *,
+        since: Position | None = None,
+        token: str = "",
+        **callbacks: Unpack[Callbacks],
     ) -> Subscription:
         """Hear a channel, now or as soon as there is a connection, and again after every break.
 
         `since`: begin after this position, with what was missed (where nobody here hears the channel
-        yet).  With an `on_message` callback every message is handed to it; without one, iterate over the
-        subscription.  All subscriptions of this client to one channel are one for the gateway.  Raises
-        UsageError for a name that is none, RinggateError `closed`.
+        yet).  `token`: one for this channel, where its namespace asks for one.  With an `on_message`
+        callback every message is handed to it; without one, iterate over the subscription.  All
+        subscriptions of this client to one channel are one for the gateway.  Raises UsageError for a name
+        that is none, RinggateError `closed`.
         """
         self._check_open()
         _check_channel(channel)
@@ -174,6 +180,7 @@ class Client:
             self._engine.channels,
             channel,
             since=since,
+            token=token,
             max_unread=self._options.max_unread,
             guard=self._guarded,
             callbacks=callbacks,

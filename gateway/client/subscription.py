@@ -57,6 +57,7 @@ class Subscription:
         name: str,
         *,
         since: Position | None,
+        token: str = "",
         max_unread: int,
         guard: Guard,
         callbacks: Callbacks,
@@ -74,7 +75,7 @@ class Subscription:
         self._news = asyncio.Event()
         self._ready = asyncio.Event()
         self.on_close: Callable[[Subscription], None] = _nobody
-        self._inner: Channel = channels.add(name, self, since)
+        self._inner: Channel = channels.add(name, self, since, token=token)
 
     def __repr__(self) -> str:
         return f"<Subscription to {self.channel!r}{', closed' if self._is_closed else ''}>"

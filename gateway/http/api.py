@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from ..broker.interface import PublishResult
+from ..listing import Asked
 from ..message.names import check_channel_name
 from ..message.publication import Position
 from . import bodies, results
@@ -198,9 +199,9 @@ class Api:
 
     async def channels(self, query: bodies.ChannelsQuery) -> results.ChannelList:
         """List channels whose name begins with the prefix."""
-        found = [item for item in await self._node.channels() if str(item["name"]).startswith(query.prefix)]
-        shown = [msgspec.convert(item, results.ChannelInfo) for item in found[: query.limit]]
-        return results.ChannelList(shown, len(found))
+        found = await self._node.channels(Asked(query.limit, query.after, query.prefix))
+        shown = [msgspec.convert(item, results.ChannelInfo) for item in found.items]
+        return results.ChannelList(shown, found.total)
 
     async def presence(self, query: bodies.NoQuery, channel: str) -> results.Presence:
         """List the members of a channel."""
@@ -217,9 +218,9 @@ class Api:
 
     async def connections(self, query: bodies.ListQuery) -> results.ConnectionList:
         """List connections of this node."""
-        found = await self._node.connections()
-        shown = [msgspec.convert(item, results.ConnectionInfo) for item in found[: query.limit]]
-        return results.ConnectionList(shown, len(found))
+        found = await self._node.connections(Asked(query.limit, query.after))
+        shown = [msgspec.convert(item, results.ConnectionInfo) for item in found.items]
+        return results.ConnectionList(shown, found.total)
 
     async def nodes(self, query: bodies.NoQuery) -> results.NodeList:
         """List the nodes of the cluster."""

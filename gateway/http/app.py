@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .answers import Handler, answering, json_response, on_http_exception
 from .api import OPERATIONS, Api, Operation
+from .asyncapi import build_asyncapi
 from .auth import Guard
 from .bodies import decode_body, decode_query
 from .demo_page import demo_routes
@@ -82,6 +83,7 @@ def build_routes(node: GatewayView, options: HttpOptions, metrics: Metrics) -> l
         _get("/health/ready", health.ready),
         _get("/metrics", metrics.show),
         _get("/openapi.json", _constant(build_openapi(options))),
+        _get("/asyncapi.json", _constant(build_asyncapi())),
     ]
     if options.demo:
         routes += demo_routes(options)

@@ -234,6 +234,7 @@ class ListQuery(Struct, kw_only=True, forbid_unknown_fields=True):
     """How much of a list is wanted."""
 
     limit: Annotated[int, Meta(ge=1, le=10_000, description="entries at most")] = 1000
+    after: Annotated[str, Meta(max_length=200, description="only entries behind this name")] = ""
 
 
 class DeadLettersBody(Struct, kw_only=True, forbid_unknown_fields=True):

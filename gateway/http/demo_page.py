@@ -1,5 +1,7 @@
 """Serves the demo page: four files of this package, read once, under a strict policy.
 
+`demo/app.js` is built from clients/js/demo by `make js`; a test compares.
+
 Knows where the edge is, not how it works: the page talks to it by itself.  Nothing is loaded from
 elsewhere; no path of a request ever reaches the file system.
 """
@@ -22,7 +24,6 @@ from .gateway_view import HttpOptions
 _FILES: Final = {
     "/demo": ("index.html", "text/html; charset=utf-8"),
     "/demo/app.js": ("app.js", "text/javascript; charset=utf-8"),
-    "/demo/client.js": ("client.js", "text/javascript; charset=utf-8"),
     "/demo/style.css": ("style.css", "text/css; charset=utf-8"),
     "/demo/icon.svg": ("icon.svg", "image/svg+xml"),
 }

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 
 from ..broker.interface import HistoryPage, PublishResult, State
 from ..broker.outbox import DeadLetter
+from ..listing import Asked, Listing
 from ..message.publication import Member, Position
 
 MetricSample: TypeAlias = tuple[str, str, str, Mapping[str, str], float]
@@ -81,8 +82,8 @@ class GatewayView(Protocol):
         Return how many connections were closed.
         """
 
-    async def channels(self) -> Sequence[Mapping[str, object]]:
-        """Return `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers."""
+    async def channels(self, asked: Asked) -> Listing:
+        """Return a page of `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers."""
 
     async def presence(self, channel: str) -> Sequence[Member]:
         """Return who is present, in the order in which they joined."""
@@ -90,8 +91,8 @@ class GatewayView(Protocol):
     async def history(self, channel: str, *, limit: int, before: int) -> HistoryPage:
         """Return the newest `limit` publications with an offset below `before` (0: the newest of all)."""
 
-    async def connections(self) -> Sequence[Mapping[str, object]]:
-        """Return `client`, `user`, `channels` (a number), `remote`, `since_ms` of each connection."""
+    async def connections(self, asked: Asked) -> Listing:
+        """Return a page of connections: `client`, `user`, `channels` (a number), `remote`, `since_ms`."""
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""

@@ -53,6 +53,8 @@ def _paths() -> dict[str, Any]:
     paths["/health/ready"] = _open("ready", "This node should get traffic", health)
     paths["/metrics"] = _open("metrics", "Metrics in Prometheus' text format", text)
     paths["/openapi.json"] = _open("openapi", "This document", document)
+    clients = {"200": {"description": "AsyncAPI 3.0", "content": {"application/json": {}}}}
+    paths["/asyncapi.json"] = _open("asyncapi", "The description of the client side", clients)
     return paths
 
 

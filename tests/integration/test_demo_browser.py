@@ -1,8 +1,9 @@
-"""The demo page in a real browser: two tabs, presence, the counter, resuming, and hostile text."""
+"""The demo page in a real browser: chat and board in two tabs, a network that is cut, and hostile text."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -65,6 +66,14 @@ class Tab:
         lines = self.page.locator("#log .line:not(.pending) .bubble")
         expect(lines).to_have_text(list(texts), timeout=10_000)
 
+    def expect_notes(self, *texts: str) -> None:
+        """Wait until the board holds exactly these notes, in any order."""
+        self.page.wait_for_function(
+            "(texts) => JSON.stringify([...document.querySelectorAll('.note textarea')]"
+            ".map(({value}) => value).sort()) === texts",
+            arg=json.dumps(sorted(texts), separators=(",", ":")),
+        )
+
     def say(self, text: str) -> None:
         self.page.fill("#text", text)
         self.page.press("#text", "Enter")
@@ -102,24 +111,79 @@ def test_a_message_posted_over_http_appears_in_two_tabs(
         assert {url.split("/")[2] for url in tab.asked} <= {gateway.api, gateway.edge}
 
 
-def test_presence_and_the_counter_are_live_in_both_tabs(
-    gateway_process: StartGateway, context: BrowserContext
-) -> None:
+def test_presence_and_typing_are_live(gateway_process: StartGateway, context: BrowserContext) -> None:
     gateway = gateway_process()
     ann, bob = Tab(context, gateway, "ann"), Tab(context, gateway, "bob")
     expect(ann.page.locator("#members li .who")).to_have_text(["ann", "bob"])
     expect(bob.page.locator("#members li .who")).to_have_text(["bob", "ann"])
-    for tab in (ann, bob, ann):
-        tab.page.click("#plus")
-    for tab in (ann, bob):
-        expect(tab.page.locator("#count")).to_have_text("3")
-    late = Tab(context, gateway, "late")
-    expect(late.page.locator("#count")).to_have_text("3")
-    late.page.close()
+    bob.page.locator("#text").press_sequentially("hi")
+    expect(ann.page.locator("#typing")).to_have_text("bob is typing")
+    bob.page.press("#text", "Enter")
+    expect(ann.page.locator("#typing-who")).to_be_empty()
     bob.page.fill("#name", "robert")
     bob.page.press("#name", "Enter")
     expect(ann.page.locator("#members li .who")).to_have_text(["ann", "robert"])
     expect(ann.page.locator("#online")).to_have_text("2")
+    assert ann.problems + bob.problems == []
+
+
+def test_the_board_is_shared(gateway_process: StartGateway, context: BrowserContext) -> None:
+    gateway = gateway_process()
+    ann, bob = Tab(context, gateway, "ann"), Tab(context, gateway, "bob")
+    ann.page.click("#add-note")
+    ann.page.keyboard.type("Milk")
+    bob.expect_notes("Milk")
+    bob.page.dblclick("#board", position={"x": 20, "y": 20})
+    bob.page.keyboard.type("Bread")
+    ann.expect_notes("Milk", "Bread")
+    expect(ann.page.locator(".cursor")).to_have_text("bob")
+    left = bob.page.locator(".note").nth(1)
+    before = left.bounding_box()
+    handle = ann.page.locator(".note .handle").nth(1)
+    handle.hover(position={"x": 60, "y": 10})
+    ann.page.mouse.down()
+    ann.page.mouse.move(400, 500, steps=5)
+    ann.page.mouse.up()
+    expect(ann.page.locator(".note.dragged")).to_have_count(0)
+    bob.page.wait_for_function(
+        "([x, y]) => {const box = document.querySelectorAll('.note')[1].getBoundingClientRect();"
+        "return Math.hypot(box.x - x, box.y - y) > 50}",
+        arg=[before["x"], before["y"]] if before else [],
+    )
+    bob.page.locator(".note .remove").first.click()
+    ann.expect_notes("Bread")
+    Tab(context, gateway, "late").expect_notes("Bread")
+    assert ann.problems + bob.problems == []
+
+
+def test_a_cut_network_costs_nothing(gateway_process: StartGateway, context: BrowserContext) -> None:
+    gateway = gateway_process()
+    ann, bob = Tab(context, gateway, "ann"), Tab(context, gateway, "bob")
+    ann.page.click("#add-note")
+    ann.page.keyboard.type("Milk")
+    bob.expect_notes("Milk")
+    ann.page.locator("#cut").check(force=True)
+    toast = ann.page.locator("ringgate-status")
+    expect(toast).to_have_attribute("state", "wait")
+    ann.say("said while cut off")
+    bob.say("said meanwhile")
+    ann.page.click("#add-note")
+    ann.page.keyboard.type("Bread")
+    ann.page.locator(".note textarea").first.fill("Oat milk")
+    bob.page.click("#add-note")
+    bob.page.keyboard.type("Tea")
+    bob.page.locator(".note .tint").first.click()
+    expect(ann.page.locator("#board-pending")).to_be_visible()
+    expect(ann.page.locator("#log .line.pending")).to_have_count(1)
+    bob.expect_notes("Milk", "Tea")
+    ann.page.locator("#cut").uncheck(force=True)
+    expect(toast).to_have_attribute("state", "good")
+    expect(toast).not_to_have_attribute("state", re.compile(".*"))
+    for tab in (ann, bob):
+        tab.expect_texts("said meanwhile", "said while cut off")
+        tab.expect_notes("Oat milk", "Bread", "Tea")
+        expect(tab.page.locator(".note[data-tint='1']")).to_have_count(3)
+    expect(ann.page.locator("#board-pending")).to_be_hidden()
     assert ann.problems + bob.problems == []
 
 
@@ -145,6 +209,26 @@ def test_hostile_text_stays_text(gateway_process: StartGateway, context: Browser
     assert ann.problems == []
 
 
+def test_a_hostile_board_stays_a_board(gateway_process: StartGateway, context: BrowserContext) -> None:
+    gateway = gateway_process()
+    attack = '<img src=x onerror="window.hit=1">'
+    notes = {
+        "a": {"x": 1e9, "y": -5, "z": "9", "tint": attack, "text": attack},
+        "b": None,
+        "c": attack,
+        "d": [1],
+        "__proto__": {"text": "fine"},
+        **{f"n{n}": {"text": ""} for n in range(100)},
+    }
+    post(gateway, "/api/update", {"channel": "ringgate-demo:board", "base": 0, "patch": {"notes": notes}})
+    ann = Tab(context, gateway, "ann")
+    expect(ann.page.locator(".note")).to_have_count(40)
+    assert ann.page.locator(".note textarea").first.input_value() == attack
+    assert ann.page.evaluate("window.hit") is None
+    expect(ann.page.locator("#board img")).to_have_count(0)
+    assert ann.problems == []
+
+
 def test_a_tab_that_was_cut_off_resumes_without_loss(
     gateway_process: StartGateway, context: BrowserContext
 ) -> None:
@@ -158,7 +242,7 @@ def test_a_tab_that_was_cut_off_resumes_without_loss(
     assert post(gateway, "/api/disconnect", {"user": "ann", "code": 4100})["connections"] == 1
     for text in ("missed 1", "missed 2"):
         post_chat(gateway, text)
-    expect(ann.page.locator("#status")).to_have_attribute("data-state", "waiting")
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "reconnecting")
     ann.say("said while cut off")
     expect(ann.page.locator("#log .line.pending")).to_have_count(1)
     ann.expect_online()
@@ -176,7 +260,7 @@ def test_a_tab_outlives_a_restart_of_the_gateway_and_says_what_is_gone(
     post_chat(first, "before the restart")
     ann.expect_texts("before the restart")
     assert first.stop() == 0
-    expect(ann.page.locator("#status")).to_have_attribute("data-state", "waiting")
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "reconnecting")
     second = gateway_process(*flags)
     ann.expect_online()
     expect(ann.page.locator("#log")).to_contain_text("started afresh")
@@ -190,9 +274,9 @@ def test_who_is_told_not_to_come_back_stays_away_until_asked(
     gateway = gateway_process()
     ann = Tab(context, gateway, "ann")
     post(gateway, "/api/disconnect", {"user": "ann", "reason": "maintenance"})
-    expect(ann.page.locator("#status")).to_have_attribute("data-state", "stopped")
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "offline")
     expect(ann.page.locator("#status")).to_contain_text("maintenance")
     ann.page.wait_for_timeout(700)
-    expect(ann.page.locator("#status")).to_have_attribute("data-state", "stopped")
+    expect(ann.page.locator("#status")).to_have_attribute("data-state", "offline")
     ann.page.click("#status")
     ann.expect_online()

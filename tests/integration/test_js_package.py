@@ -13,6 +13,7 @@ from scripts.generate_js_codes import PATH as CODES
 from scripts.generate_js_codes import render
 
 PACKAGE = Path(__file__).parents[2] / "clients" / "js"
+DEMO = PACKAGE.parents[1] / "gateway" / "http" / "demo" / "app.js"
 CORE_BYTES = 8192
 
 
@@ -41,10 +42,11 @@ def test_its_types_are_right(tools: str) -> None:
 
 
 def test_what_is_published_is_what_the_sources_give(tools: str, tmp_path: Path) -> None:
-    run(tools, "scripts/build.mjs", str(tmp_path / "dist"))
+    run(tools, "scripts/build.mjs", str(tmp_path / "dist"), str(tmp_path / "app.js"))
     built, committed = contents(tmp_path / "dist"), contents(PACKAGE / "dist")
     assert sorted(built) == sorted(committed)
     assert [name for name in built if built[name] != committed[name]] == [], "run: make js"
+    assert (tmp_path / "app.js").read_bytes() == DEMO.read_bytes(), "run: make js"
 
 
 def test_the_core_is_small() -> None:

@@ -14,7 +14,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.support.process import GatewayProcess, StartGateway
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^    (curl .*|ringgate .*)$", README, re.MULTILINE)
 
 
@@ -71,3 +72,23 @@ def test_javascript_runs_in_the_console_of_the_demo_page(
             run([*command("curl", gateway), "--silent", "--fail", "--noproxy", "*"])
         assert line.value.text == "a service Hello from curl"
         browser.close()
+
+
+def test_the_javascript_client_does_what_the_example_says(
+    gateway_process: StartGateway, node: str, tmp_path: Path
+) -> None:
+    gateway = gateway_process()
+    snippet = re.search(r"^```javascript\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert snippet is not None
+    client = (ROOT / "clients" / "js" / "dist" / "index.js").as_uri()
+    ws = (ROOT / "tests" / "clients" / "node_modules" / "ws" / "wrapper.mjs").as_uri()
+    text = snippet[1].replace('"ringgate"', json.dumps(client)).replace("127.0.0.1:8000", gateway.edge)
+    script = tmp_path / "example.mjs"
+    script.write_text(
+        f"globalThis.WebSocket ??= (await import({json.dumps(ws)})).default;\n"
+        f"{text}\n"
+        "setTimeout(() => process.exit(0), 300);\n"
+    )
+    said = run([node, str(script)]).splitlines()
+    assert "1 are here" in said
+    assert "ada { text: 'hello' }" in said

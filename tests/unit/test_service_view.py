@@ -9,6 +9,7 @@ import pytest
 from gateway import closecodes
 from gateway.connection._edge import EdgeStats
 from gateway.errors import BrokerUnavailableError, CommandError
+from gateway.listing import Asked
 from gateway.service_view import ServiceView
 from tests.support.sessions import World, world
 
@@ -136,11 +137,11 @@ async def test_lists_tell_what_there_is() -> None:
         await gone.subscribe("left")
         gone.lose()
         v = view(w)
-        assert [(c["name"], c["subscribers"], c["offset"]) for c in await v.channels()] == [
+        assert [(c["name"], c["subscribers"], c["offset"]) for c in (await v.channels(Asked())).items] == [
             ("@alice", 1, 0),
             ("news", 1, 1),
         ]
-        assert await v.connections() == [
+        assert (await v.connections(Asked())).items == [
             {
                 "client": alice.id,
                 "user": "alice",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.broker import ChannelOptions, State
@@ -351,3 +352,13 @@ async def test_node_without_rings_to_spare_still_lets_subscribers_in_at_the_righ
             copies.append((copy.version, copy.data))
             await reader.ask({"type": "unsubscribe", "channel": "doc:1"})
         assert copies == [(n + 1, {"n": n}) for n in range(20)]
+
+
+async def test_who_may_not_subscribe_is_not_told_the_state() -> None:
+    writers_only = msgspec.structs.replace(NAMESPACES["doc"], may_subscribe=False)
+    async with world(namespaces={**NAMESPACES, "doc": writers_only}) as w:
+        client = w.connect()
+        await update_many(client, 1)
+        (error,) = await client.ask(update({"x": 1}, 0, id=1))
+        assert (error["code"], error["message"]) == ("stale_version", "the current version is 1")
+        assert not {"epoch", "version", "data"} & set(error)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.listing import Asked
 from gateway.supervisor import Backoff
 from gateway.whole_view import WholeView, WorkerId
 from gateway.worker_process import describe_status
@@ -48,7 +49,9 @@ class FakeWorkers:
 
     async def gather(self, what: str) -> Mapping[WorkerId, bytes]:
         return {
-            who: msgspec.msgpack.encode(said[what]) for who, said in self.told.items() if said is not None
+            who: msgspec.msgpack.encode(said[what.split(maxsplit=1)[0]])
+            for who, said in self.told.items()
+            if said is not None
         }
 
 
@@ -121,21 +124,21 @@ async def test_channel_of_several_workers_is_one_with_the_newest_position() -> N
             return {"name": name, "subscribers": subscribers, "epoch": "e", "offset": offset}
 
         workers.told = {
-            WorkerId(0, 10): {"channels": [channel("a", 1, 5), channel("b", 1, 1)]},
-            WorkerId(1, 11): {"channels": [channel("a", 2, 6)]},
+            WorkerId(0, 10): {"channels": [[channel("a", 1, 5), channel("b", 1, 1)], 2]},
+            WorkerId(1, 11): {"channels": [[channel("a", 2, 6)], 1]},
         }
-        assert await view.channels() == [channel("a", 3, 6), channel("b", 1, 1)]
+        assert await view.channels(Asked()) == ([channel("a", 3, 6), channel("b", 1, 1)], 2)
 
 
 async def test_lists_leave_out_who_does_not_answer() -> None:
     async with world() as w:
         view, workers = whole(w)
         workers.told = {
-            WorkerId(1, 11): {"node": {"id": "n"}, "connections": [{"client": "c"}]},
+            WorkerId(1, 11): {"node": {"id": "n"}, "connections": [[{"client": "c"}], 1]},
             WorkerId(0, 10): None,
         }
         assert await view.nodes() == [{"worker": 1, "pid": 11, "id": "n"}]
-        assert await view.connections() == [{"client": "c"}]
+        assert await view.connections(Asked()) == ([{"client": "c"}], 1)
 
 
 async def test_ready_needs_every_worker() -> None:

@@ -24,6 +24,7 @@ export declare const CLOSE_CODES: {
     readonly 1008: "policy_violation";
     readonly 1009: "message_too_big";
     readonly 1011: "internal_error";
+    readonly 1012: "service_restart";
     readonly 4000: "misuse";
     readonly 4001: "unauthorized";
     readonly 4002: "forbidden";
@@ -31,6 +32,7 @@ export declare const CLOSE_CODES: {
     readonly 4004: "disconnected";
     readonly 4100: "over_capacity";
     readonly 4101: "server_error";
+    readonly 4102: "rate_limited";
     readonly 4200: "slow_consumer";
     readonly 4201: "no_pong";
     readonly 4202: "drain";

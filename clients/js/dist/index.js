@@ -82,6 +82,8 @@ var CLOSE_CODES = {
   // a message is larger than the configured bound
   1011: "internal_error",
   // an error inside the gateway
+  1012: "service_restart",
+  // of a connection that is passed through: its service is gone, or the gateway is stopping
   4e3: "misuse",
   // frames that hold no commands at all, again and again
   4001: "unauthorized",
@@ -96,6 +98,8 @@ var CLOSE_CODES = {
   // a bound on connections was reached
   4101: "server_error",
   // the gateway cannot serve this client now
+  4102: "rate_limited",
+  // the client went on sending too much although it was told so
   4200: "slow_consumer",
   // the client read too slowly for a channel whose policy is disconnect
   4201: "no_pong",
@@ -121,15 +125,17 @@ var LOCAL_CODES = {
 };
 var RinggateError = class extends Error {
   /** `code` is one of ErrorCode, or one that a newer gateway knows; `retry`: the same may work later. */
-  constructor(code, message = code, retry = retriable(code), unknown = false) {
+  constructor(code, message = code, retry = retriable(code), unknown = false, event = {}) {
     super(message);
     this.code = code;
     this.retry = retry;
     this.unknown = unknown;
+    this.event = event;
   }
   code;
   retry;
   unknown;
+  event;
   name = "RinggateError";
 };
 function retriable(code) {
@@ -234,7 +240,7 @@ var Requests = class {
 function errorOf(event) {
   const code = String(event["code"]);
   const unknown = code === "timeout" || code === "internal";
-  return new RinggateError(code, String(event["message"] ?? code), event["retry"] === true, unknown);
+  return new RinggateError(code, String(event["message"] ?? code), event["retry"] === true, unknown, event);
 }
 
 // src/channel.ts
@@ -287,16 +293,18 @@ var Channel = class {
   #wantsMembers = false;
   #resumes = false;
   #begun = false;
+  #hasState = false;
   #attempts = 0;
   #asked = 0;
   // counts subscribe commands: only the last one's answer matters
   #retry;
   /** Return a new handle; the first one decides where to begin. */
-  join({ presence = false, since, resume = true }) {
+  join({ presence = false, since, resume = true, state = false }) {
     const handle = new Subscription(this);
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
+    this.#hasState ||= state;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
@@ -331,7 +339,7 @@ var Channel = class {
     this.#attempts = 0;
     this.#asked += 1;
     this.live = this.#begun = true;
-    if (!resumed) this.position = { epoch: answer.epoch, offset: answer.offset };
+    if (!resumed) this.position = this.#hasState ? null : { epoch: answer.epoch, offset: answer.offset };
     if (since && !resumed) this.#tell("lost", { reason: "resume" });
     this.#tell("subscribed", { resumed });
     if (this.#wantsMembers && this.live) this.#askMembers();
@@ -349,7 +357,7 @@ var Channel = class {
     if (event.type === "message") return this.#message(event);
     if (event.type === "gap") return this.#gap(event);
     if (event.type === "join" || event.type === "leave") return this.#presence(event);
-    this.#tell("event", event);
+    if (!this.#hasState || this.#versioned(event)) this.#tell("event", event);
   }
   #message(message) {
     const { offset } = message;
@@ -359,7 +367,17 @@ var Channel = class {
     }
     this.#tell("message", message);
   }
+  /** Tell whether a `state` or a `patch` is the next one; a patch behind a hole is not, for a `state` will follow. */
+  #versioned({ type, version, epoch }) {
+    if (type === "state") this.position = { epoch, offset: version };
+    else if (type === "patch") {
+      if (version !== (this.position ?? { offset: NaN }).offset + 1) return false;
+      this.position.offset = version;
+    }
+    return true;
+  }
   #gap(event) {
+    if (this.#hasState) return void (this.position = event["to"] === void 0 ? this.position : null);
     const { from, to, epoch, reason } = event;
     if (epoch !== void 0) this.position = { epoch, offset: to ?? 0 };
     else if (to !== void 0 && this.position) this.position.offset = Math.max(to, this.position.offset);
@@ -855,8 +873,10 @@ var CHUNK = 32768;
 var json = {
   protocol: "ringgate.v1.json",
   encode(command) {
-    const { data, ...rest } = command;
-    return JSON.stringify(data instanceof Uint8Array ? { ...rest, data64: toBase64(data) } : command);
+    const fields = Object.entries(command).map(
+      ([name, value]) => value instanceof Uint8Array ? [`${name}64`, toBase64(value)] : [name, value]
+    );
+    return JSON.stringify(Object.fromEntries(fields));
   },
   decode(text) {
     const event = JSON.parse(text);
@@ -866,15 +886,23 @@ var json = {
   }
 };
 function withBytes(event) {
-  const { data64 } = event;
-  if (data64 === void 0) return;
-  delete event["data64"];
-  event["data"] = Uint8Array.from(atob(data64), (character) => character.charCodeAt(0));
+  for (const name of ["data", "payload"]) {
+    const text = event[`${name}64`];
+    if (text === void 0) continue;
+    delete event[`${name}64`];
+    event[name] = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  }
 }
 function toBase64(bytes) {
   let text = "";
   for (let i = 0; i < bytes.length; i += CHUNK) text += String.fromCharCode(...bytes.subarray(i, i + CHUNK));
   return btoa(text);
+}
+
+// src/keys.ts
+function randomKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 // src/outbox.ts
@@ -1105,10 +1133,10 @@ var Client = class extends Emitter {
   /** Call a method of the app service; the promise is kept by what it answers. */
   async call(method, payload = null, options = {}) {
     const { timeout = 1e4, ttl = timeout, repeat = false, signal } = options;
-    const command = { type: "call", method, payload, timeout, timestamp: Date.now() };
+    const command = { type: "call", method, payload, timeout };
     const terms = { ttl: ttl && ttl + timeout, timeout, repeat, signal };
     const reply = await this.#outbox.add(command, terms);
-    return reply["data"];
+    return reply["payload"];
   }
   /** Ask who is subscribed to a channel now; for a live list see `subscribe` with `presence`. */
   async presence(channel, signal) {
@@ -1183,10 +1211,6 @@ var Client = class extends Emitter {
 function addressOf(url) {
   const page = globalThis.location?.href;
   return new URL(url, page).href.replace(/^http/, "ws");
-}
-function randomKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 export {
   CLOSE_CODES,

@@ -1,6 +1,8 @@
-// Builds the package: node scripts/build.mjs [FOLDER]   (dist/ unless another is given)
+// Builds the package and the demo: node scripts/build.mjs [FOLDER [FILE]]
 //
-//   index.js, msgpack.js, status-element.js   ES modules, each with what it needs and nothing else
+// FOLDER is dist/, and FILE that of the demo application, gateway/http/demo/app.js, unless others are given.
+//
+//   index.js, msgpack.js, state.js, status-element.js   ES modules; state.js loads index.js
 //   ringgate.js                       the core as a plain script: the global `Ringgate`
 //   ringgate.all.js                   the same with every module of the package
 //   *.d.ts                            types
@@ -15,6 +17,7 @@ import { build } from "esbuild";
 
 const here = dirname(dirname(fileURLToPath(import.meta.url)));
 const out = resolve(process.argv[2] ?? join(here, "dist"));
+const demo = resolve(process.argv[3] ?? join(here, "../../gateway/http/demo/app.js"));
 const common = {
   absWorkingDir: here,
   bundle: true,
@@ -31,7 +34,14 @@ await Promise.all([
     entryPoints: ["src/index.ts", "src/msgpack.ts", "src/status-element.ts"],
     format: "esm",
     outdir: out,
-    entryNames: "[name]",
+  }),
+  build({ ...common, entryPoints: ["src/state.ts"], format: "esm", outdir: out, external: ["./index.js"] }),
+  build({
+    ...common,
+    entryPoints: ["demo/app.ts"],
+    outfile: demo,
+    format: "esm",
+    banner: { js: "// Built from clients/js/demo by `make js`: change that." },
   }),
   ...[
     ["src/index.ts", "ringgate.js"],

@@ -32,6 +32,8 @@ export interface SubscribeOptions {
   presence?: boolean;
   /** Begin behind this position, and not with what comes from now on. */
   since?: Position;
+  /** It is a state channel, read by `ringgate/state`: it begins with a `state` and goes on with every `patch`. */
+  state?: boolean;
   /** After a break go on with what is new (false), and not with what was missed (true, the default). */
   resume?: boolean;
 }
@@ -97,6 +99,7 @@ export class Channel {
   #wantsMembers = false;
   #resumes = false;
   #begun = false;
+  #hasState = false;
   #attempts = 0;
   #asked = 0; // counts subscribe commands: only the last one's answer matters
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -113,11 +116,12 @@ export class Channel {
   }
 
   /** Return a new handle; the first one decides where to begin. */
-  join({ presence = false, since, resume = true }: SubscribeOptions): Subscription {
+  join({ presence = false, since, resume = true, state = false }: SubscribeOptions): Subscription {
     const handle = new Subscription(this);
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
+    this.#hasState ||= state;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
@@ -156,7 +160,8 @@ export class Channel {
     this.#attempts = 0;
     this.#asked += 1;
     this.live = this.#begun = true;
-    if (!resumed) this.position = { epoch: answer.epoch, offset: answer.offset };
+    // That of a state channel stands with the `state` that follows.
+    if (!resumed) this.position = this.#hasState ? null : { epoch: answer.epoch, offset: answer.offset };
     if (since && !resumed) this.#tell("lost", { reason: "resume" });
     this.#tell("subscribed", { resumed });
     if (this.#wantsMembers && this.live) this.#askMembers();
@@ -176,7 +181,7 @@ export class Channel {
     if (event.type === "message") return this.#message(event as unknown as Message);
     if (event.type === "gap") return this.#gap(event);
     if (event.type === "join" || event.type === "leave") return this.#presence(event);
-    this.#tell("event", event);
+    if (!this.#hasState || this.#versioned(event)) this.#tell("event", event);
   }
 
   #message(message: Message): void {
@@ -188,7 +193,18 @@ export class Channel {
     this.#tell("message", message);
   }
 
+  /** Tell whether a `state` or a `patch` is the next one; a patch behind a hole is not, for a `state` will follow. */
+  #versioned({ type, version, epoch }: GatewayEvent): boolean {
+    if (type === "state") this.position = { epoch: epoch as string, offset: version as number };
+    else if (type === "patch") {
+      if (version !== (this.position ?? { offset: NaN }).offset + 1) return false;
+      this.position!.offset = version;
+    }
+    return true;
+  }
+
   #gap(event: GatewayEvent): void {
+    if (this.#hasState) return void (this.position = event["to"] === undefined ? this.position : null);
     const { from, to, epoch, reason } = event as { from?: number; to?: number; epoch?: string; reason?: string };
     if (epoch !== undefined) this.position = { epoch, offset: to ?? 0 };
     else if (to !== undefined && this.position) this.position.offset = Math.max(to, this.position.offset);

@@ -12,6 +12,7 @@ import { Direct } from "./direct.js";
 import { Emitter } from "./emitter.js";
 import type { RinggateError } from "./errors.js";
 import { json } from "./json.js";
+import { randomKey } from "./keys.js";
 import { Outbox } from "./outbox.js";
 import type { Codec, Command, GatewayEvent, Member, Message, Position, Publication, Reply } from "./protocol.js";
 import { errorOf, IGNORED } from "./requests.js";
@@ -181,10 +182,10 @@ export class Client extends Emitter<ClientEvents> {
   /** Call a method of the app service; the promise is kept by what it answers. */
   async call<Answer = unknown>(method: string, payload: unknown = null, options: CallOptions = {}): Promise<Answer> {
     const { timeout = 10_000, ttl = timeout, repeat = false, signal } = options;
-    const command: Command = { type: "call", method, payload, timeout, timestamp: Date.now() };
+    const command: Command = { type: "call", method, payload, timeout };
     const terms = { ttl: ttl && ttl + timeout, timeout, repeat, signal };
     const reply = await this.#outbox.add(command, terms);
-    return reply["data"] as Answer;
+    return reply["payload"] as Answer;
   }
 
   /** Ask who is subscribed to a channel now; for a live list see `subscribe` with `presence`. */
@@ -270,9 +271,4 @@ export class Client extends Emitter<ClientEvents> {
 function addressOf(url: string): string {
   const page = (globalThis as { location?: Location }).location?.href;
   return new URL(url, page).href.replace(/^http/, "ws");
-}
-
-function randomKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -28,6 +28,7 @@ export const CLOSE_CODES = {
   1008: "policy_violation", // a bound on fragments or on the time of one message was reached
   1009: "message_too_big", // a message is larger than the configured bound
   1011: "internal_error", // an error inside the gateway
+  1012: "service_restart", // of a connection that is passed through: its service is gone, or the gateway is stopping
   4000: "misuse", // frames that hold no commands at all, again and again
   4001: "unauthorized", // the token is missing, wrong or expired
   4002: "forbidden", // the app service refused this client

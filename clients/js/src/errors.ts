@@ -26,6 +26,8 @@ export class RinggateError extends Error {
     message: string = code,
     readonly retry: boolean = retriable(code),
     readonly unknown = false,
+    /** What the gateway said, with fields of its own for some codes. */
+    readonly event: Readonly<Record<string, unknown>> = {},
   ) {
     super(message);
   }

@@ -1,4 +1,4 @@
-// The JSON encoding: text messages, and bytes as base64 in `data64`.
+// The JSON encoding: text messages, and bytes as base64 in `data64` and `payload64`.
 
 import type { Codec, Command, GatewayEvent } from "./protocol.js";
 
@@ -7,8 +7,10 @@ const CHUNK = 0x8000; // as many arguments as every engine takes
 export const json = {
   protocol: "ringgate.v1.json",
   encode(command: Command): string {
-    const { data, ...rest } = command;
-    return JSON.stringify(data instanceof Uint8Array ? { ...rest, data64: toBase64(data) } : command);
+    const fields = Object.entries(command).map(([name, value]) =>
+      value instanceof Uint8Array ? [`${name}64`, toBase64(value)] : [name, value],
+    );
+    return JSON.stringify(Object.fromEntries(fields));
   },
   decode(text: string | ArrayBuffer): GatewayEvent {
     const event = JSON.parse(text as string) as GatewayEvent;
@@ -19,10 +21,12 @@ export const json = {
 } satisfies Codec;
 
 function withBytes(event: GatewayEvent): void {
-  const { data64 } = event;
-  if (data64 === undefined) return;
-  delete event["data64"];
-  event["data"] = Uint8Array.from(atob(data64 as string), (character) => character.charCodeAt(0));
+  for (const name of ["data", "payload"]) {
+    const text = event[`${name}64`] as string | undefined;
+    if (text === undefined) continue;
+    delete event[`${name}64`];
+    event[name] = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  }
 }
 
 function toBase64(bytes: Uint8Array): string {

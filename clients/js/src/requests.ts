@@ -75,5 +75,5 @@ export class Requests {
 export function errorOf(event: GatewayEvent): RinggateError {
   const code = String(event["code"]);
   const unknown = code === "timeout" || code === "internal";
-  return new RinggateError(code, String(event["message"] ?? code), event["retry"] === true, unknown);
+  return new RinggateError(code, String(event["message"] ?? code), event["retry"] === true, unknown, event);
 }

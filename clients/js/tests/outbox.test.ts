@@ -213,9 +213,17 @@ describe("calls", () => {
     const { client } = online();
     const total = client.call("cart.add", { sku: 7 }, { timeout: 5000 });
     const command = FakeSocket.last.command("call");
-    expect(command).toMatchObject({ method: "cart.add", payload: { sku: 7 }, timeout: 5000, timestamp: Date.now() });
-    FakeSocket.last.reply(command, { data: { total: 3 } });
+    expect(command).toMatchObject({ method: "cart.add", payload: { sku: 7 }, timeout: 5000 });
+    FakeSocket.last.reply(command, { payload: { total: 3 } });
     expect(await total).toEqual({ total: 3 });
+  });
+
+  it("carry bytes in both directions", async () => {
+    const { client } = online();
+    const answer = client.call("x", new Uint8Array([0, 255]));
+    expect(FakeSocket.last.command("call")).toMatchObject({ payload64: "AP8=" });
+    FakeSocket.last.reply(FakeSocket.last.command("call"), { payload64: "AQ==" });
+    expect(await answer).toEqual(new Uint8Array([1]));
   });
 
   it("are given up when no answer comes in time", async () => {
@@ -258,7 +266,7 @@ describe("calls", () => {
     await pass(5000);
     FakeSocket.last.open().hello();
     await pass(6000); // the time for the answer begins when it is sent
-    FakeSocket.last.reply(FakeSocket.last.command("call"), { data: "yes" });
+    FakeSocket.last.reply(FakeSocket.last.command("call"), { payload: "yes" });
     expect(await answer).toBe("yes");
   });
 
@@ -276,7 +284,7 @@ describe("calls", () => {
     const answer = client.call("price", 1, { repeat: true, timeout: 60_000 });
     FakeSocket.last.end();
     await nextConnection();
-    FakeSocket.last.reply(FakeSocket.last.command("call"), { data: 9 });
+    FakeSocket.last.reply(FakeSocket.last.command("call"), { payload: 9 });
     expect(await answer).toBe(9);
   });
 });

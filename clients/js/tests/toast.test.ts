@@ -38,6 +38,7 @@ describe("a toast", () => {
     tell(ONLINE);
     tell(wait(1), 200);
     tell(CONNECTING, SETTLE_MS - 201);
+    expect(tell(ONLINE)).toBeNull();
     expect(tell(ONLINE, 10_000)).toBeNull();
   });
 

@@ -87,6 +87,19 @@ describe("a callback for tokens", () => {
     expect(FakeSocket.all.length).toBe(1);
   });
 
+  it("that says too late that there is no token ends nothing", async () => {
+    const answers: ((token: string | null) => void)[] = [];
+    const { client } = rig({ token: () => new Promise((resolve) => void answers.push(resolve)) });
+    await pass(11_000);
+    expect(answers.length).toBe(2); // the second attempt asks, too
+    answers[0]!(null);
+    await pass();
+    expect(client.status.state).toBe("connecting");
+    answers[1]!("T");
+    await pass();
+    expect(FakeSocket.all.length).toBe(1);
+  });
+
   it.each([
     ["an error", (socket: FakeSocket) => socket.error(socket.command("connect"), "unauthorized")],
     ["close code 4001", (socket: FakeSocket) => socket.end(4001, "expired")],

@@ -32,6 +32,16 @@ def test_channel_is_subscribed_when_there_is_a_connection_and_not_before() -> No
     assert ear.heard() == [Subscribed("news", Position("e1", 5), None)]
 
 
+def test_token_of_a_channel_is_shown_whenever_it_is_subscribed() -> None:
+    w = ClientWorld()
+    shown = "for-the-room"
+    w.engine.channels.add("room:1", Ear(), token=shown)
+    w.come_online()
+    assert w.grant()["token"] == shown
+    w.come_back()
+    assert w.grant(recovered=True)["token"] == shown
+
+
 def test_listeners_of_one_channel_share_a_subscription_that_ends_with_the_last() -> None:
     w = ClientWorld()
     w.come_online()

@@ -12,6 +12,7 @@ from gateway.broker.outbox import DeadLetter, Notice
 from gateway.http.app import build_app
 from gateway.http.gateway_view import HttpOptions, MetricSample
 from gateway.http.metrics import Metrics
+from gateway.listing import Asked, Listing
 from gateway.message.names import check_channel_name
 from gateway.message.publication import Member, Position, Publication
 
@@ -74,12 +75,14 @@ class FakeNode:
         self._note("revoke", kind=kind, value=value, ttl_s=ttl_s)
         return 4
 
-    async def channels(self) -> Sequence[Mapping[str, object]]:
-        self._note("channels")
-        return [
+    async def channels(self, asked: Asked) -> Listing:
+        self._note("channels", asked=asked)
+        found: list[dict[str, object]] = [
             {"name": name, "subscribers": 1, "epoch": "e1", "offset": offset}
             for name, offset in self.offsets.items()
+            if name.startswith(asked.prefix)
         ]
+        return Listing(found[: asked.limit], len(found))
 
     async def presence(self, channel: str) -> Sequence[Member]:
         self._note("presence", channel=channel)
@@ -89,11 +92,12 @@ class FakeNode:
         self._note("history", channel=channel, limit=limit, before=before)
         return self.page
 
-    async def connections(self) -> Sequence[Mapping[str, object]]:
-        self._note("connections")
-        return [
+    async def connections(self, asked: Asked) -> Listing:
+        self._note("connections", asked=asked)
+        found: list[dict[str, object]] = [
             {"client": f"c{i}", "user": "u", "channels": i, "remote": "r", "since_ms": 1} for i in range(3)
         ]
+        return Listing(found[: asked.limit], len(found))
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         self._note("nodes")

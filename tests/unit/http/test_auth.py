@@ -61,7 +61,9 @@ async def test_every_api_path_needs_the_key(path: str) -> None:
         assert (await client.get(path)).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/openapi.json", "/demo"])
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/health/ready", "/metrics", "/openapi.json", "/asyncapi.json", "/demo"]
+)
 async def test_what_shows_no_data_needs_no_key(path: str) -> None:
     async with http_client(FakeNode(), **KEYS) as client:
         assert (await client.get(path)).status_code == 200

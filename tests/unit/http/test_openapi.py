@@ -38,7 +38,7 @@ async def test_the_document_names_every_route_and_no_other() -> None:
     }
     told = {(path, method.upper()) for path, item in (await document())["paths"].items() for method in item}
     assert served == told
-    assert len(served) == len(OPERATIONS) + 4
+    assert len(served) == len(OPERATIONS) + 5
 
 
 async def test_the_document_tells_what_the_decoder_enforces() -> None:

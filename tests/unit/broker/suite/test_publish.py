@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from gateway.broker.interface import ChannelOptions, PublishResult
+from gateway.broker.interface import ChannelOptions, Publisher, PublishResult
 from gateway.errors import BrokerUnavailableError
 from gateway.message.publication import Member, Position
 from tests.unit.broker.harness import KEPT, NOT_KEPT, Harness, message
@@ -214,3 +216,48 @@ async def test_start_after_stop_never_uses_an_offset_twice_in_an_epoch(harness: 
     await harness.broker.start(harness.relay)
     second = await harness.broker.publish("c", message(), KEPT)
     assert (second.epoch, second.offset) != (first.epoch, first.offset)
+
+
+class Outcomes:
+    """Notes what came of what was begun, each with its number; `whole` is set when there are `count`."""
+
+    def __init__(self, count: int) -> None:
+        self.of: list[tuple[int, PublishResult | Exception]] = []
+        self.whole = asyncio.Event()
+        self._count = count
+
+    def publisher(self, number: int) -> Publisher:
+        return cast(Publisher, SimpleNamespace(settle=lambda outcome: self._note(number, outcome)))
+
+    def _note(self, number: int, outcome: PublishResult | Exception) -> None:
+        self.of.append((number, outcome))
+        if len(self.of) == self._count:
+            self.whole.set()
+
+
+@both_kinds
+async def test_publishes_that_are_begun_keep_their_order_and_each_is_settled_once(
+    harness: Harness, options: ChannelOptions
+) -> None:
+    await harness.broker.subscribe("a", options)
+    outcomes = Outcomes(300)
+    for number in range(300):  # more than leave in one call
+        channel, key = "ab"[number % 2], "k" if number in (100, 200) else ""
+        harness.broker.begin_publish(channel, message(f"m{number}"), options, key, outcomes.publisher(number))
+    await asyncio.wait_for(outcomes.whole.wait(), 10)
+    await harness.settle()
+    assert sorted(number for number, _ in outcomes.of) == list(range(300))
+    results = {number: result for number, result in outcomes.of if isinstance(result, PublishResult)}
+    again = results.pop(200)
+    assert (again.offset, again.duplicate) == (results[100].offset, True)
+    assert [results[n].offset for n in sorted(results) if n % 2] == list(range(1, 151))
+    assert [results[n].offset for n in sorted(results) if not n % 2] == list(range(1, 150))
+    assert not any(result.duplicate for result in results.values())
+    assert harness.relay.ids("a") == [f"m{n}" for n in range(0, 300, 2) if n != 200]
+
+
+async def test_publish_that_is_begun_while_the_broker_is_not_running_is_refused(harness: Harness) -> None:
+    outcomes = Outcomes(1)
+    harness.unstarted().begin_publish("c", message(), KEPT, "", outcomes.publisher(1))
+    await asyncio.wait_for(outcomes.whole.wait(), 10)
+    assert isinstance(outcomes.of[0][1], BrokerUnavailableError)

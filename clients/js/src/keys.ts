@@ -1,0 +1,7 @@
+// Idempotency keys.
+
+/** Return 128 random bits in hexadecimal. */
+export function randomKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
