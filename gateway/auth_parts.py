@@ -22,14 +22,14 @@ def make_door(config: Config, node: Node) -> Door:
     """Return the door of a node, which lets clients in by it from now on."""
     revocations = Revocations()
     verifier = make_verifier(config.auth, revocations, node.loop.time, lambda: node.wall_ms() / 1000)
-    return Door(node, verifier, door_options(config.auth), revocations)
+    return Door(node, verifier, door_options(config), revocations)
 
 
 def change_door(config: Config, door: Door) -> None:
     """Have a door use what a new configuration says; who is in stays in."""
     node = door.node
     verifier = make_verifier(config.auth, door.revocations, node.loop.time, lambda: node.wall_ms() / 1000)
-    door.change(verifier, door_options(config.auth))
+    door.change(verifier, door_options(config))
 
 
 def make_verifier(
@@ -69,11 +69,14 @@ def _claim_rules(options: AuthOptions) -> ClaimRules:
     )
 
 
-def door_options(options: AuthOptions) -> DoorOptions:
+def door_options(config: Config) -> DoorOptions:
     """Return the options of a door."""
+    options = config.auth
     return DoorOptions(
         places=Places(cookie=options.cookie, query=options.query),
         anonymous=options.anonymous,
+        has_keys=options.configured,
+        asks=bool(config.hooks.connect),
         connect_timeout_s=options.connect_timeout,
         leeway_s=options.leeway,
         revocation_ttl_s=options.revocation_ttl,

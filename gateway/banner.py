@@ -34,7 +34,7 @@ def render_banner(config: Config, *, version: str) -> str:
         f"  broker     {shown_broker(server.broker)}",
         *([f"  workers    {server.workers}"] if server.workers > 1 else []),
         *([f"  clients    need a token ({_keys(config)})"] if config.auth.configured else []),
-        *(["  clients    are let in by an app service"] if config.hooks.connect else []),
+        *([f"  clients    are let in by {config.hooks.connect}"] if config.hooks.connect else []),
         *(f"  insecure   {warning}" for warning in insecurities(config)),
     ]
     return "\n".join(lines) + "\n"

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from . import closecodes
-from .auth.credentials import Places, find_token
+from .admission import merged
+from .asking import Caller, ConnectQuestion, Refusal
+from .auth.credentials import Handshake, Places, find_token
 from .auth.grant import ANONYMOUS, ChannelGrant, Grant
 from .auth.refusals import KeysUnavailableError, TokenRefusedError
 from .auth.revocations import Revocation, Revocations, RevokedKind
@@ -39,14 +41,18 @@ _MOST_COUNTS: Final = 1000
 
 _log = logging.getLogger("gateway.auth")
 
-G = TypeVar("G", Grant, ChannelGrant)
-
 
 class DoorOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds.  `anonymous`: who shows no token is let in as nobody in particular."""
+    """Times in seconds.
+
+    `anonymous`: who shows no token is let in as nobody in particular.  `has_keys`: tokens are verified here.
+    `asks`: an app service has to let every client in, too.
+    """
 
     places: Places = Places()
     anonymous: bool = False
+    has_keys: bool = True
+    asks: bool = False
     connect_timeout_s: float = 10.0
     leeway_s: float = 5.0
     revocation_ttl_s: float = 86400.0
@@ -115,25 +121,41 @@ class Door:
 
     def open(self, connection: Connection, accepted: Accepted, encoding: Encoding) -> Handler:
         """Return the handler of a new connection: its session, or a visitor who is not in yet."""
-        visitor: Visitor | None = None
+        options = self.options
         try:
-            token = find_token(accepted.request, self.options.places)
-            if token:
-                return self.admit(connection, encoding, self.verifier.verify(token))
-            if self.options.anonymous:
-                return self.admit(connection, encoding, ANONYMOUS)
-            visitor = Visitor(self, connection, encoding)
+            token = self._token_of(accepted.request)
+            waits = options.has_keys and not token and not options.anonymous
+            if not waits and not options.asks:
+                grant = self.verifier.verify(token) if token else ANONYMOUS
+                return self.admit(connection, encoding, grant)
         except TokenRefusedError as problem:
-            visitor = Visitor(self, connection, encoding)
+            visitor = Visitor(self, connection, encoding, accepted.request)
             if self.verifier.needs_keys(problem):
                 visitor.show(token)
             else:
                 visitor.refuse(problem)
+            return visitor
+        visitor = Visitor(self, connection, encoding, accepted.request)
+        if not waits:
+            visitor.show(token)
         return visitor
 
-    def admit(self, connection: Connection, encoding: Encoding, grant: Grant) -> Session:
-        """Return the session of a client that is let in; it was greeted."""
+    def _token_of(self, request: Handshake) -> str:
+        """Return the token of a request; what is none here may be something to the service that is asked."""
+        try:
+            return find_token(request, self.options.places)
+        except TokenRefusedError:
+            if self.options.has_keys:
+                raise
+            return ""
+
+    def admit(
+        self, connection: Connection, encoding: Encoding, grant: Grant, ids: tuple[str, str] | None = None
+    ) -> Session:
+        """Return the session of a client that is let in; it was greeted.  `ids`: of client and session."""
         session = Session(self.node, connection, encoding, user=grant.user, grant=grant)
+        if ids is not None:
+            session.client, session.session = ids
         session.start()
         self.admitted += 1
         self._watch(session)
@@ -143,6 +165,35 @@ class Door:
         """Count a refusal, and log it where that helps."""
         self.refusals[problem.reason] += 1
         _log.info("a token was refused", extra={"reason": str(problem), "remote": remote})
+
+    async def judge(self, token: str, caller: Caller, question: ConnectQuestion) -> Grant | Refusal:
+        """Return what a client is granted that shows a token, or none; ask all who have to say so.
+
+        Raises TokenRefusedError, KeysUnavailableError, and CommandError where a service gave no answer.
+        """
+        grant, verifier = ANONYMOUS, self.verifier
+        if token and self.options.has_keys:
+            try:
+                grant = verifier.verify(token)
+            except TokenRefusedError as problem:
+                if not verifier.needs_keys(problem):
+                    raise
+                grant = await verifier.verify_later(token, verifier.verify)
+            token = ""
+        if not self.options.asks:
+            return grant
+        service = self.node.app_service
+        if service is None:
+            raise CommandError("unavailable", "there is no app service to ask")
+        known = msgspec.structs.replace(caller, user=grant.user, info=grant.info)
+        question = msgspec.structs.replace(question, token=token)
+        verdict = await service.connect(known, question)
+        if isinstance(verdict, Refusal):
+            return verdict
+        now_s = self.node.wall_ms() / 1000
+        grant = merged(grant, verdict, verifier.rules, caller.forwarded, now_s)
+        self.verifier.check_revoked(grant)  # it may have been while the service was asked
+        return grant
 
     def _watch(self, session: Session) -> None:
         if session.grant.expires:
@@ -160,7 +211,7 @@ class Door:
         Subscriptions that the old grant allowed and the new one does not are ended.  Raises CommandError; the
         session has what it had then.
         """
-        grant = await self._verified(session, token, self.verifier.verify)
+        grant = await self._judged_again(session, token)
         if grant.user != session.user or not session.grant.authenticated:
             raise CommandError("permission_denied", "the token is not of the user that this connection has")
         old, session.grant = session.grant, grant
@@ -182,21 +233,34 @@ class Door:
                 await session.end_subscription(channel, "permission_revoked")
         await session.hear(new.channels)
 
+    async def _judged_again(self, session: Session, token: str) -> Grant:
+        try:
+            grant = await self.judge(token, session.caller(), ConnectQuestion(path=""))
+        except TokenRefusedError as problem:
+            self.count(problem, session.connection.remote)
+            raise CommandError("unauthorized", problem.told) from None
+        except KeysUnavailableError:
+            raise CommandError("unavailable", "the token cannot be verified now") from None
+        if isinstance(grant, Refusal):
+            raise CommandError(grant.code, grant.message)
+        return grant
+
     async def channel_grant(self, session: Session, token: str, channel: str) -> ChannelGrant:
         """Return what a token for one channel grants.  Raises CommandError, also if it is for another one."""
-        grant = await self._verified(session, token, self.verifier.verify_channel)
+        grant = await self._verified(session, token)
         if grant.channel != channel or grant.user != session.user:
             raise CommandError("permission_denied", "the token is for another channel or another user")
         return grant
 
-    async def _verified(self, session: Session, token: str, verify: Callable[[str], G]) -> G:
+    async def _verified(self, session: Session, token: str) -> ChannelGrant:
+        verifier = self.verifier
         try:
             try:
-                return verify(token)
+                return verifier.verify_channel(token)
             except TokenRefusedError as problem:
-                if not self.verifier.needs_keys(problem):
+                if not verifier.needs_keys(problem):
                     raise
-                return await self.verifier.verify_later(token, verify)
+                return await verifier.verify_later(token, verifier.verify_channel)
         except TokenRefusedError as problem:
             self.count(problem, session.connection.remote)
             raise CommandError("unauthorized", problem.told) from None

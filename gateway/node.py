@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -45,7 +45,6 @@ from .states import States
 
 if TYPE_CHECKING:
     from .door import Door
-    from .hook_door import HookDoor
 
 _logger = logging.getLogger(__name__)
 
@@ -107,9 +106,7 @@ class Node:
         self.rates = PublishRates(loop.time, self.exceeded)
         self.listener: Listener | None = None
         self.draining = False
-        self.forwarded: dict[str, Mapping[str, str]] = {}
-        """By client, what app services may see of its handshake."""
-        self.door: Door | HookDoor | None = None
+        self.door: Door | None = None
         """Who lets clients in; without it they say who they are, and are believed."""
         self.app_service: AppService | None = None
         self.own_channels: dict[str, OwnChannel] = {}
@@ -496,8 +493,6 @@ class Node:
             self.limits.leave(session)
         self.on_session_changed(session)
         self.sessions.pop(session.client, None)
-        if self.forwarded:
-            self.forwarded.pop(session.client, None)
         mine = self.users.get(session.user)
         if mine is not None:
             mine.pop(session.client, None)

@@ -37,7 +37,6 @@ from .connection.options import EdgeOptions
 from .deflate import Deflater
 from .descriptors import connections_that_fit
 from .holding import BatchedHolder
-from .hook_door import pick
 from .hub.channel import RingOptions
 from .hub.encoding import Encoding
 from .identifiers import RandomIds
@@ -81,7 +80,7 @@ def make_node(
     )
     if isinstance(broker, RedisBroker):
         BatchedHolder(node, broker)
-    if has_clients and config.auth.configured:
+    if has_clients and config.authenticates:
         from .auth_parts import make_door  # it brings cryptography, of which others need nothing
 
         make_door(config, node)
@@ -91,12 +90,10 @@ def make_node(
 def change_node(config: Config, node: Node) -> None:
     """Have a running node use what a new configuration says."""
     node.options = node_options(config)
-    if config.auth.configured:
+    if node.door is not None:
         from .auth_parts import change_door
-        from .door import Door
 
-        if isinstance(node.door, Door):
-            change_door(config, node.door)
+        change_door(config, node.door)
 
 
 def make_broker(config: Config, loop: asyncio.AbstractEventLoop) -> MemoryBroker | RedisBroker:
@@ -255,8 +252,6 @@ def session_factory(node: Node, codecs: Mapping[str, Codec], threshold_bytes: in
         named = parse_qs(query).get("user", [""])[0] if query else ""
         user = named if is_channel_name(personal_channel(named)) else ""
         session = Session(node, connection, encoding, user=user)
-        if node.app_service is not None and node.app_service.forwards:
-            node.forwarded[session.client] = pick(accepted.request, node.app_service.forwards)
         session.start()
         return session
 
@@ -298,7 +293,7 @@ def node_options(config: Config) -> NodeOptions:
         max_commands_per_frame=config.session.max_commands_per_frame,
         max_publish_bytes=config.session.max_publish_bytes,
         max_keys=config.session.max_keys,
-        revocation_ttl_s=config.auth.revocation_ttl if config.auth.configured else 0.0,
+        revocation_ttl_s=config.auth.revocation_ttl if config.authenticates else 0.0,
     )
 
 
@@ -315,9 +310,10 @@ def _demo_board(default: NamespaceOptions) -> NamespaceOptions:
 
 def _rule(words: tuple[str, ...], kind: str, action: str, config: Config) -> Rule:
     """Return the rule of a permission; nothing stated means anyone, but nobody with authentication."""
-    stated = words or (("nobody",) if config.authenticates else ("anyone",))
-    everybody = config.authenticates and not (config.auth.configured and config.auth.anonymous)
-    return compile_rule(stated, kind, action, all_authenticated=everybody)
+    authenticates = config.authenticates
+    stated = words or (("nobody",) if authenticates else ("anyone",))
+    all_authenticated = authenticates and not config.auth.anonymous
+    return compile_rule(stated, kind, action, all_authenticated=all_authenticated)
 
 
 def _namespace(options: NamespaceOptions, config: Config) -> Namespace:

@@ -52,7 +52,7 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
     changed: list[str] = []
     refused: list[str] = []
     sections: dict[str, Any] = {}
-    stays = running.auth.configured == wanted.auth.configured
+    stays = running.authenticates == wanted.authenticates
     for section in SECTIONS:
         if section in NAMED:
             continue

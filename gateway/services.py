@@ -98,10 +98,6 @@ class Services:
     ) -> None:
         """Have a node ask and tell app services; a worker may leave it to its supervisor to tell."""
         node.app_service = self.hooks
-        if self.hooks is not None and self._config.hooks.connect:
-            from .hook_door import HookDoor
-
-            HookDoor(node, self.hooks)
         if self.upstreams is None or not self._config.hooks.notices:
             return
         from . import notice_parts as parts

@@ -17,7 +17,7 @@ import msgspec
 
 from . import closecodes
 from ._sink import Sink
-from .asking import NOTHING_FORWARDED, Caller
+from .asking import Caller
 from .auth.grant import ANONYMOUS, Grant
 from .commands import carry_out, publish_at_once, subscribe_at_once
 from .connection.interface import Connection
@@ -143,7 +143,7 @@ class Session:
             user=self.user,
             info=self.grant.info,
             remote=self.connection.remote,
-            forwarded=self.node.forwarded.get(self.client, NOTHING_FORWARDED),
+            forwarded=self.grant.forwarded,
         )
 
     # -- what the connection calls --------------------------------------------------------

@@ -86,7 +86,7 @@ def grant_of(claims: Mapping[str, Any], rules: ClaimRules) -> Grant:
         issued=claims.get("iat", 0),
         token=_text(claims, "jti"),
         login=_text(claims, rules.login),
-        permissions=_permissions(claims, rules.permissions),
+        permissions=permissions_of(claims, rules.permissions),
         claims=claims,
     )
 
@@ -162,7 +162,8 @@ def _channels(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _permissions(claims: Mapping[str, Any], name: str) -> Mapping[str, tuple[Pattern, ...]]:
+def permissions_of(claims: Mapping[str, Any], name: str) -> Mapping[str, tuple[Pattern, ...]]:
+    """Return the patterns in a claim, by action.  Raises TokenRefusedError."""
     value = claims.get(name)
     if value is None:
         return NO_PATTERNS

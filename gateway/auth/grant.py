@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 NO_CLAIMS: Final[Mapping[str, object]] = {}
+NOTHING: Final[Mapping[str, str]] = {}
 NO_PATTERNS: Final[Mapping[str, tuple[Pattern, ...]]] = {}
 ACTIONS: Final = ("subscribe", "publish", "presence", "history")
 """What can be permitted in a channel."""
@@ -67,6 +68,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     login: str = ""
     permissions: Mapping[str, tuple[Pattern, ...]] = NO_PATTERNS
     claims: Mapping[str, object] = NO_CLAIMS
+    forwarded: Mapping[str, str] = NOTHING
+    """Headers of the handshake that app services may see."""
 
 
 class ChannelGrant(msgspec.Struct, frozen=True, kw_only=True):

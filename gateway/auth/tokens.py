@@ -65,6 +65,7 @@ class TokenVerifier:
         now_s: Callable[[], float],
     ) -> None:
         self.sets = sets
+        self.rules = options.rules
         self._own = make_ring(keys)
         self._options = options
         self._revocations = revocations
@@ -83,7 +84,7 @@ class TokenVerifier:
             claims = self._verified_claims(token)
             grant = grant_of(claims, self._options.rules)
         check_time(claims, self._options.rules, self._now_s())
-        self._check_revoked(grant)
+        self.check_revoked(grant)
         if known is None:
             self._remember(digest, grant, claims)
         return grant
@@ -93,7 +94,7 @@ class TokenVerifier:
         claims = self._verified_claims(token)
         grant = channel_grant_of(claims, self._options.rules)
         check_time(claims, self._options.rules, self._now_s())
-        self._check_revoked(grant.grant)
+        self.check_revoked(grant.grant)
         return grant
 
     def needs_keys(self, problem: TokenRefusedError) -> bool:
@@ -160,7 +161,8 @@ class TokenVerifier:
         named = [key for ring in rings for key in ring.by_kid.get(kid, ()) if kid]
         return named or [key for ring in rings for key in ring.candidates(kid)]
 
-    def _check_revoked(self, grant: Grant) -> None:
+    def check_revoked(self, grant: Grant) -> None:
+        """Raise TokenRefusedError if a grant was revoked."""
         if self._revocations.revokes(grant):
             raise TokenRefusedError("revoked")
 

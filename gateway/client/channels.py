@@ -383,8 +383,8 @@ class Channels:
 
 def _lost_history(name: str, since: Position | None, stands: Position) -> Lost:
     if since is not None and since.epoch == stands.epoch and since.offset < stands.offset:
-        return Lost(name, "history", since.offset + 1, stands.offset)
-    return Lost(name, "history")
+        return Lost(name, "resume", since.offset + 1, stands.offset)
+    return Lost(name, "resume")
 
 
 _EFFECTS: Final[dict[str, Callable[[Channels, Channel], None]]] = {

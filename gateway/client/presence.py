@@ -1,14 +1,15 @@
 """Who is in a channel, kept up to date: asked once, and from then on told by `join` and `leave`.
 
 It knows channels and no connection.  How it works: at every (re)subscription the gateway is asked; what
-joins and leaves while the answer is on its way is laid over it.  What always holds: once nothing changes
-any more, the list is that of the gateway.
+joins and leaves while the answer is on its way is laid over it.  Where somebody leaves who is not in the
+list, but whose user is (it may be told of users, not of clients), the gateway is asked again.  What always
+holds: once nothing changes any more, the list is that of the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from .channels import Channel, Channels
@@ -35,7 +36,7 @@ class Presence:
         self._ask = ask
         self._tell = tell
         self._members: dict[str, Member] = {}
-        self._since_asked: dict[str, Member | None] = {}  # None: gone
+        self._since_asked: dict[str, tuple[Member, bool]] = {}  # by client: who, and whether it is there
         self._asked = 0
         self._error: RinggateError | None = None
         self._is_closed = False
@@ -88,9 +89,9 @@ class Presence:
         if isinstance(event, Subscribed):
             self._refresh()
         elif isinstance(event, Joined):
-            self._change(event.member.client, event.member)
+            self._change(event.member, is_there=True)
         elif isinstance(event, Left):
-            self._change(event.member.client, None)
+            self._change(event.member, is_there=False)
         elif isinstance(event, Ended):
             self._fail(event.error)
 
@@ -112,27 +113,34 @@ class Presence:
             self._fail(answer)
             return
         members = {member.client: member for member in answer}
-        for client, member in self._since_asked.items():
-            if member is None:
-                members.pop(client, None)
-            else:
-                members[client] = member
+        doubtful = False
+        for member, is_there in self._since_asked.values():
+            if is_there:
+                members[member.client] = member
+            elif members.pop(member.client, None) is None:
+                doubtful = doubtful or _is_user_in(members, member.user)
         self._since_asked.clear()
         is_new = not self._ready.is_set() or members != self._members
         self._members = members
         self._ready.set()
         if is_new:
             self._changed()
+        if doubtful:
+            self._refresh()
 
-    def _change(self, client: str, member: Member | None) -> None:
-        self._since_asked[client] = member
-        if not self._ready.is_set() or self._members.get(client) == member:
+    def _change(self, member: Member, *, is_there: bool) -> None:
+        self._since_asked[member.client] = (member, is_there)
+        if not self._ready.is_set():
             return
-        if member is None:
-            del self._members[client]
-        else:
-            self._members[client] = member
-        self._changed()
+        here = self._members.get(member.client)
+        if is_there and here != member:
+            self._members[member.client] = member
+            self._changed()
+        elif not is_there and here is not None:
+            del self._members[member.client]
+            self._changed()
+        elif not is_there and _is_user_in(self._members, member.user):
+            self._refresh()
 
     def _changed(self) -> None:
         self._news.set()
@@ -142,6 +150,10 @@ class Presence:
         self._error = error
         self._ready.set()
         self._news.set()
+
+
+def _is_user_in(members: Mapping[str, Member], user: str) -> bool:
+    return bool(user) and any(member.user == user for member in members.values())
 
 
 def _nobody(_: object) -> None:

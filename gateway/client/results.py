@@ -71,7 +71,7 @@ class Subscribed(NamedTuple):
 class Lost(NamedTuple):
     """Messages of the channel are missing here.  The application should load what it shows anew.
 
-    `reason`: `slow` (this client read too slowly), `lost` (they did not reach the gateway), `history` (they
+    `reason`: `slow` (this client read too slowly), `lost` (they did not reach the gateway), `resume` (they
     are older than what the gateway keeps, or the count began anew).  `first` and `last` are their offsets,
     0 where not known.
     """

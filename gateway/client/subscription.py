@@ -23,8 +23,8 @@ class Callbacks(TypedDict, total=False):
     on_message: Callable[[Message], object]
     on_state: Callable[[StateSet], object]
     on_patch: Callable[[Patched], object]
-    on_joined: Callable[[Joined], object]
-    on_left: Callable[[Left], object]
+    on_join: Callable[[Joined], object]
+    on_leave: Callable[[Left], object]
     on_subscribed: Callable[[Subscribed], object]
     on_lost: Callable[[Lost], object]
     on_ended: Callable[[Ended], object]
@@ -34,8 +34,8 @@ _NAMES: Final[dict[type[ChannelEvent], str]] = {
     Message: "on_message",
     StateSet: "on_state",
     Patched: "on_patch",
-    Joined: "on_joined",
-    Left: "on_left",
+    Joined: "on_join",
+    Left: "on_leave",
     Subscribed: "on_subscribed",
     Lost: "on_lost",
     Ended: "on_ended",

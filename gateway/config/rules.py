@@ -204,6 +204,17 @@ def _upstreams_are_whole(config: Config, where: Where) -> Iterator[Problem]:
             yield Problem(".".join(path), where(path), found, allowed)
 
 
+def _hooks_that_are_asked_are_there(config: Config, where: Where) -> Iterator[Problem]:
+    """Where a namespace says that an app service is asked there has to be one."""
+    for name, options in config.namespaces.items():
+        for action in ("subscribe", "publish"):
+            if "hook" in getattr(options, action) and not getattr(config.hooks, action):
+                path = ("namespace", name, action)
+                yield Problem(
+                    ".".join(path), where(path), quote("hook"), f"other words while hooks.{action} is empty"
+                )
+
+
 def _routes_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A route has a path that nothing else has, and an upstream that there is."""
     own = ("/ws", "/health/live", *(["/echo"] if config.server.echo else []))
@@ -226,10 +237,6 @@ def _routes_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
 def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A hook's upstream is configured; what leaves this machine is signed."""
     hooks = config.hooks
-    if hooks.connect and config.auth.configured:
-        path = ("hooks", "connect")
-        allowed = "nothing, since auth.keys or auth.jwks let clients in; or those taken away"
-        yield Problem(".".join(path), where(path), quote(hooks.connect), allowed)
     for name in ("connect", "subscribe", "publish", "call", "notices"):
         place = getattr(hooks, name)
         if not place:
@@ -272,5 +279,6 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
     ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
+    ((), _hooks_that_are_asked_are_there),
     ((), _routes_lead_somewhere),
 )

@@ -440,7 +440,7 @@ class Config:
 
     @property
     def authenticates(self) -> bool:
-        """Whether clients have to be let in, by a token or by an app service; else it is development mode."""
+        """Whether clients are let in by a token or by an app service; else this is development mode."""
         return self.auth.configured or bool(self.hooks.connect)
 
     def namespace(self, name: str) -> NamespaceOptions:

@@ -55,6 +55,7 @@ cdef class TimerWheel:
                 item = slot.pop()
                 item.wheel_slot = -1
                 yield item
+            slot.clear()                            # an empty set keeps the memory of its fullest time
         self._ticks = max(last, self._ticks)
 
     def __len__(self):

@@ -5,11 +5,12 @@
 import { createInterface } from "node:readline";
 import { Client } from "../../clients/js/dist/index.js";
 import { msgpack } from "../../clients/js/dist/msgpack.js";
+import { state } from "../../clients/js/dist/state.js";
 import { make } from "./guest.mjs";
 
-const { urls, channel, ...settings } = JSON.parse(process.argv[2]);
+const settings = JSON.parse(process.argv[2]);
 const WebSocket = globalThis.WebSocket ?? (await import("ws")).default;
-const guest = make({ Client, WebSocket, codec: settings.msgpack ? msgpack : undefined, urls, channel });
+const guest = make({ Client, state, WebSocket, codec: settings.msgpack ? msgpack : undefined, ...settings });
 
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {

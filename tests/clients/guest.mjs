@@ -2,7 +2,7 @@
 //
 // `make` is given what differs: the package, a class of sockets, and the gateways' addresses, which are tried in turn.
 
-export function make({ Client, WebSocket, codec, urls, channel }) {
+export function make({ Client, state, WebSocket, codec, urls, channel, board }) {
   let turn = 0;
   const client = new Client(() => urls[turn++ % urls.length], {
     ...(WebSocket && { WebSocket }),
@@ -17,11 +17,13 @@ export function make({ Client, WebSocket, codec, urls, channel }) {
   client.on("status", ({ state }) => states.at(-1) !== state && states.push(state));
   const room = client.subscribe(channel, ({ offset, data }) => heard.push([offset, data]), { presence: true });
   room.on("lost", ({ reason }) => heard.push(["lost", reason]));
+  const shared = state(client, board);
   client.connect();
   return {
     client,
     publish(text) {
       client.publish(channel, text).catch(({ code }) => failed.push([text, code]));
+      shared.update({ [text]: true }).catch(({ code }) => failed.push([text, "board", code]));
     },
     report: () => ({
       heard,
@@ -31,6 +33,8 @@ export function make({ Client, WebSocket, codec, urls, channel }) {
       active: room.active,
       queued: client.queued,
       members: room.members.size,
+      board: shared.confirmed.value,
+      pending: shared.pending,
     }),
   };
 }

@@ -320,7 +320,7 @@ async def test_what_is_too_old_is_told_as_lost() -> None:
         proxy.refusing = False
         await until(lambda: len(news.resumed) == 2, "the channel")
         assert (news.resumed[1], news.data) == (False, [])
-        assert [(lost.reason, lost.first, lost.last) for lost in news.lost] == [("history", 1, 200)]
+        assert [(lost.reason, lost.first, lost.last) for lost in news.lost] == [("resume", 1, 200)]
         await gateway.publish("news", "new")
         await until(lambda: news.data == ["new"], "a new message")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from scripts.generate_js_codes import PATH as CODES
 from scripts.generate_js_codes import render
 
-PACKAGE = Path(__file__).parents[2] / "clients" / "js"
-DEMO = PACKAGE.parents[1] / "gateway" / "http" / "demo" / "app.js"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "clients" / "js"
+DEMO = ROOT / "gateway" / "http" / "demo" / "app.js"
 CORE_BYTES = 8192
 
 
@@ -69,3 +71,17 @@ def test_modules_load_nothing_but_the_package() -> None:
 
 def test_the_tables_of_codes_are_those_of_the_gateway() -> None:
     assert CODES.read_text() == render(), "run: make js"
+
+
+@pytest.mark.parametrize("project", ["clients/js", "tests/clients"])
+def test_lock_file_has_every_package_that_another_one_names(project: str) -> None:
+    """A registry without one of them leaves a lock file that `npm ci` refuses, here or elsewhere."""
+    packages = json.loads((ROOT / project / "package-lock.json").read_text())["packages"]
+    missing = [
+        f"{name} of {path or 'the package'}"
+        for path, package in packages.items()
+        for kind in ("dependencies", "optionalDependencies")
+        for name in package.get(kind, {})
+        if f"node_modules/{name}" not in packages and f"{path}/node_modules/{name}" not in packages
+    ]
+    assert missing == []

@@ -7,6 +7,8 @@ away others publish, and so does it, into its queue.
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +21,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from tests.chaos.proxy import FaultProxy
-from tests.support.api import post
+from tests.support.api import post, request
 from tests.support.guests import Guest, Report, node_guest, page_guest, serving_checkout
 from tests.support.process import GatewayProcess, StartGateway, start_gateway
 from tests.support.redis_servers import RedisServer
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = count(1)
 SOON_S = 30.0
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+BOARDS = ("--namespace", "board.state=true")
 PINGS = ("--websocket-ping-interval", "500ms", "--websocket-idle-timeout", "1500ms")
 
 
@@ -42,7 +45,7 @@ def origin() -> Iterator[str]:
 def flags(tmp_path_factory: pytest.TempPathFactory, origin: str) -> Iterator[tuple[str, ...]]:
     """Those of every gateway, among them the address of a Redis."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield ("--broker", server.url, *PINGS, "--websocket-origins", origin)
+        yield ("--broker", server.url, *PINGS, "--websocket-origins", origin, *BOARDS)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,19 @@ class Site:
             self.said += 1
             data = {"channel": self.channel, "data": f"elsewhere {self.said}"}
             await asyncio.to_thread(post, self.second, "/api/publish", data)
+            await asyncio.to_thread(self._update, f"elsewhere {self.said}")
+
+    def _update(self, name: str) -> None:
+        """Change the board as an app service does, on whatever version it has."""
+        path = f"/api/channels/board:{self.channel}/state"
+        while True:
+            base = json.loads(request(self.second.api, "GET", path)[1])["version"]
+            body = {"channel": f"board:{self.channel}", "base": base, "patch": {name: True}}
+            headers = {"Content-Type": "application/json"}
+            status, _ = request(self.second.api, "POST", "/api/update", json.dumps(body).encode(), headers)
+            if status == http.client.OK:
+                return
+            assert status == http.client.CONFLICT
 
     async def until(self, what: str, holds: Callable[[Report], bool]) -> Report:
         deadline = time.monotonic() + SOON_S
@@ -110,7 +126,12 @@ async def site(
             stack.push_async_callback(proxy.close)
         urls = [f"ws://{proxy.address}/ws?user=ada" for proxy in proxies]
         channel = f"room:{next(NUMBERS)}"
-        settings = {"urls": urls, "channel": channel, "msgpack": request.param == "node"}
+        settings = {
+            "urls": urls,
+            "channel": channel,
+            "board": f"board:{channel}",
+            "msgpack": request.param == "node",
+        }
         guest: Guest
         if request.param == "node":
             guest = await stack.enter_async_context(node_guest(node, settings))
@@ -142,7 +163,12 @@ async def check(site: Site) -> None:
     await site.publish_elsewhere(1)  # what is doubled would come before this
     expected.add(f"elsewhere {site.said}")
     report = await site.until(
-        "what came last", lambda report: len(report["heard"]) >= len(expected) and not report["queued"]
+        "what came last",
+        lambda report: (
+            len(report["heard"]) >= len(expected)
+            and not report["queued"] + report["pending"]
+            and len(report["board"]) >= len(expected)
+        ),
     )
     texts = [text for _, text in report["heard"]]
     offsets = [offset for offset, _ in report["heard"]]
@@ -152,6 +178,7 @@ async def check(site: Site) -> None:
         numbers = [int(text.split()[1]) for text in texts if text.startswith(who)]
         assert numbers == sorted(numbers)
     assert report["failed"] == []
+    assert report["board"] == dict.fromkeys(expected, True)
     assert report["states"][:2] == ["connecting", "online"]
     assert report["states"][2] in {"connecting", "reconnecting"}
     await site.until("online", lambda report: report["state"] == "online")

@@ -35,7 +35,7 @@ NODE_OPTIONS = NodeOptions(
     namespaces={"doc": Namespace(broker=OPTIONS, ring=RingOptions(bound_bytes=1024, idle_s=1.0))}
 )
 EDITORS = 6
-STEPS = 800
+STEPS = 600
 
 
 def sharding_of(shard: SimulatedShard) -> Sharding[Shard]:

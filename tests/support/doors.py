@@ -7,6 +7,7 @@ async with guarded() as g:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from urllib.parse import quote
 import orjson
 
 from gateway._frames import Decoder
+from gateway.asking import Admission, Caller, ConnectQuestion
 from gateway.auth.jwks import JwksOptions, KeySet
 from gateway.auth.keys import VerifyKey
 from gateway.auth.revocations import Revocations
@@ -87,6 +89,40 @@ class Guest:
         return self.connection.closes
 
 
+class Service:
+    """An app service; `answer` is its verdict, or what it raises; it waits for `may_answer`."""
+
+    forwards = frozenset({"cookie"})
+
+    def __init__(self) -> None:
+        self.answer: Any = Admission(user="ada")
+        self.asked: list[tuple[Any, ...]] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def _say(self, *asked: Any) -> Any:
+        self.asked.append(asked)
+        await self.may_answer.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def connect(self, caller: Caller, question: ConnectQuestion) -> Any:
+        return await self._say("connect", caller, question)
+
+    async def subscribe(self, caller: Caller, channel: str) -> Any:
+        return await self._say("subscribe", caller, channel)
+
+    async def publish(self, caller: Caller, channel: str, data: bytes, *, binary: bool) -> Any:
+        return await self._say("publish", caller, channel, data, binary)
+
+    async def call(self, caller: Caller, method: str, data: bytes, *, binary: bool, timeout_s: float) -> Any:
+        return await self._say("call", caller, method, data)
+
+    async def message(self, caller: Caller, path: str, data: bytes, *, binary: bool) -> Any:
+        return await self._say("message", caller, path, data)
+
+
 class Guarded(World):
     """A world whose node has a door."""
 
@@ -120,13 +156,16 @@ class Guarded(World):
             keys, sets, VerifierOptions(), revocations=revocations, now_s=lambda: self.wall_s
         )
         self.door = Door(self.node, verifier, DoorOptions(**options), revocations)
+        self.service = Service()
+        self.node.app_service = self.service if options.get("asks") else None
 
     def come(self, token: str = "", *, query: str = "", **headers: str) -> Guest:
         """Connect, with a token in the header, or a query and headers as they are."""
         fields = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         if token:
             fields[b"authorization"] = f"Bearer {token}".encode()
-        return Guest(self.door, SimpleNamespace(fields=fields, repeated=frozenset(), query=query))
+        request = SimpleNamespace(fields=fields, repeated=frozenset(), query=query, path="/ws")
+        return Guest(self.door, request)
 
     async def pass_time(self, seconds: float) -> None:
         """Let wall clock and loop go on, a second at a time."""

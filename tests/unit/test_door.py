@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from gateway.asking import Admission, PublishVerdict, Refusal, SubscribeVerdict
 from gateway.auth.credentials import Places
 from gateway.auth.fetching import FetchFailedError
 from gateway.auth.revocations import Revocation, RevokedKind
-from gateway.errors import BrokerUnavailableError
+from gateway.errors import BrokerUnavailableError, CommandError
 from gateway.revoking import REVOCATIONS, RevocationLog, log_options, pack
 from gateway.service_view import ServiceView
 from tests.support.doors import Guarded, guarded, in_query, permitting
@@ -395,6 +396,144 @@ async def test_set_that_cannot_be_had_any_more_stays_as_it_was() -> None:
             await g.pass_time(70)
             assert g.come(make("RS256", kid="a", exp=NOW + 9999)).closes == []
         assert g.door.verifier.sets[0].failures >= 5
+
+
+# -- app services that are asked -----------------------------------------------------------------
+
+
+async def test_service_that_is_asked_lets_in_as_whom_it_says_and_what_was_said_meanwhile_is_done() -> None:
+    async with guarded({"room": permitting("claims")}, keys=[], has_keys=False, asks=True) as g:
+        g.service.answer = Admission(
+            user="bob",
+            info=b'{"n":1}',
+            channels=("news",),
+            expires=NOW + 60,
+            claims={"permissions": {"subscribe": ["room:*"]}},
+        )
+        g.service.may_answer.clear()
+        guest = g.come(query="token=theirs&a=1", cookie="id=7", authorization="Basic abc")
+        await settle()
+        assert guest.heard() == []
+        assert guest.connection.held
+        guest.say({"type": "subscribe", "id": 1, "channel": "room:1"})  # what was read already
+        g.service.may_answer.set()
+        heard = await guest.ask()
+        hello = heard[0]
+        assert (hello["user"], hello["expires"]) == ("bob", NOW + 60)
+        assert [e["id"] for e in heard if e["type"] == "reply"] == [1]
+        assert [e["channel"] for e in heard if e["type"] == "subscribed"] == ["news"]
+        ((_, caller, question),) = g.service.asked
+        assert (question.path, question.query, question.token) == ("/ws", "a=1", "")
+        assert (caller.forwarded, caller.client) == ({"cookie": "id=7"}, hello["client"])
+        assert caller.session == hello["session"]
+        (session,) = g.node.sessions.values()
+        assert session.caller().forwarded == {"cookie": "id=7"}
+        await g.pass_time(65)
+        assert guest.closes == [4001]
+
+
+async def test_service_gets_a_token_that_is_its_own_and_never_one_that_was_verified_here() -> None:
+    async with guarded(keys=[], has_keys=False, asks=True) as g:
+        g.come("opaque")
+        await settle()
+        assert g.service.asked[-1][2].token == "opaque"  # noqa: S105 a test's
+    async with guarded(asks=True) as g:
+        guest = g.come(make(sub="bob", info={"n": 1}))
+        assert await guest.kinds() == ["hello"]
+        _, caller, question = g.service.asked[-1]
+        assert (caller.user, caller.info, question.token) == ("bob", b'{"n":1}', "")
+        assert g.come(make(exp=NOW - 60)).closes == []
+        await settle()
+        assert len(g.service.asked) == 1  # who has no good token is not asked about
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Refusal(), 4002),
+        (Refusal(close_code=4321, message="ü" * 100), 4321),
+        (CommandError("unavailable", "nobody is there"), 4101),
+        (Admission(claims={"permissions": 7}), 4001),
+        (RuntimeError("a mistake"), 1011),
+    ],
+)
+async def test_client_that_is_not_let_in_by_the_service_is_closed(answer: object, code: int) -> None:
+    async with guarded(asks=True) as g:
+        g.service.answer = answer
+        guest = g.come(make())
+        await settle()
+        assert (guest.heard(), guest.closes) == ([], [code])
+        assert not g.node.sessions
+
+
+async def test_client_that_was_revoked_or_went_while_the_service_was_asked_is_not_let_in() -> None:
+    async with guarded(asks=True) as g:
+        g.service.may_answer.clear()
+        revoked, gone, late = g.come(make(jti="j")), g.come(make()), g.come(make())
+        await settle()
+        await revoke_here(g, "token", "j")
+        gone.connection.lose()
+        await settle()
+        g.service.may_answer.set()
+        await settle()
+        assert (revoked.closes, late.closes) == ([4001], [])
+        assert len(g.node.sessions) == 1
+        g.service.may_answer.clear()
+        never = g.come(make())
+        await g.pass_time(10)
+        assert never.closes == [4003]
+
+
+async def test_renewal_asks_the_service_again() -> None:
+    async with guarded(keys=[], has_keys=False, asks=True) as g:
+        g.service.answer = Admission(user="ada", expires=NOW + 60)
+        guest = g.come("first")
+        await guest.ask()
+        g.service.answer = Admission(user="ada", expires=NOW + 600)
+        (reply,) = await guest.ask({"type": "connect", "id": 1, "token": "second"})
+        assert reply["expires"] == NOW + 600
+        g.service.answer = Admission(user="bob")
+        (error,) = await guest.ask({"type": "connect", "id": 1, "token": "third"})
+        assert error["code"] == "permission_denied"
+        g.service.answer = Refusal(code="rate_limited", message="later")
+        (error,) = await guest.ask({"type": "connect", "id": 1, "token": "third"})
+        assert (error["code"], error["message"]) == ("rate_limited", "later")
+
+
+async def test_service_is_asked_only_where_no_other_word_allows_it() -> None:
+    namespaces = {"room": permitting("user-owned hook", "user-owned hook")}
+    async with guarded(namespaces, asks=True) as g:
+        guest = g.come(make())
+        await guest.ask()
+        g.service.asked.clear()
+        g.service.answer = SubscribeVerdict(info=b'{"in":"room"}')
+        await guest.ask({"type": "subscribe", "id": 1, "channel": "room:ada"})
+        assert g.service.asked == []
+        _, join = await guest.ask({"type": "subscribe", "id": 1, "channel": "room:1"})
+        assert (join["info"], g.service.asked[-1][2]) == ({"in": "room"}, "room:1")
+        g.service.answer = Refusal(code="limit_exceeded", message="full")
+        (error,) = await guest.ask({"type": "subscribe", "id": 1, "channel": "room:2"})
+        assert (error["code"], error["message"]) == ("limit_exceeded", "full")
+
+
+async def test_publishes_that_are_asked_about_stay_in_order_and_may_be_changed() -> None:
+    async with guarded({"room": permitting("anyone", "user-owned hook")}, asks=True) as g:
+        guest = g.come(make())
+        await guest.ask()
+        await guest.ask({"type": "subscribe", "id": 1, "channel": "room:1"})
+        await guest.ask({"type": "subscribe", "id": 1, "channel": "room:ada"})
+        g.service.answer = PublishVerdict(data=b'"changed"')
+        g.service.may_answer.clear()
+        guest.say(
+            {"type": "publish", "id": 1, "channel": "room:1", "data": 1},
+            {"type": "publish", "id": 2, "channel": "room:ada", "data": 2},
+        )
+        await settle()
+        assert guest.heard() == []  # the second waits for the first
+        g.service.may_answer.set()
+        heard = await guest.ask()
+        assert [e["id"] for e in heard if e["type"] == "reply"] == [1, 2]
+        assert [e["data"] for e in heard if e["type"] == "message"] == ["changed", 2]
 
 
 # -- revocation ----------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ export interface SubscribeOptions {
     presence?: boolean;
     /** Begin behind this position, and not with what comes from now on. */
     since?: Position;
+    /** A token for this channel, or a function that gets one, for namespaces that ask for it. */
+    token?: string | (() => string | Promise<string>);
     /** It is a state channel, read by `ringgate/state`: it begins with a `state` and goes on with every `patch`. */
     state?: boolean;
     /** After a break go on with what is new (false), and not with what was missed (true, the default). */
@@ -72,7 +74,7 @@ export declare class Channel {
     byService: boolean;
     constructor(name: string, around: Surroundings);
     /** Return a new handle; the first one decides where to begin. */
-    join({ presence, since, resume, state }: SubscribeOptions): Subscription;
+    join({ presence, since, token, resume, state }: SubscribeOptions): Subscription;
     leave(handle: Subscription): void;
     /** Where to resume; null: from now on. */
     get since(): Position | null;

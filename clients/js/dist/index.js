@@ -294,17 +294,19 @@ var Channel = class {
   #resumes = false;
   #begun = false;
   #hasState = false;
+  #token;
   #attempts = 0;
   #asked = 0;
   // counts subscribe commands: only the last one's answer matters
   #retry;
   /** Return a new handle; the first one decides where to begin. */
-  join({ presence = false, since, resume = true, state = false }) {
+  join({ presence = false, since, token, resume = true, state = false }) {
     const handle = new Subscription(this);
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
     this.#hasState ||= state;
+    this.#token ??= token;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
@@ -322,11 +324,19 @@ var Channel = class {
   }
   /** Ask the gateway for it. */
   subscribe() {
-    const { since } = this;
     const asked = ++this.#asked;
     const current = () => asked === this.#asked && this.handles.size > 0;
+    if (typeof this.#token !== "function") return this.#ask(this.#token, current);
+    const refused = (error) => current() && this.#failed(new RinggateError("unavailable", String(error)));
+    new Promise((resolve) => resolve(this.#token())).then(
+      (token) => current() && this.#ask(token, current),
+      refused
+    );
+  }
+  #ask(token, current) {
+    const { since } = this;
     this.around.requests.send(
-      { type: "subscribe", channel: this.name, ...since && { since } },
+      { type: "subscribe", channel: this.name, ...since && { since }, ...token && { token } },
       {
         reply: (reply) => current() && this.confirmed(reply, since),
         fail: (error) => current() && this.#failed(error)
@@ -351,13 +361,22 @@ var Channel = class {
     clearTimeout(this.#retry);
   }
   event(event) {
-    if (event.type === "subscribed") return this.confirmed(event, null);
+    if (event.type === "subscribed") return this.#subscribed(event);
     if (event.type === "unsubscribed") return this.#failed(new RinggateError(String(event["code"])));
     if (!this.live) return;
     if (event.type === "message") return this.#message(event);
     if (event.type === "gap") return this.#gap(event);
     if (event.type === "join" || event.type === "leave") return this.#presence(event);
     if (!this.#hasState || this.#versioned(event)) this.#tell("event", event);
+  }
+  /** An app service or the token made the subscription, which knows nothing of where this client stood. */
+  #subscribed(stand) {
+    const { position } = this;
+    if (!position || !this.#begun || !this.#resumes || this.#hasState) return this.confirmed(stand, null);
+    const recovered = stand.epoch === position.epoch && stand.offset === position.offset;
+    if (recovered || this.byService) return this.confirmed({ ...stand, recovered }, position);
+    this.around.requests.send({ type: "unsubscribe", channel: this.name }, IGNORED);
+    this.subscribe();
   }
   #message(message) {
     const { offset } = message;

@@ -1,3 +1,4 @@
+import type { SubscribeOptions } from "./channel.js";
 import type { Client } from "./client.js";
 import { Emitter } from "./emitter.js";
 import { RinggateError } from "./index.js";
@@ -26,10 +27,10 @@ export interface StateEvents {
     ended: RinggateError;
 }
 /** Open the shared state of a channel; its namespace has `state = true`. */
-export declare function state(client: Client, channel: string): SharedState;
+export declare function state(client: Client, channel: string, options?: Pick<SubscribeOptions, "token">): SharedState;
 export declare class SharedState extends Emitter<StateEvents> {
     #private;
-    constructor(client: Client, channel: string);
+    constructor(client: Client, channel: string, options: Pick<SubscribeOptions, "token">);
     get channel(): string;
     /** The value to show; `null` before the first `state` came. */
     get value(): Json;

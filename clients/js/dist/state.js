@@ -86,8 +86,8 @@ function isObject(value) {
 // src/state.ts
 var TTL_MS = 3e5;
 var RETRY_MS = 500;
-function state(client, channel) {
-  return new SharedState(client, channel);
+function state(client, channel, options = {}) {
+  return new SharedState(client, channel, options);
 }
 var SharedState = class extends Emitter {
   #client;
@@ -99,10 +99,10 @@ var SharedState = class extends Emitter {
   #epoch = "";
   #pending = [];
   #retry;
-  constructor(client, channel) {
+  constructor(client, channel, options) {
     super();
     this.#client = client;
-    this.#subscription = client.subscribe(channel, null, { state: true });
+    this.#subscription = client.subscribe(channel, null, { ...options, state: true });
     this.#subscription.on("event", (event) => this.#event(event));
     this.#subscription.on("subscribed", () => this.#send());
     this.#subscription.on("ended", (error) => {

@@ -32,6 +32,8 @@ export interface SubscribeOptions {
   presence?: boolean;
   /** Begin behind this position, and not with what comes from now on. */
   since?: Position;
+  /** A token for this channel, or a function that gets one, for namespaces that ask for it. */
+  token?: string | (() => string | Promise<string>);
   /** It is a state channel, read by `ringgate/state`: it begins with a `state` and goes on with every `patch`. */
   state?: boolean;
   /** After a break go on with what is new (false), and not with what was missed (true, the default). */
@@ -100,6 +102,7 @@ export class Channel {
   #resumes = false;
   #begun = false;
   #hasState = false;
+  #token: SubscribeOptions["token"];
   #attempts = 0;
   #asked = 0; // counts subscribe commands: only the last one's answer matters
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -116,12 +119,13 @@ export class Channel {
   }
 
   /** Return a new handle; the first one decides where to begin. */
-  join({ presence = false, since, resume = true, state = false }: SubscribeOptions): Subscription {
+  join({ presence = false, since, token, resume = true, state = false }: SubscribeOptions): Subscription {
     const handle = new Subscription(this);
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
     this.#hasState ||= state;
+    this.#token ??= token;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
@@ -142,11 +146,20 @@ export class Channel {
 
   /** Ask the gateway for it. */
   subscribe(): void {
-    const { since } = this;
     const asked = ++this.#asked;
     const current = () => asked === this.#asked && this.handles.size > 0;
+    if (typeof this.#token !== "function") return this.#ask(this.#token, current);
+    const refused = (error: unknown) => current() && this.#failed(new RinggateError("unavailable", String(error)));
+    new Promise<string>((resolve) => resolve((this.#token as () => string)())).then(
+      (token) => current() && this.#ask(token, current),
+      refused,
+    );
+  }
+
+  #ask(token: string | undefined, current: () => boolean): void {
+    const { since } = this;
     this.around.requests.send(
-      { type: "subscribe", channel: this.name, ...(since && { since }) },
+      { type: "subscribe", channel: this.name, ...(since && { since }), ...(token && { token }) },
       {
         reply: (reply) => current() && this.confirmed(reply, since),
         fail: (error) => current() && this.#failed(error),
@@ -175,13 +188,23 @@ export class Channel {
   }
 
   event(event: GatewayEvent): void {
-    if (event.type === "subscribed") return this.confirmed(event as unknown as Stand, null);
+    if (event.type === "subscribed") return this.#subscribed(event as unknown as Stand);
     if (event.type === "unsubscribed") return this.#failed(new RinggateError(String(event["code"])));
     if (!this.live) return; // of a subscription that was ended before
     if (event.type === "message") return this.#message(event as unknown as Message);
     if (event.type === "gap") return this.#gap(event);
     if (event.type === "join" || event.type === "leave") return this.#presence(event);
     if (!this.#hasState || this.#versioned(event)) this.#tell("event", event);
+  }
+
+  /** An app service or the token made the subscription, which knows nothing of where this client stood. */
+  #subscribed(stand: Stand): void {
+    const { position } = this;
+    if (!position || !this.#begun || !this.#resumes || this.#hasState) return this.confirmed(stand, null);
+    const recovered = stand.epoch === position.epoch && stand.offset === position.offset;
+    if (recovered || this.byService) return this.confirmed({ ...stand, recovered }, position);
+    this.around.requests.send({ type: "unsubscribe", channel: this.name }, IGNORED); // and again, from there on
+    this.subscribe();
   }
 
   #message(message: Message): void {

@@ -9,7 +9,7 @@
 // former.  What always holds: one update is under way at a time; each patch has one key for good, so it happens once;
 // after a patch of somebody else the own ones are put on top again, and what both touch is told as a conflict.
 
-import type { Subscription } from "./channel.js";
+import type { SubscribeOptions, Subscription } from "./channel.js";
 import type { Client } from "./client.js";
 import { Emitter } from "./emitter.js";
 import { RinggateError } from "./index.js"; // from outside of this module's bundle, so that there is one such class
@@ -64,8 +64,8 @@ const TTL_MS = 300_000;
 const RETRY_MS = 500;
 
 /** Open the shared state of a channel; its namespace has `state = true`. */
-export function state(client: Client, channel: string): SharedState {
-  return new SharedState(client, channel);
+export function state(client: Client, channel: string, options: Pick<SubscribeOptions, "token"> = {}): SharedState {
+  return new SharedState(client, channel, options);
 }
 
 export class SharedState extends Emitter<StateEvents> {
@@ -78,10 +78,10 @@ export class SharedState extends Emitter<StateEvents> {
   #pending: Pending[] = [];
   #retry: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(client: Client, channel: string) {
+  constructor(client: Client, channel: string, options: Pick<SubscribeOptions, "token">) {
     super();
     this.#client = client;
-    this.#subscription = client.subscribe(channel, null, { state: true });
+    this.#subscription = client.subscribe(channel, null, { ...options, state: true });
     this.#subscription.on("event", (event) => this.#event(event));
     this.#subscription.on("subscribed", () => this.#send());
     this.#subscription.on("ended", (error) => {

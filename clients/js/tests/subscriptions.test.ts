@@ -108,6 +108,29 @@ describe("subscribing", () => {
     expect(lost).toHaveBeenCalledWith({ reason: "resume" });
   });
 
+  it("shows a token for the channel, also one that has to be fetched, each time", async () => {
+    const { client } = online();
+    client.subscribe("a", null, { token: "T" });
+    expect(FakeSocket.last.command("subscribe", "a")["token"]).toBe("T");
+    let n = 0;
+    const token = vi.fn(async () => `T${++n}`).mockRejectedValueOnce(new Error("no network"));
+    client.subscribe("b", null, { token });
+    await pass();
+    expect(FakeSocket.last.commands("subscribe").length).toBe(1);
+    await pass(1500);
+    expect(FakeSocket.last.command("subscribe", "b")["token"]).toBe("T1");
+    await interrupt();
+    await pass();
+    expect(FakeSocket.last.command("subscribe", "b")["token"]).toBe("T2");
+  });
+
+  it("that is closed while its token is fetched is not made", async () => {
+    const { client } = online();
+    client.subscribe("b", null, { token: async () => "T" }).close();
+    await pass();
+    expect(FakeSocket.last.commands("subscribe")).toEqual([]);
+  });
+
   it("that is refused is told, and is over", async () => {
     const { client } = online();
     const ended = vi.fn();
@@ -284,6 +307,34 @@ describe("what app services do", () => {
       ["subscribe", "room"],
       ["publish", "news"],
     ]);
+  });
+
+  it("a subscription that they make anew says what it missed", async () => {
+    const { client } = online();
+    const room: unknown[] = [];
+    client.on("subscription", (made) => {
+      made.on("lost", ({ reason }) => room.push(reason));
+      made.on("subscribed", ({ resumed }) => room.push(resumed));
+    });
+    FakeSocket.last.say({ type: "subscribed", channel: "room", epoch: "r", offset: 4 });
+    await interrupt();
+    FakeSocket.last.say({ type: "subscribed", channel: "room", epoch: "r", offset: 4 });
+    await interrupt();
+    FakeSocket.last.say({ type: "subscribed", channel: "room", epoch: "r", offset: 6 });
+    expect(room).toEqual([false, true, "resume", false]);
+  });
+
+  it("a channel of one's own that the token subscribes is resumed all the same", async () => {
+    const { heard } = reader();
+    FakeSocket.last.message("news", 1);
+    await interrupt();
+    const first = FakeSocket.last.command("subscribe");
+    FakeSocket.last.say({ type: "subscribed", channel: "news", epoch: "e", offset: 2 });
+    FakeSocket.last.error(first, "already_subscribed");
+    expect(FakeSocket.last.sent.map(({ type }) => type)).toEqual(["subscribe", "unsubscribe", "subscribe"]);
+    FakeSocket.last.confirm("news", { offset: 2, recovered: true });
+    FakeSocket.last.message("news", 2);
+    expect(heard).toEqual(["subscribed", 1, "resumed", 2]);
   });
 
   it("a subscription that they end is over", async () => {

@@ -252,17 +252,19 @@ var Channel = class {
   #resumes = false;
   #begun = false;
   #hasState = false;
+  #token;
   #attempts = 0;
   #asked = 0;
   // counts subscribe commands: only the last one's answer matters
   #retry;
   /** Return a new handle; the first one decides where to begin. */
-  join({ presence = false, since, resume = true, state: state2 = false }) {
+  join({ presence = false, since, token, resume = true, state: state2 = false }) {
     const handle = new Subscription(this);
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
     this.#hasState ||= state2;
+    this.#token ??= token;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
@@ -280,11 +282,19 @@ var Channel = class {
   }
   /** Ask the gateway for it. */
   subscribe() {
-    const { since } = this;
     const asked = ++this.#asked;
     const current = () => asked === this.#asked && this.handles.size > 0;
+    if (typeof this.#token !== "function") return this.#ask(this.#token, current);
+    const refused = (error) => current() && this.#failed(new RinggateError("unavailable", String(error)));
+    new Promise((resolve) => resolve(this.#token())).then(
+      (token) => current() && this.#ask(token, current),
+      refused
+    );
+  }
+  #ask(token, current) {
+    const { since } = this;
     this.around.requests.send(
-      { type: "subscribe", channel: this.name, ...since && { since } },
+      { type: "subscribe", channel: this.name, ...since && { since }, ...token && { token } },
       {
         reply: (reply) => current() && this.confirmed(reply, since),
         fail: (error) => current() && this.#failed(error)
@@ -309,13 +319,22 @@ var Channel = class {
     clearTimeout(this.#retry);
   }
   event(event) {
-    if (event.type === "subscribed") return this.confirmed(event, null);
+    if (event.type === "subscribed") return this.#subscribed(event);
     if (event.type === "unsubscribed") return this.#failed(new RinggateError(String(event["code"])));
     if (!this.live) return;
     if (event.type === "message") return this.#message(event);
     if (event.type === "gap") return this.#gap(event);
     if (event.type === "join" || event.type === "leave") return this.#presence(event);
     if (!this.#hasState || this.#versioned(event)) this.#tell("event", event);
+  }
+  /** An app service or the token made the subscription, which knows nothing of where this client stood. */
+  #subscribed(stand) {
+    const { position } = this;
+    if (!position || !this.#begun || !this.#resumes || this.#hasState) return this.confirmed(stand, null);
+    const recovered = stand.epoch === position.epoch && stand.offset === position.offset;
+    if (recovered || this.byService) return this.confirmed({ ...stand, recovered }, position);
+    this.around.requests.send({ type: "unsubscribe", channel: this.name }, IGNORED);
+    this.subscribe();
   }
   #message(message) {
     const { offset } = message;
@@ -1390,8 +1409,8 @@ function isObject(value) {
 // src/state.ts
 var TTL_MS2 = 3e5;
 var RETRY_MS = 500;
-function state(client, channel) {
-  return new SharedState(client, channel);
+function state(client, channel, options = {}) {
+  return new SharedState(client, channel, options);
 }
 var SharedState = class extends Emitter {
   #client;
@@ -1403,10 +1422,10 @@ var SharedState = class extends Emitter {
   #epoch = "";
   #pending = [];
   #retry;
-  constructor(client, channel) {
+  constructor(client, channel, options) {
     super();
     this.#client = client;
-    this.#subscription = client.subscribe(channel, null, { state: true });
+    this.#subscription = client.subscribe(channel, null, { ...options, state: true });
     this.#subscription.on("event", (event) => this.#event(event));
     this.#subscription.on("subscribed", () => this.#send());
     this.#subscription.on("ended", (error) => {

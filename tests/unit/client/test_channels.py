@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from gateway.client.results import Ended, Joined, Left, Lost, Member, Message, Position, Subscribed
+from gateway.client.results import (
+    Ended,
+    Joined,
+    Left,
+    Lost,
+    Member,
+    Message,
+    Patched,
+    Position,
+    StateSet,
+    Subscribed,
+)
 from tests.support.client_engine import ClientWorld, Ear, message
 
 
@@ -203,12 +214,12 @@ def test_recovery_that_failed_is_told_with_what_is_known_of_it() -> None:
     w.come_back()
     w.grant(offset=900, recovered=False)
     here = Position("e1", 900)
-    assert ear.heard() == [Lost("news", "history", 4, 900), Subscribed("news", here, False)]
+    assert ear.heard() == [Lost("news", "resume", 4, 900), Subscribed("news", here, False)]
     w.say(message(900), message(901))
     assert ear.data() == [901]
     w.come_back()
     w.grant(epoch="e2", offset=2, recovered=False)
-    assert ear.heard() == [Lost("news", "history"), Subscribed("news", Position("e2", 2), False)]
+    assert ear.heard() == [Lost("news", "resume"), Subscribed("news", Position("e2", 2), False)]
     w.say(message(3))
     assert ear.data() == [3]
 
@@ -270,6 +281,61 @@ def test_listener_that_is_behind_lets_the_channel_go_and_takes_it_up_where_it_st
     assert w.grant(offset=2, recovered=True)["since"] == {"epoch": "e1", "offset": 1}
     w.say(message(2))
     assert ear.data() == [2]
+
+
+# -- state channels ---------------------------------------------------------------------------------
+
+
+def state(version: int, value: object, epoch: str = "e1") -> dict[str, object]:
+    return {"type": "state", "channel": "board", "epoch": epoch, "version": version, "data": value}
+
+
+def patch(version: int, value: object) -> dict[str, object]:
+    event = {"type": "patch", "channel": "board", "version": version, "id": f"p{version}", "time": 1}
+    return {**event, "patch": value, "from": {"client": "c2"}}
+
+
+def versions(ear: Ear) -> list[tuple[str, int]]:
+    """Return what states and patches it was told, by their versions."""
+    told = [event for event in ear.heard() if isinstance(event, StateSet | Patched)]
+    return [(type(event).__name__, event.position.offset) for event in told]
+
+
+def board(w: ClientWorld) -> Ear:
+    ear = Ear()
+    w.engine.channels.add("board", ear, is_state=True)
+    return ear
+
+
+def test_patches_are_told_in_their_order_and_none_twice_or_behind_a_hole() -> None:
+    w = ClientWorld()
+    w.come_online()
+    ear = board(w)
+    w.grant(offset=3)
+    w.say(
+        patch(3, {}), patch(4, {}), state(3, {"a": 1}), patch(3, {}), patch(4, {}), patch(4, {}), patch(6, {})
+    )
+    assert versions(ear) == [("StateSet", 3), ("Patched", 4)]
+    w.say(state(7, {}), patch(8, {}))
+    assert versions(ear) == [("StateSet", 7), ("Patched", 8)]
+
+
+def test_state_channel_is_resumed_from_the_version_that_came_and_not_from_a_gap_or_a_reply() -> None:
+    w = ClientWorld()
+    w.come_online()
+    ear = board(w)
+    w.grant(offset=3)
+    w.come_back()
+    assert "since" not in w.grant(offset=3), "the state itself had not come"
+    w.say(state(3, {}), {"type": "gap", "channel": "board", "from": 4, "to": 6, "reason": "lost"})
+    w.come_back()
+    assert w.grant(offset=6, recovered=True)["since"] == {"epoch": "e1", "offset": 3}
+    w.say(patch(4, {}))
+    assert versions(ear) == [("StateSet", 3), ("Patched", 4)]
+    w.come_back()
+    w.grant(epoch="e2", offset=1, recovered=False)
+    w.say(patch(5, {}), state(1, {}, "e2"), patch(2, {}))
+    assert versions(ear) == [("StateSet", 1), ("Patched", 2)]
 
 
 # -- what the gateway does by itself ------------------------------------------------------------------

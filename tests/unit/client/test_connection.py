@@ -246,6 +246,17 @@ def test_token_that_is_about_to_end_is_renewed_while_the_connection_stands() -> 
     assert w.state == "online"
 
 
+def test_token_is_not_renewed_without_a_connection() -> None:
+    w = ClientWorld(token=lambda: "", backoff_first=400.0, backoff_most=400.0)
+    w.connection.connect()
+    w.connection.token_came("one")
+    w.greet(expires=int(w.wall() + 100))
+    w.lose()
+    w.port.did()
+    w.advance(150)
+    assert (w.state, w.port.did()) == ("waiting", [])
+
+
 def test_old_token_is_not_shown_again() -> None:
     w = ClientWorld(token=lambda: "")
     w.connection.connect()

@@ -92,6 +92,22 @@ def test_only_so_many_are_on_their_way_at_once() -> None:
     assert datas(w.sent()) == [256]
 
 
+def test_order_is_kept_over_a_break_also_among_what_was_not_sent_yet() -> None:
+    w = ClientWorld()
+    w.come_online()
+    for number in range(300):
+        w.publish(number)
+    first, *_ = w.sent()
+    accept(w, first)
+    assert datas(w.sent()) == [256]
+    w.come_back()
+    again = w.sent()
+    while len(again) < 299:
+        accept(w, again[len(again) - 256])
+        again += w.sent()
+    assert datas(again) == list(range(1, 300))
+
+
 def test_error_that_may_be_none_later_is_waited_for_and_its_channel_waits_with_it() -> None:
     w = ClientWorld()
     w.come_online()

@@ -73,6 +73,21 @@ async def test_what_happens_while_the_answer_is_on_its_way_is_laid_over_it() -> 
     assert (sorted(presence.members), told) == ([BOB, CY], [[CY, BOB]])
 
 
+async def test_user_who_leaves_by_another_client_than_is_listed_is_asked_about() -> None:
+    w = ClientWorld()
+    presence, told = await following(w)
+    other_ann = Member("a2", "ann")
+    w.say(moves("leave", other_ann))
+    there(w, ANN, BOB)
+    assert presence.members == [ANN, BOB]
+    there(w, ANN, BOB)  # one of her clients is still there
+    w.say(moves("leave", other_ann))
+    there(w, BOB)  # now she is gone
+    assert (presence.members, told) == ([BOB], [[ANN, BOB], [BOB]])
+    w.say(moves("leave", Member("x", "nobody")), moves("leave", Member("y")))
+    assert w.sent() == []
+
+
 async def test_list_is_asked_anew_after_a_break_and_stays_meanwhile() -> None:
     w = ClientWorld()
     presence, told = await following(w)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -134,3 +135,19 @@ def test_wheel_meets_everybody_at_the_right_time_whatever_happens(seed: int) -> 
                     assert due.pop(met) <= now
         assert len(w) == len(due)
         assert all(at > now - 1.0 for at in due.values()), "nobody is met more than a tick late"
+
+
+def test_memory_of_a_crowd_is_given_back_when_its_slot_has_passed() -> None:
+    w: TimerWheel[Item] = TimerWheel(now=0.0, tick_s=1.0, slots=4)
+    crowd = [Item() for _ in range(20_000)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for item in crowd:
+            w.schedule(item, 2.0)
+        for item in crowd:
+            w.remove(item)
+        assert list(w.due(10.0)) == []
+        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+    finally:
+        tracemalloc.stop()
