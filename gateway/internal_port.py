@@ -50,6 +50,8 @@ class InternalPort:
         return HttpOptions(
             version=VERSION,
             keys=tuple(key.reveal() for key in config.api.keys),
+            publish_keys=tuple(key.reveal() for key in config.api.publish_keys),
+            read_keys=tuple(key.reveal() for key in config.api.read_keys),
             listen_hosts=tuple(hosts),
             max_body_bytes=config.api.max_body_bytes,
             hosts=config.api.hosts,

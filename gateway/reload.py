@@ -21,6 +21,8 @@ RELOADABLE: Final = frozenset(
     {
         ("server", "log_level"),
         ("api", "keys"),
+        ("api", "publish_keys"),
+        ("api", "read_keys"),
         ("api", "hosts"),
         ("api", "max_body_bytes"),
         *(("auth", row.name) for row in options_of("auth")),

@@ -59,7 +59,7 @@ def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
 
 def _api_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without a key the internal port is for this machine only."""
-    if config.server.insecure or config.api.keys:
+    if config.server.insecure or config.api.every_key:
         return
     allowed = f"{_LOOPBACK} while api.keys is empty; --insecure overrides"
     for endpoint in _open_to_others(config.server.api_listen):

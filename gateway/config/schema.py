@@ -130,10 +130,19 @@ class ApiOptions:
         "what app services send as Bearer token; without any, loopback only",
         secret=True,
     )
+    publish_keys: tuple[Secret, ...] = option(
+        (), Secrets(), "more keys, only to publish, broadcast, send and update", secret=True
+    )
+    read_keys: tuple[Secret, ...] = option((), Secrets(), "more keys, only to look things up", secret=True)
     hosts: tuple[str, ...] = option(
         (), Hosts(), "names by which a port without keys may be called, beside its own address"
     )
     max_body_bytes: int = option(MIB, Size(KIB, GIB), "largest body of a request")
+
+    @property
+    def every_key(self) -> tuple[Secret, ...]:
+        """The keys of all scopes."""
+        return (*self.keys, *self.publish_keys, *self.read_keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

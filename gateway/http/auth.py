@@ -25,13 +25,20 @@ _HOST: Final = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::([0-9]{
 _ORIGIN: Final = re.compile(r"https?://([^/?#@\\\s]+)\Z")
 _MAX_KEY_CHARS: Final = 4096
 
+_PUBLISH: Final = 1
+_READ: Final = 2
+_ADMIN: Final = 4
+_ALL: Final = _PUBLISH | _READ | _ADMIN
+_PUBLISHING: Final = frozenset({"/api/publish", "/api/broadcast", "/api/send", "/api/update"})
+
 
 class Guard:
     """ASGI wrapper that lets a request through, or answers it with 400, 401 or 403."""
 
     def __init__(self, app: ASGIApp, options: HttpOptions) -> None:
         self._app = app
-        self._keys = tuple(key.encode() for key in options.keys)
+        by_scope = ((_ALL, options.keys), (_PUBLISH, options.publish_keys), (_READ, options.read_keys))
+        self._keys = tuple((key.encode(), scope) for scope, keys in by_scope for key in keys)
         self._hosts = frozenset(
             host.lower().strip("[]") for host in ("localhost", *options.listen_hosts, *options.hosts) if host
         )
@@ -53,7 +60,7 @@ class Guard:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if self._keys:
             if scope["path"].startswith("/api/"):
-                self._check_key(_only(headers, b"authorization"))
+                self._check_key(_only(headers, b"authorization"), _scope_of(scope))
             return
         host = _only(headers, b"host").lower()
         named = any(name == b"host" for name, _ in headers)
@@ -63,17 +70,22 @@ class Guard:
         if origin and not same_host(origin, host):
             raise CommandError("permission_denied", "web pages of another origin may not call the gateway")
 
-    def _check_key(self, authorization: str) -> None:
-        """Compare with every key in constant time, so that time tells nothing about any of them."""
+    def _check_key(self, authorization: str, needed: int) -> None:
+        """Compare with every key in constant time, so that time tells nothing about any of them.
+
+        A key that is good for something else is told so (403), since its owner has it anyway.
+        """
         scheme, _, given = authorization.partition(" ")
         secret = given.strip().encode("latin-1")
         if not secret or scheme.lower() != "bearer" or len(secret) > _MAX_KEY_CHARS:
             raise CommandError("unauthorized", "an API key is needed: Authorization: Bearer <key>")
-        valid = 0
-        for key in self._keys:
-            valid |= hmac.compare_digest(key, secret)
-        if not valid:
+        granted = 0
+        for key, scope in self._keys:
+            granted |= scope * hmac.compare_digest(key, secret)
+        if not granted:
             raise CommandError("unauthorized", "the API key is not valid")
+        if not granted & needed:
+            raise CommandError("permission_denied", "this API key is not for that")
 
     def _check_host(self, host: str) -> None:
         """Refuse a name that an attacker's DNS could have pointed at this machine."""
@@ -85,6 +97,13 @@ class Guard:
         # A rebound name is never an address: where we listen widely, any address may be ours.
         if not (self._any_address and _is_address(name)):
             raise CommandError("permission_denied", "the gateway is not called by this host name")
+
+
+def _scope_of(scope: Scope) -> int:
+    """Return what a key has to be for: reading is what GET does; a batch can hold anything."""
+    if scope["method"] in {"GET", "HEAD"}:
+        return _READ
+    return _PUBLISH if scope["path"] in _PUBLISHING else _ADMIN
 
 
 def host_name(host: str) -> str:

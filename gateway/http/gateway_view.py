@@ -27,14 +27,17 @@ Of a histogram there is one sample for each bucket, labelled `le`, cumulative, a
 class HttpOptions:
     """What the internal port is built with.
 
-    `keys` are the API keys; with none, every caller is trusted and `auth` guards against web
-    pages instead.  `listen_hosts` are those that are listened on (none for Unix sockets), `hosts` further
-    names by which a keyless gateway may be called ("*": any).  `ws_port`, `ws_tls` and `ws_path` tell the
-    demo page where the edge is.  Sizes are in bytes, times in seconds.
+    `keys` are the API keys for everything, `publish_keys` and `read_keys` those for a part; with none,
+    every caller is trusted and `auth` guards against web pages instead.  `listen_hosts` are those that are
+    listened on (none for Unix sockets), `hosts` further names by which a keyless gateway may be called
+    ("*": any).  `ws_port`, `ws_tls` and `ws_path` tell the demo page where the edge is.  Sizes are in
+    bytes, times in seconds.
     """
 
     version: str
     keys: tuple[str, ...] = ()
+    publish_keys: tuple[str, ...] = ()
+    read_keys: tuple[str, ...] = ()
     listen_hosts: tuple[str, ...] = ("127.0.0.1",)
     hosts: tuple[str, ...] = ()
     max_body_bytes: int = 1 << 20

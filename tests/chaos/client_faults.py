@@ -82,6 +82,16 @@ async def workers_rolling(run: Run) -> None:
         await run.hold(0.5)
 
 
+async def reloaded(run: Run) -> None:
+    """The configuration is read again, many times while messages are on their way."""
+    pids = [gateway.pid for gateway in run.site.gateways]
+    run.note(f"SIGHUP to {pids}, 20 times")
+    for _ in range(20):
+        for pid in pids:
+            os.kill(pid, signal.SIGHUP)
+        await run.hold(0.1)
+
+
 async def half_open(run: Run) -> None:
     """The network forgets half of the clients: the gateway closes their connections by its heartbeat."""
     gateway = run.site.gateways[0]

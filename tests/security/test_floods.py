@@ -75,10 +75,14 @@ def _nothing_is_left_behind(
 
     A peak shows what is in use.  What is resident after the names are forgotten does not: that is
     whatever the allocator could not give back, which is up to all of it, and different each time.
+
+    With several processes the second round still took some MiB more, and later ones did not: with two workers
+    six rounds peaked at 86.5, 90.6, 90.7, 90.7, 90.8, 90.9 MiB.  So one round more goes ahead there.
     """
     start, peaks, samples = target.memory(), [], 0
-    names = ROUND if len(target.pids()) == 1 else ROUND // 4  # to another process each takes longer
-    for number in range(rounds):
+    several = len(target.pids()) > 1
+    names = ROUND // 4 if several else ROUND  # to another process each takes longer
+    for number in range(rounds + several):
         flood(range(number * names, (number + 1) * names))
         assert target.metric("ringgate_broker_channels") >= names, "too slow: some are forgotten already"
         peaks.append(target.memory())
@@ -86,7 +90,7 @@ def _nothing_is_left_behind(
         samples = samples or len(target.metrics())
     print([f"{bytes_ / MIB:.1f}" for bytes_ in [start, *peaks]])
     assert peaks[0] - start < names * memory_each
-    assert peaks[-1] - peaks[0] < MIB + (rounds - 1) * names * LEAK
+    assert peaks[-1] - peaks[several] < MIB + (rounds - 1) * names * LEAK
     assert len(target.metrics()) == samples
     assert b"flood" not in target.http("GET", "/metrics")[1]
 

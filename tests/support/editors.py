@@ -28,7 +28,7 @@ class Editor:
         self.name = name
         self.random = random
         self.client: Client | None = None
-        self.subscribed = False
+        self.subscribed = self.waits = False
         self.epoch, self.version, self.value = "", -1, None
         self.had: dict[tuple[str, int], Any] = {}
         self.done: dict[tuple[str, int], Any] = {}
@@ -46,7 +46,7 @@ class Editor:
     def connect(self, node: Node) -> None:
         """Connect to a node and subscribe from where the copy is."""
         self.client = Client(node, self.name, CASES[self.random.choice(list(CASES))])
-        self.subscribed = False
+        self.subscribed = self.waits = False
         self.subscribe()
 
     def subscribe(self) -> None:
@@ -114,12 +114,17 @@ class Editor:
     def _take_unsubscribed(self, event: Event) -> None:
         raise AssertionError(event)
 
+    def _take_gap(self, event: Event) -> None:
+        if event["channel"] == CHANNEL:  # and not the personal one
+            self.waits = True  # what follows may count in another epoch
+
     def _take_state(self, event: Event) -> None:
+        self.waits = False
         self.states += 1
         self._set(event["epoch"], event["version"], event["data"])
 
     def _take_patch(self, event: Event) -> None:
-        if event["version"] == self.version + 1:
+        if event["version"] == self.version + 1 and not self.waits:
             self._set(self.epoch, event["version"], merge_patch(self.value, event["patch"]))
 
     def _set(self, epoch: str, version: int, value: Any) -> None:

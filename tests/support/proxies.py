@@ -51,7 +51,7 @@ class Proxy:
 def proxy(
     kind: str, gateways: Sequence[GatewayProcess], folder: Path, *, server_options: str = ""
 ) -> Iterator[Proxy]:
-    """Start the proxy of `KINDS` in front of two gateways.  Raises ProxyError.
+    """Start the proxy of `KINDS` in front of two gateways (nginx: or more).  Raises ProxyError.
 
     `server_options` are words that are added to HAProxy's lines of its servers.
     """
@@ -91,9 +91,11 @@ def _adapted(kind: str, port: int, gateways: Sequence[GatewayProcess], server_op
         # So many descriptors may be more than whoever runs the tests is allowed.
         text = _replaced(text, "worker_rlimit_nofile 131072;", "")
         text = _replaced(text, "worker_connections 65536", "worker_connections 1024")
-        for number, gateway in enumerate(gateways, 1):
+        for number, gateway in enumerate(gateways[:2], 1):
             text = _replaced(text, f"server gateway-{number}:8000", f"server {gateway.edge}")
-        return text
+        second = f"server {gateways[1].edge} max_fails=0;"
+        more = "".join(f" server {gateway.edge} max_fails=0;" for gateway in gateways[2:])
+        return _replaced(text, second, second + more)
     text = _replaced((DEPLOY / "haproxy.cfg").read_text(), "bind :80 ", f"bind 127.0.0.1:{port} ")
     text = _replaced(text, "maxconn 65536", "maxconn 1024")
     for number, gateway in enumerate(gateways, 1):

@@ -166,3 +166,46 @@ async def test_json_by_any_spelling_is_taken(content_type: str) -> None:
 async def test_a_compressed_body_is_refused() -> None:
     response, node = await publish({"content-encoding": "gzip"})
     assert (response.status_code, node.calls) == (415, [])
+
+
+SCOPED = {"keys": ("all",), "publish_keys": ("p1", "p2"), "read_keys": ("r1",)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/api/publish", {"all", "p1", "p2"}),
+        ("POST", "/api/broadcast", {"all", "p1", "p2"}),
+        ("POST", "/api/send", {"all", "p1", "p2"}),
+        ("POST", "/api/update", {"all", "p1", "p2"}),
+        ("POST", "/api/batch", {"all"}),
+        ("POST", "/api/disconnect", {"all"}),
+        ("POST", "/api/subscribe", {"all"}),
+        ("POST", "/api/revoke", {"all"}),
+        ("POST", "/api/unheard-of", {"all"}),
+        ("GET", "/api/channels", {"all", "r1"}),
+        ("GET", "/api/connections", {"all", "r1"}),
+        ("GET", "/api/publish", {"all", "r1"}),
+    ],
+)
+async def test_key_of_a_scope_is_good_for_that_alone(method: str, path: str, allowed: set[str]) -> None:
+    found = set()
+    async with http_client(FakeNode(), **SCOPED) as client:
+        for key in ("all", "p1", "p2", "r1", "none"):
+            headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+            answer = await client.request(method, path, content=b"{}", headers=headers)
+            if key == "none":
+                assert answer.status_code == 401
+            elif answer.status_code == 403:
+                assert error_code(answer) == "permission_denied"
+            else:
+                assert answer.status_code != 401
+                found.add(key)
+    assert found == allowed
+
+
+async def test_keys_of_one_scope_alone_shut_the_rest() -> None:
+    async with http_client(FakeNode(), read_keys=("r1",)) as client:
+        assert (await client.post("/api/publish", content=BODY)).status_code == 401
+        headers = {"authorization": "Bearer r1"}
+        assert (await client.get("/api/channels", headers=headers)).status_code == 200
