@@ -96,7 +96,7 @@ OPERATIONS: Final = (
         "Show the groups of app services and how their addresses do",
     ),
     Operation(
-        "dead_letters", "GET", "/api/deadletters", bodies.ListQuery, results.DeadLetterList,
+        "dead_letters", "GET", "/api/deadletters", bodies.DeadLettersQuery, results.DeadLetterList,
         "List the notices that no app service took",
     ),
     Operation(
@@ -233,7 +233,7 @@ class Api:
         found = await self._node.upstreams()
         return results.UpstreamList([msgspec.convert(item, results.UpstreamInfo) for item in found])
 
-    async def dead_letters(self, query: bodies.ListQuery) -> results.DeadLetterList:
+    async def dead_letters(self, query: bodies.DeadLettersQuery) -> results.DeadLetterList:
         """List the notices that no app service took."""
         return results.dead_letters(await self._node.dead_letters(query.limit))
 
