@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -58,6 +58,31 @@ class DoorOptions(msgspec.Struct, frozen=True, kw_only=True):
     revocation_ttl_s: float = 86400.0
 
 
+class Closable(Protocol):
+    """A connection, as far as a door needs one."""
+
+    @property
+    def remote(self) -> str:
+        """The client's address."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake.  Idempotent."""
+
+
+class Held(Protocol):
+    """A client that is in: a session, or somebody who is passed through."""
+
+    grant: Grant
+
+    @property
+    def client(self) -> str:
+        """The id of the connection."""
+
+    @property
+    def connection(self) -> Closable:
+        """What is closed when the grant ends."""
+
+
 class Door:
     """Lets the clients of a node in."""
 
@@ -70,6 +95,7 @@ class Door:
         self.expiries = Expiries()
         self.refusals: Counter[str] = Counter()
         self.admitted = 0
+        self._guests: dict[str, Held] = {}
         self._closed: dict[Revocation, int] = {}  # connections that the last entries closed
         self.revocations = revocations
         self.log = RevocationLog(
@@ -203,6 +229,20 @@ class Door:
         """Forget a session that is over."""
         self.expiries.forget(session)
 
+    # -- clients that are passed through ------------------------------------------------------
+
+    def welcome(self, guest: Held) -> None:
+        """Hold somebody who is passed through to what was granted."""
+        self._guests[guest.client] = guest
+        self.admitted += 1
+        if guest.grant.expires:
+            self.expiries.watch(guest, guest.grant.expires + self.options.leeway_s)
+
+    def gone(self, guest: Held) -> None:
+        """Forget somebody who was passed through.  Idempotent."""
+        self._guests.pop(guest.client, None)
+        self.expiries.forget(guest)
+
     # -- sessions that are in -----------------------------------------------------------------
 
     async def renew(self, session: Session, token: str) -> None:
@@ -288,7 +328,7 @@ class Door:
         """Carry out a control message that revokes."""
         return self.revoke(unpack(control.publication.data)) if control.publication is not None else 0
 
-    def _may_be_hit(self, entry: Revocation) -> Iterable[Session]:
+    def _may_be_hit(self, entry: Revocation) -> Iterable[Held]:
         if entry.kind is RevokedKind.USER:
-            return list(self.node.users.get(entry.value, {}).values())
-        return list(self.node.sessions.values())
+            return [*self.node.users.get(entry.value, {}).values(), *self._guests.values()]
+        return [*self.node.sessions.values(), *self._guests.values()]

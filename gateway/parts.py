@@ -150,7 +150,7 @@ def make_edge(
     if config.server.echo:
         factories["/echo"] = None
         routes["/echo"] = _route(config, api_ports)
-    passages: Mapping[str, Passage] = services.passages(lambda: edge)
+    passages: Mapping[str, Passage] = services.passages(lambda: edge, node)
     if passages:
         routes = PathTable(routes | dict.fromkeys(passages, _route(config, api_ports)))
         passages = PathTable(passages)

@@ -22,6 +22,7 @@ from .publish_times import Sample
 from .service_view import ServiceView
 
 if TYPE_CHECKING:
+    from .guests import Guests
     from .hooks.asked import HookService
     from .passthrough.passage import Passage
     from .upstreams.options import UpstreamOptions
@@ -76,7 +77,7 @@ class Services:
         if self.upstreams is not None:
             await self.upstreams.stop()
 
-    def passages(self, edge: Callable[[], Edge]) -> dict[str, Passage]:
+    def passages(self, edge: Callable[[], Edge], node: Node) -> dict[str, Passage]:
         """Return what takes the connections of each route, by its path; `edge` is theirs, once it is made."""
         if self.upstreams is None or not self._config.routes:
             return {}
@@ -90,8 +91,17 @@ class Services:
                 Choosing(upstream, key_by(route.stays_with)),
                 name=name,
                 connect_timeout_s=upstream.options.timeout_s,
+                guard=self._guard(node) if route.authenticate else None,
             )
         return self._passages
+
+    def _guard(self, node: Node) -> Guests | None:
+        """Return what judges clients that are passed through; None where nobody has to show anything."""
+        if node.door is None:
+            return None
+        from .guests import Guests
+
+        return Guests(node.door, lambda: frozenset() if self.hooks is None else self.hooks.forwards)
 
     def serve(
         self, node: Node, broker: Broker, *, to_supervisor: Callable[[wire.Notice], None] | None = None

@@ -32,6 +32,7 @@ cdef enum:
 
 cdef int GOING_AWAY = closecodes.GOING_AWAY
 cdef int SERVICE_RESTART = closecodes.SERVICE_RESTART
+cdef int DRAIN = closecodes.DRAIN
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
 
 
@@ -217,15 +218,16 @@ cdef class TunnelEnd(Ending, BufferedProtocol):
         return self.schedule(self.next_ping)
 
     def close(self, int code, str reason):
-        """Begin the closing handshake at both ends: the gateway stops.  Idempotent.
+        """Begin the closing handshake at both ends.  Idempotent.
 
-        Whatever `code` is, a client that may know nothing of Ringgate is told 1012, its upstream 1001.
+        The client is told `code`, but 1012 for Ringgate's own code of a gateway that stops, which a client of
+        another service does not know; the upstream is told 1001.
         """
         if self.state == OPENING:
             self.abort()
         elif self.state == OPEN:
             other = self.other
-            self.say_close(SERVICE_RESTART, reason.encode())
+            self.say_close(SERVICE_RESTART if code == DRAIN else code, reason.encode())
             if other is not None:
                 (<TunnelEnd>other).say_close(GOING_AWAY, reason.encode())
 

@@ -20,6 +20,7 @@ from ..connection.accepted import Accepted
 from ..connection.answers import answer
 from ..connection.request import Request
 from .dialing import Address, dial
+from .guard import Guard, Guest, GuestRefusedError
 from .upgrade import Agreed, ClientFacts, UpstreamHandshake, UpstreamRefusedError
 
 _logger = logging.getLogger(__name__)
@@ -70,11 +71,18 @@ class Passage:
     """Takes the connections of one route (see `Connection.hand_off`)."""
 
     def __init__(
-        self, edge: Callable[[], Edge], upstreams: Upstreams, *, name: str, connect_timeout_s: float
+        self,
+        edge: Callable[[], Edge],
+        upstreams: Upstreams,
+        *,
+        name: str,
+        connect_timeout_s: float,
+        guard: Guard | None = None,
     ) -> None:
         self._edge = edge
         self._upstreams = upstreams
         self._connect_timeout_s = connect_timeout_s
+        self._guard = guard
         self.name = name
         self.counts = PassageCounts()
         self._crossings: set[asyncio.Task[None]] = set()
@@ -83,7 +91,7 @@ class Passage:
         self, connection: Connection, transport: object, fd: int, accepted: Accepted, early: bytes
     ) -> None:
         """Take a connection whose request was found good; answer it in time."""
-        crossing = _Crossing(self._edge(), self._upstreams, self.counts)
+        crossing = _Crossing(self._edge(), self._upstreams, self.counts, self._guard)
         crossing.client.take_over(connection, transport, fd, early)
         task = crossing.edge.loop.create_task(self._join(crossing, accepted))
         crossing.task = task
@@ -94,6 +102,8 @@ class Passage:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 agreed = await crossing.find(accepted.request)
+        except GuestRefusedError as problem:
+            self._refuse(crossing, problem.status, str(problem), told=str(problem))
         except UpstreamRefusedError as problem:
             self._refuse(crossing, problem.status, str(problem))
         except TimeoutError:
@@ -107,19 +117,22 @@ class Passage:
         else:
             crossing.join(accepted, agreed)
 
-    def _refuse(self, crossing: _Crossing, status: int, why: str) -> None:
+    def _refuse(self, crossing: _Crossing, status: int, why: str, *, told: str = "") -> None:
         _logger.warning("a client could not be passed through: %s", why, extra={"route": self.name})
         counts = self.counts.refused
         counts[str(int(status))] = counts.get(str(int(status)), 0) + 1
-        text = _TEXTS.get(HTTPStatus(status), "The service behind this address refused.")
-        crossing.client.refuse(answer(status, text))
+        text = told or _TEXTS.get(HTTPStatus(status), "The service behind this address refused.")
+        extra = b"WWW-Authenticate: Bearer\r\n" if told and status == HTTPStatus.UNAUTHORIZED else b""
+        crossing.client.refuse(answer(status, text, extra_headers=extra))
         crossing.give_up()
 
 
 class _Crossing:
     """One client on its way to, and with, its upstream."""
 
-    def __init__(self, edge: Edge, upstreams: Upstreams, counts: PassageCounts) -> None:
+    def __init__(self, edge: Edge, upstreams: Upstreams, counts: PassageCounts, guard: Guard | None) -> None:
+        self._guard = guard
+        self._guest: Guest | None = None
         self.edge = edge
         self.client = TunnelEnd(edge, client=True, on_over=self._client_over)
         self.task: asyncio.Task[None] | None = None
@@ -131,9 +144,13 @@ class _Crossing:
         self._joined = False
 
     async def find(self, request: Request) -> Agreed:
-        """Shake hands with an upstream.  Raises OSError, UpstreamRefusedError."""
+        """Shake hands with an upstream.  Raises OSError, UpstreamRefusedError, GuestRefusedError."""
         address = self.client.remote.rpartition(":")[0].strip("[]")
-        facts = ClientFacts(address, "wss" if self.client.fd < 0 else "ws")
+        user, target = "", request.target
+        if self._guard is not None:
+            self._guest = await self._guard.admit(request, self.client)
+            user, target = self._guest.user, self._guard.target_of(request)
+        facts = ClientFacts(address, "wss" if self.client.fd < 0 else "ws", target, user)
         problem: Exception = UpstreamRefusedError(503, "no upstream is there")
         tried: list[Lease] = []
         while len(tried) < _ATTEMPTS:
@@ -215,6 +232,8 @@ class _Crossing:
             self._release()
 
     def _client_over(self) -> None:
+        if self._guest is not None:
+            self._guest.leave()
         if self._joined:
             self._counts.open -= 1
         else:

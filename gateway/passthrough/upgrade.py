@@ -66,22 +66,23 @@ class Agreed(NamedTuple):
 
 
 class ClientFacts(NamedTuple):
-    """What the gateway itself knows of a client, and tells the upstream in headers."""
+    """What the gateway knows of a client, and tells the upstream: path and query, the rest in headers."""
 
     address: str
     scheme: str
+    target: str
     user: str = ""
 
 
 class UpstreamHandshake:
     """One handshake with one upstream: `request` goes out, `receive` takes what comes until it is decided."""
 
-    def __init__(self, client: Request, facts: ClientFacts, *, target: str = "") -> None:
+    def __init__(self, client: Request, facts: ClientFacts) -> None:
         self._offered = {name: b", ".join(client.values(name)) for name in _OFFERS}
         self._key = base64.b64encode(secrets.token_bytes(16))
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_ANSWER_BYTES)
         self.request: bytes = self._http.send(
-            h11.Request(method="GET", target=target or client.target, headers=self._headers(client, facts))
+            h11.Request(method="GET", target=facts.target, headers=self._headers(client, facts))
         )
 
     def _headers(self, client: Request, facts: ClientFacts) -> list[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,9 +16,10 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
-from tests.support.api import get, metrics
+from tests.support.api import get, metrics, post
 from tests.support.process import StartGateway
 from tests.support.tls import Authority
+from tests.support.tokens import forge, signer
 
 OPTIONS: dict[str, Any] = {"ping_interval": None, "proxy": None, "close_timeout": 2}
 
@@ -136,3 +138,64 @@ def test_a_route_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "route.x.path" in done.stderr
     assert "route.x.upstream" in done.stderr
+
+
+# -- clients that have to show who they are ----------------------------------------------------
+
+SECRET = "a-secret-of-tests-0123456789abcdef0123456789"  # noqa: S105 of this test alone
+
+
+def token(user: str, lives_s: int = 600) -> str:
+    now = int(time.time())
+    payload = {"sub": user, "iat": now, "exp": now + lives_s}
+    return forge({"alg": "HS256", "typ": "JWT"}, payload, signer("HS256", secret=SECRET.encode()))
+
+
+async def test_only_clients_with_a_good_token_reach_the_service_which_is_told_who_they_are(
+    gateway_process: StartGateway,
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def tell(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.append((connection.request.path, connection.request.headers.get("X-Ringgate-User")))
+        await connection.send("welcome")
+        with contextlib.suppress(ConnectionClosed):
+            await connection.recv()
+
+    async with websockets.serve(tell, "127.0.0.1", 0, ping_interval=None) as server:
+        address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        auth = ("--auth-keys", f"HS256:{SECRET}", "--auth-leeway", "0s")
+        gateway = await asyncio.to_thread(gateway_process, *passing(address), *auth)
+        url = f"ws://{gateway.edge}/app/x"
+        for query in ("", "?token=nonsense", f"?token={token('ada', -10)}"):
+            with pytest.raises(InvalidStatus) as refused:
+                await websockets.connect(url + query, **OPTIONS)
+            assert refused.value.response.status_code == 401
+            assert refused.value.response.headers["WWW-Authenticate"] == "Bearer"
+        assert seen == []
+        forged = {"Authorization": f"Bearer {token('ada')}", "X-Ringgate-User": "root"}
+        async with websockets.connect(url + "?a=1", additional_headers=forged, **OPTIONS) as client:
+            assert await client.recv() == "welcome"
+        async with websockets.connect(f"{url}?a=1&token={token('bob')}", **OPTIONS) as client:
+            assert await client.recv() == "welcome"
+            revoked = await asyncio.to_thread(post, gateway, "/api/revoke", {"user": "bob"})
+            assert revoked["connections"] == 1
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 4001
+        async with websockets.connect(f"{url}?token={token('eve', 2)}", **OPTIONS) as client:
+            assert await client.recv() == "welcome"
+            async with asyncio.timeout(20):
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+            assert client.close_code == 4001
+        assert seen == [("/app/x?a=1", "ada"), ("/app/x?a=1", "bob"), ("/app/x", "eve")]
+
+
+async def test_a_route_can_leave_the_question_to_its_service(gateway_process: StartGateway) -> None:
+    async with service("one") as (_, address):
+        auth = ("--auth-keys", f"HS256:{SECRET}", "--route", "chat.authenticate=false")
+        gateway = await asyncio.to_thread(gateway_process, *passing(address), *auth)
+        async with websockets.connect(f"ws://{gateway.edge}/app/x", **OPTIONS) as client:
+            assert await client.recv() == "one"

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.process import GatewayProcess
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 def request(

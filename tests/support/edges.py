@@ -20,7 +20,7 @@ from gateway.connection.options import EdgeOptions
 from tests.support.frames import frame
 from tests.support.simulated import SimulatedTime, settle
 
-GIVE_UP_S = 10.0
+GIVE_UP_S = 30.0
 
 
 def request(path: str = "/ws", *extra: str) -> bytes:

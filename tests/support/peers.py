@@ -128,7 +128,7 @@ async def metric(gateway: Gateway, name: str) -> float:
     return sum(found)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 8.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 25.0) -> None:
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)

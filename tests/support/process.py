@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-START_S = 15.0
-STOP_S = 15.0
+START_S = 40.0
+STOP_S = 40.0
 ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = tuple(shlex.split(os.environ.get("GATEWAY_TEST_FLAGS", "")))
 ANYWHERE = {"--listen": "127.0.0.1:0", "--api-listen": "127.0.0.1:0"}

@@ -44,7 +44,7 @@ def free_port() -> int:
     raise AssertionError("no free port")
 
 
-def wait_until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, within_s: float = 40.0) -> None:
     """Wait, blocking, until something holds; OSError and RedisError mean that it does not yet."""
     deadline = time.monotonic() + within_s
     while True:

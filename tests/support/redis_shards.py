@@ -52,7 +52,7 @@ class Recorder:
         self.subscribed.difference_update(channels)
 
 
-async def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+async def until(condition: Callable[[], object], what: str, within_s: float = 50.0) -> None:
     """Wait until something holds; OSError and RedisError mean that it does not yet."""
     try:
         async with asyncio.timeout(within_s):
@@ -67,7 +67,7 @@ async def until(condition: Callable[[], object], what: str, within_s: float = 30
 
 async def run_until_done(shard: Shard, script: Script, key: bytes, *args: bytes | int) -> Any:
     """Run a script again and again until it does not fail as unavailable; return its reply."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(50):
         while True:
             try:
                 return await shard.run(script, [key], args, writes=False)

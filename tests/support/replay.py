@@ -30,7 +30,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway import Gateway
 
-WAIT_S = 5.0
+WAIT_S = 25.0
 _BLOCK = re.compile(r"^```text replay\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CHANGING = {"client", "session", "epoch"}
 _LOOPBACK = {

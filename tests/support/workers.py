@@ -16,7 +16,7 @@ from tests.support.api import get
 from tests.support.peers import Peer
 from tests.support.process import GatewayProcess
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 async def ask(gateway: GatewayProcess, path: str) -> Any:

@@ -72,7 +72,7 @@ async def connected(serve: Server, **bounds: int) -> AsyncIterator[tuple[Link, O
         yield link, owner
     finally:
         link.drop(1000)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await link.ended
         for task in served:
             task.cancel()
@@ -121,7 +121,7 @@ def answers(text: str) -> Server:
 
 
 async def end_of(owner: Owner) -> tuple[int, str, float]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not owner.lost:
             owner.changed.clear()
             await owner.changed.wait()
@@ -211,7 +211,7 @@ async def test_server_that_does_not_answer_a_close_frame_is_not_waited_for_for_e
         link.drop(1000)
         link.drop(1000)
         link.send(b"into the void")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await link.ended
         assert owner.lost == []
 

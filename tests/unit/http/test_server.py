@@ -61,7 +61,7 @@ async def exchange(
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(delay_s)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(parse(received)) < answers and (data := await reader.read(65536)):
                 received += data
     except ConnectionError:
@@ -266,7 +266,7 @@ async def test_a_request_that_does_not_come_is_cut_off_at_its_deadline(beginning
         started = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(beginning)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             received = await reader.read()
         writer.close()
         assert only(parse(received)) == (408, "timeout")
