@@ -423,9 +423,7 @@ class RouteOptions:
 
     path: str = option("", RoutePath(), "the path, or /prefix/* for all below a prefix")
     upstream: str = option("", UpstreamName(), "who gets the connections, and the clients' path and query")
-    authenticate: bool = option(
-        True, Boolean(), "let only clients through that show who they are, where [auth] or a hook asks for it"
-    )
+    authenticate: bool = option(True, Boolean(), "ask clients who they are, where [auth] or a hook does")
     stays_with: str = option(
         "address", StaysWith(), "what keeps clients at one address where the upstream's balance is hash"
     )
