@@ -195,7 +195,7 @@ async def test_a_killed_gateway(site: Site) -> None:
     site.first.stop(signal.SIGKILL)
     site.proxies[1].refusing = True  # nobody is there for a while
     await away(site)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(0.5)
     site.proxies[1].heal()
     await check(site)
 
@@ -206,7 +206,7 @@ async def test_a_network_that_swallows_everything(site: Site) -> None:
     site.proxies[1].refusing = True
     await away(site)
     await site.until("the silence to be noticed", lambda report: report["state"] != "online")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(0.5)
     site.proxies[1].heal()
     await check(site)
 
@@ -223,6 +223,6 @@ async def test_a_frozen_guest(site: Site) -> None:
     await site.until("the end to be noticed", lambda report: report["state"] != "online")
     for n in range(1, 4):
         await site.guest.publish(f"mine {n}")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(0.5)
     site.proxies[1].heal()
     await check(site)
