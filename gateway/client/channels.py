@@ -54,6 +54,7 @@ class Channel:
     __slots__ = (
         "alarm",
         "attempts",
+        "behind",
         "is_state",
         "listeners",
         "name",
@@ -67,6 +68,7 @@ class Channel:
         self.name = name
         self.state = "away"
         self.is_state = False
+        self.behind = False  # patches were lost: the next state comes before anything else counts
         self.token = ""  # for this channel, where its namespace asks for one
         self.listeners: list[Listener] = []
         self.position: Position | None = None
@@ -271,7 +273,7 @@ class Channels:
             else:
                 self._input(channel, "taken")
             return
-        channel.attempts = 0
+        channel.attempts, channel.behind = 0, False
         stands = Position(answer.epoch or "", answer.offset or 0)
         recovered = None if since is None else bool(answer.recovered)
         # Listeners may have come and gone meanwhile, and who came may want to begin elsewhere.
@@ -338,13 +340,15 @@ class Channels:
         at = Position(event.epoch, event.version)
         channel = self._hearing(event.channel)
         if channel is not None:
-            channel.position, channel.is_state = at, True
+            channel.position, channel.is_state, channel.behind = at, True, False
         self._tell(event.channel, StateSet(event.channel, at, self._codec.unpack(event.data)))
 
     def _patch(self, event: Patch) -> None:
         """Tell a patch that makes the next version; after a hole a `state` follows."""
         channel = self._hearing(event.channel)
-        if channel is None or channel.position is None or event.version != channel.position.offset + 1:
+        if channel is None or channel.position is None or channel.behind:
+            return
+        if event.version != channel.position.offset + 1:
             return
         at = channel.position = Position(channel.position.epoch, event.version)
         client = event.from_.client if event.from_ is not None else ""
@@ -352,7 +356,9 @@ class Channels:
 
     def _gap(self, event: Gap) -> None:
         channel = self._hearing(event.channel)
-        if channel is not None and not channel.is_state:
+        if channel is not None and channel.is_state:
+            channel.behind = True
+        elif channel is not None:
             at = channel.position
             if event.epoch:
                 channel.position = Position(event.epoch, event.to)

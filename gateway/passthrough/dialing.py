@@ -6,10 +6,11 @@ It knows sockets and names, nothing of HTTP.  What always holds: whatever fails,
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..connection._edge import Edge
 from ..connection._sockets import attach
@@ -56,9 +57,8 @@ async def dial(
 async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
     """Return a connected socket, to the first of the host's addresses that answers."""
     problem: OSError = OSError(f"{address.host} has no address")
-    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, where in found:
-        sock = socket.socket(family, kind, protocol)
+    for family, where in await _places(loop, address):
+        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -73,3 +73,13 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: Address) -> socke
         else:
             return sock
     raise problem
+
+
+async def _places(loop: asyncio.AbstractEventLoop, address: Address) -> list[tuple[int, Any]]:
+    """Return where to connect: at once for an IP address, which needs no other thread."""
+    try:
+        version = ipaddress.ip_address(address.host).version
+    except ValueError:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        return [(family, where) for family, _, _, _, where in found]
+    return [(socket.AF_INET if version == 4 else socket.AF_INET6, (address.host, address.port))]

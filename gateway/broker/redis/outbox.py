@@ -201,7 +201,6 @@ class RedisOutbox:
 
     async def _serve(self, part: _Part) -> None:
         """Do what there is to do for a lane, again and again; at least as often as its lease wants."""
-        await asyncio.sleep(self._random.random() * 0.05)  # not all lanes are held by who starts first
         next_beat = self._loop.time()
         while True:
             try:

@@ -338,6 +338,18 @@ def test_state_channel_is_resumed_from_the_version_that_came_and_not_from_a_gap_
     assert versions(ear) == [("StateSet", 1), ("Patched", 2)]
 
 
+def test_after_a_gap_patches_of_another_life_do_not_fit_by_chance() -> None:
+    w = ClientWorld()
+    w.come_online()
+    ear = board(w)
+    w.grant(offset=0)
+    w.say(state(0, {}), {"type": "gap", "channel": "board", "epoch": "e2", "reason": "lost"})
+    w.say(patch(1, {"of": "the new life"}))
+    assert versions(ear) == [("StateSet", 0)]
+    w.say(state(1, {"of": "the new life"}, "e2"), patch(2, {}))
+    assert versions(ear) == [("StateSet", 1), ("Patched", 2)]
+
+
 # -- what the gateway does by itself ------------------------------------------------------------------
 
 
