@@ -47,6 +47,7 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(BIN)/python -m bench.compare $(COMPARE)
 	@$(BIN)/python -m bench.page
 	@$(BIN)/python -m bench.tls
+	@$(BIN)/python -m bench.hooks
 	@$(BIN)/python -m bench.passed
 	@$(BIN)/python -m bench.bundle
 

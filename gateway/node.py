@@ -38,6 +38,7 @@ from .limits import Limits, PublishRates
 from .message.names import check_channel_name, personal_channel
 from .message.publication import Member, Position, Publication
 from .missed import MissedReads
+from .noticing import Listener
 from .options import NodeOptions
 from .session import Session
 from .states import States
@@ -103,6 +104,7 @@ class Node:
         self.exceeded = Exceeded(loop.time)
         self.key_shares = KeyShares(loop.time)
         self.rates = PublishRates(loop.time, self.exceeded)
+        self.listener: Listener | None = None
         self.draining = False
         self.door: Door | None = None
         """Who lets clients in; without it they say who they are, and are believed."""

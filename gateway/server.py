@@ -123,7 +123,7 @@ class Gateway:
             await node.start()
             undo.push_async_callback(node.stop)
             services = Services(self.config, loop)
-            services.serve(node)
+            services.serve(node, broker)
             await services.start()
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
@@ -159,6 +159,7 @@ class Gateway:
         if self._limiting is not None:
             self._limiting.stop()
         await http.stop()
+        await services.settle()
         await node.stop()
         await services.stop()
         _log.info("stopped")

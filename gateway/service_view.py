@@ -15,6 +15,7 @@ from typing import Any, Final
 from . import closecodes
 from .auth.revocations import Revocation, RevokedKind
 from .broker import Control, ControlKind, HistoryPage, PublishResult, State
+from .broker.outbox import DeadLetter, Outbox
 from .connection._edge import EdgeStats
 from .errors import BrokerError, CommandError
 from .listing import Asked, Listing
@@ -37,6 +38,7 @@ class ServiceView:
         self.broker_samples: Callable[[], Iterable[Sample]] = lambda: ()
         """What else the broker counts."""
         self.describe_upstreams: Callable[[], list[dict[str, object]]] = list
+        self.outbox: Outbox | None = None
         self.more_samples: list[Callable[[], Iterable[Sample]]] = []
         """What parts count that are there only where they are configured."""
         node.observe_publish = self.publish_times.observe
@@ -171,6 +173,23 @@ class ServiceView:
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return the nodes of the cluster; with the memory broker there is this one."""
         return [self.node_here()]
+
+    def _kept(self) -> Outbox:
+        if self.outbox is None:
+            raise CommandError("bad_request", "no notices are configured")
+        return self.outbox
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        """Return notices that were given up, the oldest first."""
+        return await self._kept().dead_letters(limit)
+
+    async def replay_dead_letters(self, ids: Sequence[str]) -> int:
+        """Have dead letters delivered again (all where none is named); return how many."""
+        return await self._kept().replay(list(ids))
+
+    async def drop_dead_letters(self, ids: Sequence[str]) -> int:
+        """Forget dead letters (all where none is named); return how many."""
+        return await self._kept().drop(list(ids))
 
     async def upstreams(self) -> Sequence[Mapping[str, object]]:
         """Return the groups of app services as this gateway sees them."""

@@ -1,4 +1,4 @@
-"""The way to app services, made from the configuration: their upstreams, and the hooks that ask them.
+"""The way to app services, made from the configuration: upstreams, and the hooks that ask and tell them.
 
 What a gateway of one process, a worker and a supervisor have in common.  What always holds: where no
 upstream is configured nothing of it is imported, so that it costs neither time nor memory.
@@ -7,18 +7,18 @@ upstream is configured nothing of it is imported, so that it costs neither time 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from .broker import Broker, wire
+from .broker.outbox import Outbox
 from .config import Config
 from .config.schema import HookOptions
 from .config.schema import UpstreamOptions as ConfiguredUpstream
 from .config.services import split_place
 from .connection._edge import Edge
-from .identifiers import RandomIds
 from .node import Node
+from .publish_times import Sample
 from .service_view import ServiceView
 
 if TYPE_CHECKING:
@@ -29,6 +29,17 @@ if TYPE_CHECKING:
     from .upstreams.upstream import Upstreams
 
 
+_OUTBOX: Final = (
+    ("waiting", "gauge", "notices that wait here to be delivered or kept"),
+    ("dead", "gauge", "dead letters in this process"),
+    ("occupied", "gauge", "channels that have subscribers, or had a moment ago"),
+    ("lanes", "gauge", "lanes of notices that this node delivers"),
+    ("delivered", "counter", "notices that app services took"),
+    ("failed_tries", "counter", "deliveries that failed"),
+    ("given_up", "counter", "notices that became dead letters"),
+    ("dropped", "counter", "notices that were lost for want of room"),
+)
+
 ASKED: Final = ("connect", "subscribe", "publish", "call")
 
 
@@ -36,8 +47,9 @@ class Services:
     """All that leads to app services.  Made inside a running loop."""
 
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
         self._config = config
+        self._loop = loop
+        self.outbox: Outbox | None = None
         self._passages: dict[str, Passage] = {}
         self.upstreams: Upstreams | None = None
         self.hooks: HookService | None = None
@@ -50,9 +62,18 @@ class Services:
         """Look names up, and begin to check health."""
         if self.upstreams is not None:
             await self.upstreams.start()
+        if self.outbox is not None:
+            await self.outbox.start()
+
+    async def settle(self) -> None:
+        """Keep or deliver the last notices.  The broker still runs, and no client is left.  Idempotent."""
+        outbox, self.outbox = self.outbox, None
+        if outbox is not None:
+            await outbox.stop()
 
     async def stop(self) -> None:
         """End what is under way.  Idempotent."""
+        await self.settle()
         if self.upstreams is not None:
             await self.upstreams.stop()
 
@@ -82,9 +103,20 @@ class Services:
 
         return Guests(node.door, lambda: frozenset() if self.hooks is None else self.hooks.forwards)
 
-    def serve(self, node: Node) -> None:
-        """Have a node ask app services."""
+    def serve(
+        self, node: Node, broker: Broker, *, to_supervisor: Callable[[wire.Notice], None] | None = None
+    ) -> None:
+        """Have a node ask and tell app services; a worker may leave it to its supervisor to tell."""
         node.app_service = self.hooks
+        if self.upstreams is None or not self._config.hooks.notices:
+            return
+        from . import notice_parts as parts
+
+        if to_supervisor is not None:
+            parts.listen(self._config, node, parts.to_supervisor(to_supervisor))
+            return
+        self.outbox = parts.make_outbox(self._config, node, broker, self.upstreams)
+        parts.listen(self._config, node, self.outbox.tell)
 
     def show(self, view: ServiceView) -> None:
         """Have a view show state and counters of the upstreams."""
@@ -97,17 +129,27 @@ class Services:
         view.more_samples.append(lambda: samples(groups, clock()))
         if self.hooks is not None:
             view.more_samples.append(self.hooks.samples)
+        if self.outbox is not None:
+            outbox = view.outbox = self.outbox
+            view.more_samples.append(lambda: outbox_samples(outbox.stats()))
         if self._passages:
             from .passthrough.report import samples as samples_of_passages
 
             view.more_samples.append(lambda: samples_of_passages(self._passages.values()))
 
 
+def outbox_samples(stats: Mapping[str, int]) -> Iterator[Sample]:
+    """Yield what an outbox counts."""
+    for name, kind, text in _OUTBOX:
+        if name in stats:
+            yield f"ringgate_notices_{name}", kind, text, {}, stats[name]
+
+
 def make_hooks(configured: HookOptions, upstreams: Upstreams) -> HookService:
     """Return what asks app services."""
-    from .hooks.asked import HookService, Signer
+    from .hooks.asked import HookService
     from .hooks.options import AskedOptions, HookPlace
-    from .hooks.signing import key_of
+    from .notice_parts import make_signer
 
     places = {name: getattr(configured, name) for name in ASKED}
     options = AskedOptions(
@@ -117,9 +159,7 @@ def make_hooks(configured: HookOptions, upstreams: Upstreams) -> HookService:
         call_timeout_s=configured.call_timeout,
         call_timeout_most_s=configured.call_timeout_most,
     )
-    keys = [key_of(secret.reveal()) for secret in configured.secrets]
-    signer = Signer(keys, wall_s=time.time, random_id=RandomIds(), random_bytes=os.urandom)
-    return HookService(upstreams, options, signer)
+    return HookService(upstreams, options, make_signer(configured))
 
 
 def make_upstreams(

@@ -101,6 +101,8 @@ class Session:
     def start(self) -> None:
         """Let the client in: say hello, and subscribe it to its personal channel."""
         self.node.add_session(self)
+        if self.node.listener is not None:
+            self.node.listener.connected(self.caller())
         self.send(
             Hello(
                 client=self.client,
@@ -188,6 +190,8 @@ class Session:
         self._publishes = _NO_PUBLISHES
         for name in channels:
             self._unhear(name)
+        if self.node.listener is not None:
+            self.node.listener.disconnected(self.caller(), code, channels)
         if any(map(self._is_present_in, channels)):
             self.node.spawn(self.leave(channels))
         if not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
@@ -362,9 +366,13 @@ class Session:
         else:
             channels = (*self._channels, here.name)
             self._channels = channels if len(channels) <= _FEW else set(channels)
+        if self.node.listener is not None:
+            self.node.listener.subscribed(self.caller(), here.name)
 
     def detach(self, channel: str) -> None:
         """Hear a channel no longer.  Idempotent."""
+        if self.node.listener is not None and channel in self._channels:
+            self.node.listener.unsubscribed(self.caller(), channel)
         if isinstance(self._channels, set):
             self._channels.discard(channel)
         elif channel in self._channels:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Final
 
 from .broker.memory import MemoryBroker
+from .broker.memory_outbox import MemoryOutbox
 from .broker.redis.broker import RedisBroker
 from .broker.redis.metrics import metrics
 from .broker.service import BrokerService
@@ -37,6 +38,7 @@ from .node import Node
 from .parts import change_node, make_broker, make_memory_broker, make_node
 from .reload import log_reload, plan_reload
 from .server import log_listening
+from .services import Services
 from .whole_view import WholeView, WorkerId
 from .worker import TcpPort, WorkerSettings
 from .worker_process import WorkerFailedError, WorkerProcess
@@ -85,6 +87,7 @@ class Supervisor:
         self._service: BrokerService | None = None
         self._node: Node | None = None
         self._http: InternalPort | None = None
+        self._services: Services | None = None
         self._tally: WorkerTally | None = None
         self._stopping = False
 
@@ -122,6 +125,9 @@ class Supervisor:
             self.config, self._service if broker is memory else broker, loop, has_clients=False
         )
         await self._node.start()
+        self._services = Services(self.config, loop)
+        self._services.serve(self._node, broker)
+        await self._services.start()
         self._tally = WorkerTally(self.config, self._node)
         await self._start_workers()
         if isinstance(broker, RedisBroker):
@@ -129,6 +135,7 @@ class Supervisor:
             view.broker_samples = lambda: metrics(broker.samples())
         else:
             view = WholeView(self._node, self)
+        self._services.show(view)
         self._http = InternalPort(self.config, view, self._listeners)
         await self._http.start()
         self._keepers += [loop.create_task(self._keep(number)) for number in self._workers]
@@ -155,8 +162,12 @@ class Supervisor:
         if self._http is not None:
             await self._http.stop()
         self._open.close()
+        if self._services is not None:
+            await self._services.settle()
         if self._node is not None:
             await self._node.stop()
+        if self._services is not None:
+            await self._services.stop()
         if self._service is not None:
             await self._service.stop()
         if self._http is not None:
@@ -217,6 +228,9 @@ class Supervisor:
         if self._tally is not None:
             worker.on_notice = partial(self._tally.hear, worker)
             worker.on_gone = partial(self._tally.forget, worker)
+        outbox = self._services.outbox if self._services is not None else None
+        if isinstance(outbox, MemoryOutbox):
+            _hand_over(worker, outbox)
         return worker
 
     def _worker_config(self) -> str:
@@ -280,6 +294,27 @@ class Supervisor:
         for question in late:
             question.cancel()
         return {asked[question]: question.result() for question in done if question.exception() is None}
+
+
+def _hand_over(worker: WorkerProcess, outbox: MemoryOutbox) -> None:
+    """Have an outbox hear what a worker tells of its clients, and of its end."""
+    from .notice_parts import TOLD, from_worker
+
+    owner = f"{worker.number}.{worker.pid}"
+
+    others, gone = worker.on_notice, worker.on_gone
+
+    def take(what: str, data: bytes) -> None:
+        if what == TOLD:
+            outbox.tell_of(owner, from_worker(data))
+        else:
+            others(what, data)
+
+    def forget() -> None:
+        outbox.forget(owner)
+        gone()
+
+    worker.on_notice, worker.on_gone = take, forget
 
 
 async def _tell(worker: WorkerProcess, config: bytes) -> None:

@@ -103,7 +103,8 @@ class Worker:
             self._redis = made if isinstance(made, RedisBroker) else None
         self._node = make_node(self._config, broker, loop)
         self._services = Services(self._config, loop)
-        self._services.serve(self._node)
+        to_supervisor = self._link.tell if self._redis is None else None
+        self._services.serve(self._node, broker, to_supervisor=to_supervisor)
         self._view: ServiceView | None = None
         self._tls: EdgeTls | None = None
         self._limiting: Limiting | None = None
@@ -145,6 +146,7 @@ class Worker:
         return 1 if self._orphaned else 0
 
     async def _stop(self) -> None:
+        await self._services.settle()
         if self._limiting is not None:
             self._limiting.stop()
         await self._node.stop()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import GatewayError
-from . import bench, call, check_config, config, publish, serve, subscribe, token, version
+from . import bench, call, check_config, config, deadletters, publish, serve, subscribe, token, version
 from .parser import HelpFormatter, parse
 
 _DESCRIPTION = """\
@@ -60,7 +60,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         prog="ringgate", title="commands", metavar="COMMAND [ARGUMENT...]", required=True
     )
-    for command in (serve, publish, subscribe, call, token, bench, check_config, config, version):
+    for command in (
+        serve,
+        publish,
+        subscribe,
+        call,
+        deadletters,
+        token,
+        bench,
+        check_config,
+        config,
+        version,
+    ):
         command.add(commands)
     return parser
 

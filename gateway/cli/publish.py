@@ -29,7 +29,7 @@ _KEYS_VARIABLE: Final = "RINGGATE_API_KEYS"
 _MAX_ANSWER_BYTES: Final = 1 << 20
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """Where to post.  `unix_path`: over this Unix socket, whatever the rest says."""
 
     secure: bool
@@ -71,6 +71,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("data", metavar="DATA", help="the payload, as JSON; - reads it from standard input")
     parser.add_argument("--text", action="store_true", help="DATA is plain text and is sent as a JSON string")
     parser.add_argument("--key", default="", help="idempotency key: repeating it does not publish again")
+    add_api_flags(parser)
+    add_client_flags(parser, url=None)
+    parser.set_defaults(run=run)
+
+
+def add_api_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says where the internal port is, and how long to wait for it."""
     parser.add_argument(
         "--api",
         metavar="URL",
@@ -82,9 +89,7 @@ def add(commands: Commands) -> None:
         metavar="KEY",
         help=f"an api key, or file:/path with one in it (default: the first of {_KEYS_VARIABLE})",
     )
-    add_client_flags(parser, url=None)
     parser.add_argument("--timeout", metavar="TIME", default="10s", help="longest wait (default %(default)s)")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,10 +103,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(asyncio.run(_publish_as_client(arguments)))
         return 0
     body = _body(arguments.channel, read_payload(arguments.data, text=arguments.text), arguments.key)
-    headers = {"Content-Type": "application/json"} | _authorization(arguments.api_key, os.environ)
-    status, answer = _post(
-        _target(arguments.api), body, headers, read_duration("--timeout", arguments.timeout)
-    )
+    headers = {"Content-Type": "application/json"} | authorization(arguments.api_key, os.environ)
+    target = target_of(arguments.api, "/api/publish")
+    status, answer = exchange("POST", target, body, headers, read_duration("--timeout", arguments.timeout))
     print(_result(status, answer))
     return 0
 
@@ -121,7 +125,8 @@ def _body(channel: str, payload: bytes, key: str) -> bytes:
     return b'%s,"data":%s}' % (head.removesuffix("}").encode(), payload)
 
 
-def _authorization(given: str | None, environment: Mapping[str, str]) -> dict[str, str]:
+def authorization(given: str | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the header for a key that was given, or the environment's.  Raises CommandFailedError."""
     text = environment.get(_KEYS_VARIABLE, "") if given is None else given
     try:
         keys: tuple[Secret, ...] = Secrets().from_text(text)
@@ -131,15 +136,16 @@ def _authorization(given: str | None, environment: Mapping[str, str]) -> dict[st
     return {"Authorization": f"Bearer {keys[0].reveal()}"} if keys else {}
 
 
-def _target(url: str) -> _Target:
-    """Return where to post.  Raises CommandFailedError when `url` is not one of HTTP."""
+def target_of(url: str, default: str) -> Target:
+    """Return where to send: to the URL's own path, or else `default`.
+
+    Raises CommandFailedError when `url` is not one of HTTP.
+    """
     if url.startswith("unix:"):
-        return _Target(
-            secure=False, host="", port=0, path="/api/publish", unix_path=url.removeprefix("unix:")
-        )
+        return Target(secure=False, host="", port=0, path=default, unix_path=url.removeprefix("unix:"))
     parts, port = _split_url(url, {"http": 80, "https": 443})
     path = parts.path.rstrip("/")
-    return _Target(parts.scheme == "https", parts.hostname or "", port, path or "/api/publish")
+    return Target(parts.scheme == "https", parts.hostname or "", port, path or default)
 
 
 def _split_url(url: str, schemes: Mapping[str, int]) -> tuple[SplitResult, int]:
@@ -158,18 +164,20 @@ def _split_url(url: str, schemes: Mapping[str, int]) -> tuple[SplitResult, int]:
     raise CommandFailedError(f'"{escape(url)}" is not a URL to connect to; allowed: {allowed}')
 
 
-def _connection(target: _Target, timeout_s: float) -> http.client.HTTPConnection:
+def _connection(target: Target, timeout_s: float) -> http.client.HTTPConnection:
     if target.unix_path:
         return _UnixConnection(target.unix_path, timeout_s)
     make = http.client.HTTPSConnection if target.secure else http.client.HTTPConnection
     return make(target.host, target.port, timeout=timeout_s)
 
 
-def _post(target: _Target, body: bytes, headers: dict[str, str], timeout_s: float) -> tuple[int, bytes]:
+def exchange(
+    method: str, target: Target, body: bytes | None, headers: dict[str, str], timeout_s: float
+) -> tuple[int, bytes]:
     """Return status and body of the answer.  Raises CommandFailedError when there is none."""
     connection = _connection(target, timeout_s)
     try:
-        connection.request("POST", target.path, body, headers)
+        connection.request(method, target.path, body, headers)
         response = connection.getresponse()
         return response.status, response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:
@@ -197,9 +205,14 @@ def _result(status: int, answer: bytes) -> str:
     fields = decoded if isinstance(decoded, dict) else {}
     if status == http.client.OK and "epoch" in fields and "offset" in fields:
         return json.dumps({"epoch": fields["epoch"], "offset": fields["offset"]})
+    raise refusal(status, fields)
+
+
+def refusal(status: int, fields: Mapping[str, object]) -> CommandFailedError:
+    """Return what to tell the user about an answer that is not the one that was wanted."""
     error = fields.get("error")
     if isinstance(error, dict):
         reason = escape(f"{error.get('code')}: {error.get('message')}")
         hint = "; give one with --api-key" if status == http.client.UNAUTHORIZED else ""
-        raise CommandFailedError(f"the gateway refused: {reason}{hint} (HTTP {status})")
-    raise CommandFailedError(f"this is not the publish API of a gateway (HTTP {status}); --api names its URL")
+        return CommandFailedError(f"the gateway refused: {reason}{hint} (HTTP {status})")
+    return CommandFailedError(f"this is not the API of a gateway (HTTP {status}); --api names its URL")

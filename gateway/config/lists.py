@@ -149,6 +149,10 @@ class Secrets(ListKind):
         """Tell whether a secret was given as it is."""
         return any(not secret.source for secret in value)
 
+    def reveal(self, value: Any) -> str:
+        """Return the value with its secrets, for another process of the gateway."""
+        return "[" + ", ".join(quote(secret.reveal()) for secret in value) + "]"
+
     def _to_toml(self, value: Any) -> str:
         return "[" + ", ".join(quote(secret.source or HIDDEN) for secret in value) + "]"
 

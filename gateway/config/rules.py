@@ -237,7 +237,7 @@ def _routes_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
 def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A hook's upstream is configured; what leaves this machine is signed."""
     hooks = config.hooks
-    for name in ("connect", "subscribe", "publish", "call"):
+    for name in ("connect", "subscribe", "publish", "call", "notices"):
         place = getattr(hooks, name)
         if not place:
             continue

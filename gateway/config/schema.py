@@ -37,7 +37,7 @@ from .kinds import (
 )
 from .lists import Hosts, Networks, Origins, Secrets
 from .routes import RoutePath, StaysWith, UpstreamName
-from .services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
+from .services import HashBy, HeaderNames, HookPlace, NoticeKinds, RequestPath, ServiceUrls, Weights
 
 T = TypeVar("T")
 
@@ -343,6 +343,21 @@ class HookOptions:
     subscribe: str = option("", HookPlace(), "asked where a namespace's subscribe says hook")
     publish: str = option("", HookPlace(), "asked where a namespace's publish says hook")
     call: str = option("", HookPlace(), "answers the call commands of clients")
+    notices: str = option("", HookPlace(), "told what happened, until it says 2xx")
+    events: tuple[str, ...] = option(
+        ("channel_occupied", "channel_vacated", "disconnect", "subscribed", "unsubscribed"),
+        NoticeKinds(),
+        "what it is told of",
+    )
+    vacated_after: float = option(
+        5.0, Duration(0.0, _HOUR), "a channel is vacated when nobody came for so long"
+    )
+    give_up_after: float = option(
+        900.0, Duration(0.0, 30 * _DAY), "a notice that was not taken for so long is a dead letter"
+    )
+    max_waiting: int = option(100_000, Integer(1, 10_000_000), "most notices that wait; more are dropped")
+    max_dead_letters: int = option(10_000, Integer(1, 10_000_000), "most dead letters that are kept")
+    source: str = option("/ringgate", RequestPath(), "where notices come from, in CloudEvents' words")
     secrets: tuple[Secret, ...] = option(
         (), Secrets(), "keys that sign requests; several while they are changed", secret=True
     )
@@ -408,9 +423,7 @@ class RouteOptions:
 
     path: str = option("", RoutePath(), "the path, or /prefix/* for all below a prefix")
     upstream: str = option("", UpstreamName(), "who gets the connections, and the clients' path and query")
-    authenticate: bool = option(
-        True, Boolean(), "let only clients through that show who they are, where [auth] or a hook asks for it"
-    )
+    authenticate: bool = option(True, Boolean(), "ask clients who they are, where [auth] or a hook does")
     stays_with: str = option(
         "address", StaysWith(), "what keeps clients at one address where the upstream's balance is hash"
     )

@@ -132,6 +132,25 @@ class HookPlace(Kind):
         return quote(str(value))
 
 
+class NoticeKinds(ListKind):
+    """What notices can be about."""
+
+    name = "list of words"
+    metavar = "WORD[,WORD...]"
+    words = ("channel_occupied", "channel_vacated", "disconnect", "subscribed", "unsubscribed")
+
+    def _allowed(self) -> str:
+        return f"a list of the words {', '.join(self.words)}"
+
+    def _item(self, text: str) -> object:
+        if text not in self.words:
+            raise ValueRefusedError
+        return text
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(word) for word in value) + "]"
+
+
 class HeaderNames(ListKind):
     """Names of headers that may be passed on, kept in lower case."""
 

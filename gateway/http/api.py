@@ -95,6 +95,18 @@ OPERATIONS: Final = (
         "upstreams", "GET", "/api/upstreams", bodies.NoQuery, results.UpstreamList,
         "Show the groups of app services and how their addresses do",
     ),
+    Operation(
+        "dead_letters", "GET", "/api/deadletters", bodies.DeadLettersQuery, results.DeadLetterList,
+        "List the notices that no app service took",
+    ),
+    Operation(
+        "replay_dead_letters", "POST", "/api/deadletters/replay", bodies.DeadLettersBody, results.DeadLetters,
+        "Have dead letters delivered again",
+    ),
+    Operation(
+        "drop_dead_letters", "POST", "/api/deadletters/drop", bodies.DeadLettersBody, results.DeadLetters,
+        "Forget dead letters",
+    ),
 )  # fmt: skip
 
 
@@ -220,6 +232,18 @@ class Api:
         """Show the groups of app services."""
         found = await self._node.upstreams()
         return results.UpstreamList([msgspec.convert(item, results.UpstreamInfo) for item in found])
+
+    async def dead_letters(self, query: bodies.DeadLettersQuery) -> results.DeadLetterList:
+        """List the notices that no app service took."""
+        return results.dead_letters(await self._node.dead_letters(query.limit))
+
+    async def replay_dead_letters(self, body: bodies.DeadLettersBody) -> results.DeadLetters:
+        """Have dead letters delivered again."""
+        return results.DeadLetters(await self._node.replay_dead_letters(body.named()))
+
+    async def drop_dead_letters(self, body: bodies.DeadLettersBody) -> results.DeadLetters:
+        """Forget dead letters."""
+        return results.DeadLetters(await self._node.drop_dead_letters(body.named()))
 
     def _publish(
         self, channel: str, body: bodies.PublishBody | bodies.BroadcastBody

@@ -237,6 +237,25 @@ class ListQuery(Struct, kw_only=True, forbid_unknown_fields=True):
     after: Annotated[str, Meta(max_length=200, description="only entries behind this name")] = ""
 
 
+class DeadLettersQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How many dead letters are wanted."""
+
+    limit: Annotated[int, Meta(ge=1, le=10_000, description="entries at most")] = 1000
+
+
+class DeadLettersBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters are meant: those of `ids`, or `all`."""
+
+    ids: Annotated[list[str], Meta(max_length=1000)] = []
+    all: bool = False
+
+    def named(self) -> list[str]:
+        """Return the ids, none for all.  Raises CommandError unless exactly one of both is said."""
+        if self.all == bool(self.ids):
+            raise CommandError("bad_request", "either ids or all is needed")
+        return self.ids
+
+
 class ChannelsQuery(ListQuery, kw_only=True, forbid_unknown_fields=True):
     """Which channels are wanted."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ..broker.interface import HistoryPage, PublishResult, State
+from ..broker.outbox import DeadLetter
 from ..listing import Asked, Listing
 from ..message.publication import Member, Position
 
@@ -98,6 +99,15 @@ class GatewayView(Protocol):
 
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        """Return notices that were given up, the oldest first."""
+
+    async def replay_dead_letters(self, ids: Sequence[str]) -> int:
+        """Have dead letters delivered again (all where none is named); return how many."""
+
+    async def drop_dead_letters(self, ids: Sequence[str]) -> int:
+        """Forget dead letters (all where none is named); return how many."""
 
     async def upstreams(self) -> Sequence[Mapping[str, object]]:
         """Return the groups of app services as `results.UpstreamInfo` has them."""

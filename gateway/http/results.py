@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ..broker.interface import HistoryPage, PublishResult, State
+from ..broker.outbox import DeadLetter
 from ..errors import CommandError, StaleVersionError
 from ..message.events import MemberView, PublicationView
 from ..message.publication import Member
@@ -181,6 +183,31 @@ class UpstreamList(Struct):
     upstreams: list[UpstreamInfo]
 
 
+class DeadLetterInfo(Struct):
+    """A notice that no app service took; times are wall-clock milliseconds since 1970."""
+
+    id: str
+    kind: str
+    key: str
+    happened_ms: int
+    given_up_ms: int
+    tries: int
+    problem: str
+    body: Annotated[msgspec.Raw, Meta(extra_json_schema={"description": "what was sent"})]
+
+
+class DeadLetterList(Struct):
+    """Dead letters, the oldest first."""
+
+    dead_letters: list[DeadLetterInfo]
+
+
+class DeadLetters(Struct):
+    """How many dead letters were replayed or dropped; those that were not there are not counted."""
+
+    dead_letters: int
+
+
 class Presence(Struct):
     """Who is present, in the order in which they joined."""
 
@@ -223,6 +250,19 @@ def refused(error: CommandError) -> ErrorBody:
     if isinstance(error, StaleVersionError):
         return ErrorBody(error.code, error.message, error.epoch, error.version, Raw(error.data))
     return ErrorBody(error.code, error.message)
+
+
+def dead_letters(letters: Sequence[DeadLetter]) -> DeadLetterList:
+    """Return dead letters as an answer."""
+    return DeadLetterList(
+        [
+            DeadLetterInfo(
+                d.notice.id, d.notice.kind, d.notice.key, d.notice.time_ms, d.time_ms, d.tries, d.problem,
+                msgspec.Raw(d.notice.body),
+            )
+            for d in letters
+        ]
+    )  # fmt: skip
 
 
 def presence(members: Sequence[Member]) -> Presence:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from gateway import Gateway
 from gateway.errors import ConfigError
@@ -118,3 +120,81 @@ async def test_call_is_given_up_when_its_client_goes() -> None:
 def test_wrong_hooks_are_told_in_words(hooks: dict[str, Any], addresses: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Gateway({"upstream": {"app": {"addresses": addresses}}, "hooks": hooks})
+
+
+# -- connect, subscribe, publish ------------------------------------------------------------------
+
+
+def asked(config: dict[str, Any], *hooks: str) -> dict[str, Any]:
+    config["hooks"] |= {name: f"app/hooks/{name}" for name in hooks}
+    return config
+
+
+async def test_service_lets_clients_in_and_says_who_they_are() -> None:
+    soon = int(time.time()) + 2
+
+    async def answer(heard: Heard) -> Any:
+        if heard.path.endswith("/call"):
+            return await says({"payload": heard.headers.get("Cookie")})(heard)
+        if "sid=good" not in heard.headers.get("Cookie", ""):
+            return await says({}, 403)(heard)
+        admission = {"user": "ada", "info": {"a": 1}, "channels": ["news"], "expires": soon}
+        return await says(admission)(heard)
+
+    async with AppService(answer) as service:
+        config = asked(config_for(service, headers=["cookie"]), "connect")
+        async with Gateway(config) as gateway:
+            url = f"{gateway.ws_url}?a=1&token=secret&user=eve"
+            async with connect(url, additional_headers={"Cookie": "sid=good"}) as client:
+                await client.send('{"type":"ping","id":1}')  # before it is let in
+                hello = json.loads(await client.recv())
+                assert (hello["user"], hello["expires"]) == ("ada", soon)
+                events = [json.loads(await client.recv()) for _ in range(3)]
+                assert {event.get("channel") for event in events} >= {"news"}
+                assert {"type": "reply", "id": 1} in events
+                body = service.heard[0].json
+                assert (body["path"], body["query"], body["token"]) == ("/ws", "a=1&user=eve", "secret")
+                assert (await ask(client, type="call", id=5, method="m"))["payload"] == "sid=good"
+                refused = await ask(client, type="subscribe", id=6, channel="other")
+                assert refused["code"] == "permission_denied", "nothing is allowed that is not stated"
+                await asyncio.wait_for(client.wait_closed(), 20)
+                assert client.close_code == 4001
+            async with connect(gateway.ws_url) as client:
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+                assert client.close_code == 4002
+
+
+@pytest.mark.parametrize("answer", [hangs, talks_nonsense])
+async def test_nobody_comes_in_without_an_answer(answer: Any) -> None:
+    async with (
+        AppService(answer) as service,
+        Gateway(asked(config_for(service), "connect")) as gateway,
+        connect(gateway.ws_url) as client,
+    ):
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 4101
+
+
+async def test_service_decides_about_channels_and_changes_what_is_published() -> None:
+    async def answer(heard: Heard) -> Any:
+        body = heard.json
+        if body["type"] == "subscribe":
+            return await says({} if body["channel"] == "chat:1" else {"refuse": {"message": "full"}})(heard)
+        return await says({"data": {"by": body["user"], "was": body["data"]}})(heard)
+
+    async with AppService(answer) as service:
+        config = asked(config_for(service), "subscribe", "publish")
+        config["namespace"] = {"chat": {"subscribe": "hook", "publish": "hook"}}
+        async with Gateway(config) as gateway, client_of(gateway) as client:
+            assert (await ask(client, type="subscribe", id=1, channel="chat:1"))["type"] == "reply"
+            assert (await ask(client, type="subscribe", id=2, channel="chat:2"))["message"] == "full"
+            publish = {"type": "publish", "channel": "chat:1"}
+            await client.send(json.dumps([{**publish, "data": 1}, {**publish, "data": 2}]))
+            heard: list[Any] = []
+            while len(heard) < 2:
+                event = json.loads(await client.recv())
+                if event["type"] == "message":
+                    heard.append(event["data"])
+            assert heard == [{"by": "ada", "was": 1}, {"by": "ada", "was": 2}]

@@ -25,11 +25,13 @@ from ...eager import run_eagerly
 from ...errors import BrokerError, BrokerUnavailableError, UsageError
 from ...message.publication import Member, Position, Publication
 from ..interface import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay, State
+from ..outbox import OutboxOptions
 from ..state import next_state
 from .commands import Commands
 from .feeds import Feeds
 from .gathering import Awaited, Gathering
 from .held import HOLD_AT_ONCE, Held, HeldSessions
+from .lanes import Lane
 from .messages import pack
 from .names import Names
 from .presence import Presence
@@ -380,6 +382,14 @@ class RedisBroker:
         except Exception:
             _logger.exception("a question of another node could not be answered: %s", what)
             return b""
+
+    def lane(self, number: int, options: OutboxOptions) -> Lane:
+        """Return a lane of the outbox that all nodes share.  Raises BrokerUnavailableError."""
+        return Lane(self._of(f"notices{number}").shard, self._options.prefix, number, options)
+
+    def hear(self, number: int, channel: bytes, take: Callable[[bytes], None]) -> None:
+        """Have the messages of a lane's pub/sub channel.  Raises BrokerUnavailableError."""
+        self._of(f"notices{number}").hear(channel, take)
 
     async def save_session(self, session: str, record: bytes, ttl_s: float, *, client: str = "") -> None:
         """See `Broker.save_session`.  Where this raises, it is done as soon as Redis can be reached."""

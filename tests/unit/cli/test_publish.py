@@ -116,9 +116,9 @@ def test_publish_sends_the_key_of_flag_file_or_environment(
             "permission_denied: no\\x1b (HTTP 403)",
         ),
         (401, {"error": {"code": "unauthorized", "message": "who?"}}, "give one with --api-key (HTTP 401)"),
-        (404, "nothing here", "this is not the publish API of a gateway (HTTP 404); --api names its URL"),
-        (200, ["epoch", "offset"], "this is not the publish API of a gateway (HTTP 200)"),
-        (302, {}, "this is not the publish API"),
+        (404, "nothing here", "this is not the API of a gateway (HTTP 404); --api names its URL"),
+        (200, ["epoch", "offset"], "this is not the API of a gateway (HTTP 200)"),
+        (302, {}, "this is not the API"),
     ],
 )
 def test_publish_that_was_refused_says_why(
@@ -132,7 +132,7 @@ def test_publish_with_an_answer_that_is_no_json_says_so(
     api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.answer = b"\xff<html>"
-    assert "not the publish API" in error_of(["publish", "news", "1", "--api", api.url], capsys)
+    assert "not the API" in error_of(["publish", "news", "1", "--api", api.url], capsys)
 
 
 def test_publish_without_a_gateway_asks_whether_it_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,15 @@ from gateway.config.kinds import (
 from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
 from gateway.config.routes import RoutePath, StaysWith, UpstreamName
 from gateway.config.schema import NAMED, Option, all_options
-from gateway.config.services import HashBy, HeaderNames, HookPlace, RequestPath, ServiceUrls, Weights
+from gateway.config.services import (
+    HashBy,
+    HeaderNames,
+    HookPlace,
+    NoticeKinds,
+    RequestPath,
+    ServiceUrls,
+    Weights,
+)
 from gateway.config.sources import match_variable
 
 OPTIONS = list(all_options())
@@ -80,6 +88,7 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     ServiceUrls: ("http://a", "http://a:1,https://[::1]:65535", "https://b.internal"),
     Weights: ("2", "3", "1000"),
     HookPlace: ("app/", "app/hooks", "app/hooks/a?b"),
+    NoticeKinds: ("disconnect", "subscribed,disconnect", "channel_vacated"),
     HeaderNames: ("cookie", "authorization,x-tenant", "traceparent"),
     HashBy: ("session", "channel", "header:x-tenant"),
     RequestPath: ("/health", "/a/b?c", "/"),

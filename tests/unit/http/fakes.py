@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from gateway.broker.interface import HistoryPage, PublishResult, State
+from gateway.broker.outbox import DeadLetter, Notice
 from gateway.http.app import build_app
 from gateway.http.gateway_view import HttpOptions, MetricSample
 from gateway.http.metrics import Metrics
@@ -101,6 +102,18 @@ class FakeNode:
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         self._note("nodes")
         return [{"node": "n1", "connections": 3}]
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        self._note("dead_letters", limit=limit)
+        return [DeadLetter(Notice("n1", "disconnect", "c1", 1000, b'{"a": 1.0}'), 2000, 3, "status 500")]
+
+    async def replay_dead_letters(self, ids: Sequence[str]) -> int:
+        self._note("replay_dead_letters", ids=ids)
+        return 1
+
+    async def drop_dead_letters(self, ids: Sequence[str]) -> int:
+        self._note("drop_dead_letters", ids=ids)
+        return 2
 
     async def upstreams(self) -> Sequence[Mapping[str, object]]:
         target = {

@@ -283,6 +283,24 @@ async def test_connections_and_nodes_are_listed() -> None:
     assert (await get(node, "/api/nodes")).json() == {"nodes": [{"node": "n1", "connections": 3}]}
 
 
+async def test_dead_letters_are_shown_replayed_and_dropped() -> None:
+    node = FakeNode()
+    (letter,) = (await get(node, "/api/deadletters?limit=5")).json()["dead_letters"]
+    assert (letter["id"], letter["tries"], letter["body"]) == ("n1", 3, {"a": 1.0})
+    assert (await post(node, "/api/deadletters/replay", b'{"ids":["n1"]}')).json() == {"dead_letters": 1}
+    assert (await post(node, "/api/deadletters/drop", b'{"all":true}')).json() == {"dead_letters": 2}
+    assert [call[1] for call in node.calls] == [{"limit": 5}, {"ids": ["n1"]}, {"ids": []}]
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"ids":[]}', b'{"all":false}', b'{"ids":["n1"],"all":true}', b'{"id":"n1"}']
+)
+async def test_which_dead_letters_are_meant_must_be_said(body: bytes) -> None:
+    node = FakeNode()
+    assert (await post(node, "/api/deadletters/drop", body)).status_code == 400
+    assert node.calls == []
+
+
 async def test_upstreams_are_shown_with_their_addresses() -> None:
     (group,) = (await get(FakeNode(), "/api/upstreams")).json()["upstreams"]
     assert (group["name"], group["targets"][0]["breaker"]) == ("app", "closed")
