@@ -66,7 +66,7 @@ chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 
 crowd: $(DONE)/build $(DONE)/test ## 1,000 Python clients through the restart of their node, killed and drained: half a minute
 	@$(PYTEST) -m full tests/integration/test_client_crowd.py -s $(ARGS)
 
-conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls or workers)
+conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls, workers or passed)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)
 
 soak: $(DONE)/build $(DONE)/test ## churn for SECONDS (3600), then everything must be as before (ARGS='--workers 2')
