@@ -19,6 +19,7 @@ from ..errors import GatewayError
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MOST_ANSWER_BYTES: Final = 16 * 1024
+_SWITCHING: Final = 101
 _DEFLATE: Final = b"permessage-deflate"
 
 # Not the client's to say to an upstream: the connection's own (RFC 9110 section 7.6.1), and who it is.
@@ -112,14 +113,14 @@ class UpstreamHandshake:
         try:
             self._http.receive_data(data)
             event = self._http.next_event()
+            while isinstance(event, h11.InformationalResponse) and event.status_code != _SWITCHING:
+                event = self._http.next_event()
         except h11.RemoteProtocolError as problem:
             raise UpstreamRefusedError(502, f"the upstream's answer is not HTTP/1.1: {problem}") from None
         if event is h11.NEED_DATA:
             return None
-        if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-            return self._agreed(event)
         if isinstance(event, h11.InformationalResponse):
-            return self.receive(b"")
+            return self._agreed(event)
         if isinstance(event, h11.Response):
             raise UpstreamRefusedError(
                 _status_for_client(event.status_code), f"the upstream answered {event.status_code}"
