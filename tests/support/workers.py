@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +73,17 @@ def is_running(pid: int) -> bool:
             return stat.read().rpartition(b") ")[2][:1] != b"Z"
     except OSError:
         return False
+
+
+async def replacement_bound_s() -> float:
+    """Return how long a replacement may take: a second, or twice what a start takes here just now, and a bit.
+
+    What is asked for is that nobody waits for anything but the start of a process.
+    """
+    begun = time.monotonic()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import gateway.worker")
+    assert await process.wait() == 0
+    return max(1.0, 2 * (time.monotonic() - begun) + 0.5)
 
 
 async def eventually(condition: Callable[[], bool], what: str, within_s: float = WAIT_S) -> float:
