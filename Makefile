@@ -12,6 +12,7 @@ CYTHON := $(filter %.pyx %.pxd,$(SOURCES))
 ARGS ?=
 VARIANT ?= plain
 T ?= tests bench
+JOBS ?= 2
 FUZZ_SECONDS ?= 60
 SECONDS ?= 3600
 COMPARE ?=
@@ -29,7 +30,7 @@ run: $(DONE)/build ## start the gateway (ARGS='--listen 127.0.0.1:9000 ...')
 build: $(DONE)/build ## make .venv and compile the extensions, as far as needed
 
 test: $(DONE)/build $(DONE)/test ## every test but the full suites (T=path/of/test.py, ARGS='-k name')
-	@$(PYTEST) $(T) $(ARGS)
+	@$(PYTEST) $(if $(filter-out tests bench,$(T)),,-n $(JOBS) --dist loadfile) $(T) $(ARGS)
 
 lint: $(DONE)/build $(DONE)/test $(DONE)/bench $(DONE)/lint $(DONE)/fuzz ## ruff, mypy --strict and cython-lint
 	@$(BIN)/ruff check .
