@@ -59,7 +59,7 @@ class Upstreams(Protocol):
 
 
 class PassageCounts:
-    """What passed, and what did not; never reset."""
+    """What passes now (`open`), and what passed and did not since the start."""
 
     def __init__(self) -> None:
         self.open = 0
