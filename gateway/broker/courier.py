@@ -3,13 +3,14 @@
 It knows neither where notices are kept nor what takes them.  How it works: a key with something to deliver
 has a task, which delivers the first until that is done, then the next; a semaphore bounds how many are
 under way.  What always holds: of a key at most one notice is under way; what was taken or given up is told
-once.
+once; while it is held, or after the time until which it may, no delivery begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from random import Random
@@ -30,8 +31,9 @@ class Parcel(NamedTuple):
 class Courier:
     """Delivers what it is given.
 
-    `on_taken` hears of what was delivered, `on_given_up` of what was not.  `wall_ms` is milliseconds since
-    1970.
+    `on_taken` hears of what was delivered, `on_given_up` of what was not, `on_idle` that nothing is under way
+    any more.  `wall_ms` is milliseconds since 1970.  `room` bounds what is under way, of several couriers
+    where they share it.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Courier:
         on_taken: Callable[[Parcel], None],
         on_given_up: Callable[[Parcel, DeadLetter], None],
         counts: Counter[str],
+        room: asyncio.Semaphore | None = None,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._deliver = deliver
         self._options = options
@@ -56,8 +60,13 @@ class Courier:
         self._counts = counts
         self._queues: dict[str, deque[Parcel]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._room = asyncio.Semaphore(options.at_once)
+        self._room = room or asyncio.Semaphore(options.at_once)
+        self._on_idle = on_idle
+        self._may = asyncio.Event()
+        self._may.set()
+        self._until = math.inf
         self.waiting = 0
+        self.under_way = 0
 
     def add(self, parcel: Parcel) -> None:
         """Deliver a notice after all of its key that were added before."""
@@ -69,6 +78,15 @@ class Courier:
             self._tasks[key] = self._loop.create_task(self._serve(key))
         else:
             queue.append(parcel)
+
+    def allow(self, until: float = math.inf) -> None:
+        """Let deliveries begin, until a time of the loop."""
+        self._until = until
+        self._may.set()
+
+    def hold(self) -> None:
+        """Let no delivery begin until it is allowed again; what is under way goes on."""
+        self._may.clear()
 
     async def stop(self) -> None:
         """Deliver no more, not even what is under way.  Idempotent."""
@@ -107,8 +125,7 @@ class Courier:
         while True:
             tries += 1
             try:
-                async with self._room:
-                    await self._deliver(parcel.notice)
+                await self._deliver_once(parcel.notice)
                 return None
             except NotDeliveredError as error:
                 problem = str(error)
@@ -120,6 +137,21 @@ class Courier:
             if self._loop.time() + wait_s - begun > self._options.give_up_s:
                 return DeadLetter(parcel.notice, self._wall_ms(), tries, problem)
             await asyncio.sleep(wait_s)
+
+    async def _deliver_once(self, notice: Notice) -> None:
+        while True:
+            await self._may.wait()
+            async with self._room:
+                if self._loop.time() >= self._until:
+                    self._may.clear()
+                if self._may.is_set():
+                    self.under_way += 1
+                    try:
+                        return await self._deliver(notice)
+                    finally:
+                        self.under_way -= 1
+                        if not self.under_way:
+                            self._on_idle()
 
     def _wait_s(self, tries: int) -> float:
         """Return how long to wait after so many tries: longer each time, and never quite the same."""

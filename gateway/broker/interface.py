@@ -32,7 +32,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ..message.publication import Member, Position, Publication
+from ..message.publication import Member, Position, Proof, Publication
 
 
 class ChannelOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -113,14 +113,16 @@ class ControlKind(StrEnum):
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
     REVOKE = "revoke"
+    CLOSE_BARE = "close_bare"
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A message to all connections of `user`, or to the one of `client`, whichever is not empty.
 
-    A REVOKE is aimed at all whom the entry in its `publication` covers.
+    A REVOKE is aimed at all whom the entry in its `publication` covers, a CLOSE_BARE at the clients that
+    hear `channel` bare; its `publication` has the position, as id and offset, that they must have reached.
     `publication` is set for SEND; `channel` for SUBSCRIBE and UNSUBSCRIBE; `close_code` and
-    `reason` for DISCONNECT.
+    `reason` for DISCONNECT and CLOSE_BARE.
     """
 
     kind: ControlKind
@@ -158,6 +160,20 @@ class Relay(Protocol):
         """Carry out a control message; return the number of this node's connections it reached."""
 
 
+class Proving(Protocol):
+    """A broker whose counts may go back to an older copy without a word, when no node sees it."""
+
+    def mark(self, channel: str) -> str:
+        """Return what helps to prove later that a position of a channel was one of the count as it is now."""
+
+    async def knows(self, channel: str, options: ChannelOptions, at: Position, proof: Proof) -> bool:
+        """Tell whether a position is one of the present count, by how a client knows it.
+
+        False where the count went back and the position may be of the end that was lost, though the epoch
+        is the same and the offset was reached again.
+        """
+
+
 class Broker(Protocol):
     """The interface of every broker.  All methods belong to one event loop.
 
@@ -165,6 +181,10 @@ class Broker(Protocol):
     for an answer, its coroutine finishes without suspending, and its callers run on
     without a task.
     """
+
+    @property
+    def proving(self) -> Proving | None:
+        """Tells of positions that clients name whether they were lost; None where no count can go back."""
 
     async def start(self, relay: Relay) -> None:
         """Connect; from now on `relay` is called.  Raises BrokerUnavailableError when it cannot."""

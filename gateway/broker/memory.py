@@ -59,6 +59,8 @@ class MemoryBroker:
     than `states_bytes`.
     """
 
+    proving = None
+
     def __init__(
         self,
         *,

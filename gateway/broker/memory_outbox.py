@@ -1,7 +1,8 @@
 """An outbox in the process: for a gateway on its own, and for the supervisor of several workers.
 
 What it keeps ends with the process, and is bounded: what there is no room for is dropped, counted and
-logged; so is what is left at the end.  It knows nothing of HTTP.
+logged; so is what is left at the end.  A process that was killed cannot log: the next one begins by telling
+that notices may be lost.  It knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -10,18 +11,31 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from random import Random
 from typing import Final
 
 import msgspec
 
+from ..errors import CommandError
 from .courier import Courier, Parcel
 from .occupancy import Occupancy
-from .outbox import DeadLetter, Deliver, Did, MakeVacated, Notice, OutboxOptions, Told
+from .outbox import (
+    VACATED,
+    DeadLetter,
+    DeadPage,
+    Deliver,
+    Did,
+    Losses,
+    Notice,
+    NoticeMaker,
+    OutboxOptions,
+    Told,
+    Wanted,
+)
 
 ALONE: Final = "alone"
 _LAST_S: Final = 2.0
-_LOG_EVERY_S: Final = 10.0
 
 _decoder = msgspec.msgpack.Decoder(Notice)
 _logger = logging.getLogger(__name__)
@@ -33,7 +47,7 @@ class MemoryOutbox:
     def __init__(
         self,
         deliver: Deliver,
-        make_vacated: MakeVacated,
+        make: NoticeMaker,
         options: OutboxOptions,
         *,
         loop: asyncio.AbstractEventLoop,
@@ -42,13 +56,14 @@ class MemoryOutbox:
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._options = options
-        self._make_vacated = make_vacated
+        self._make = make
         self._loop = loop
         self._occupancy = Occupancy(options.grace_s)
         self._clients: dict[str, dict[str, bytes]] = {}
-        self._dead: dict[str, DeadLetter] = {}
+        self._dead: dict[int, DeadLetter] = {}  # by the order in which they were given up
+        self._deaths = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._logged_at = float("-inf")
+        self._losses = Losses()
         self._courier = Courier(
             deliver,
             options,
@@ -61,7 +76,8 @@ class MemoryOutbox:
         )
 
     async def start(self) -> None:
-        """Do nothing: it delivers from the first notice on."""
+        """Tell that what an earlier process had not delivered is lost."""
+        self._courier.add(Parcel(self._make.lost("start", 0)))
 
     async def stop(self) -> None:
         """Deliver for a moment what there is; log what is left."""
@@ -108,15 +124,16 @@ class MemoryOutbox:
 
     def _put(self, notice: Notice) -> None:
         if self._courier.waiting >= self._options.most:
-            self.counts["dropped"] += 1
-            self._complain("notices are dropped: too many wait")
-            return
-        self._courier.add(Parcel(notice))
+            self._lose("notices are dropped: too many wait")
+        else:
+            self._courier.add(Parcel(notice))
 
-    def _complain(self, text: str) -> None:
-        if self._loop.time() - self._logged_at >= _LOG_EVERY_S:
-            self._logged_at = self._loop.time()
+    def _lose(self, text: str) -> None:
+        self.counts["dropped"] += 1
+        lost = self._losses.add(1, self._loop.time())
+        if lost:
             _logger.error(text, extra={"dropped": self.counts["dropped"]})
+            self._courier.add(Parcel(self._make.lost("full", lost)))
 
     def _watch(self) -> None:
         """See that vacated channels are told of when their time has come."""
@@ -127,35 +144,42 @@ class MemoryOutbox:
     def _tell_vacated(self) -> None:
         self._timer = None
         for channel in self._occupancy.vacated(self._loop.time()):
-            self._put(self._make_vacated(channel))
+            self._put(self._make.about(VACATED, channel))
         self._watch()
 
     # -- dead letters -----------------------------------------------------------------------------
 
     def _bury(self, parcel: Parcel, dead: DeadLetter) -> None:
-        self._dead[dead.notice.id] = dead
+        self._deaths += 1
+        self._dead[self._deaths] = dead
         if len(self._dead) > self._options.most_dead:
             del self._dead[next(iter(self._dead))]
-            self.counts["dropped"] += 1
-            self._complain("dead letters are dropped: too many are kept")
+            self._lose("dead letters are dropped: too many are kept")
 
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+    async def dead_letters(self, wanted: Wanted, *, limit: int, after: str = "") -> DeadPage:
         """See `Outbox.dead_letters`."""
-        return list(self._dead.values())[:limit]
+        try:
+            behind = int(after or 0)
+        except ValueError:
+            raise CommandError("bad_request", "after is not what a page said") from None
+        wants = (n for n, letter in self._dead.items() if n > behind and wanted.has(letter))
+        found = list(islice(wants, limit))
+        return DeadPage([self._dead[n] for n in found], str(found[-1]) if len(found) == limit else "")
 
-    async def replay(self, ids: list[str]) -> int:
+    async def replay(self, wanted: Wanted) -> int:
         """See `Outbox.replay`."""
-        found = [self._dead.pop(id_) for id_ in (ids or list(self._dead)) if id_ in self._dead]
-        for dead in found:
-            self._put(dead.notice)
+        found = self._take(wanted)
+        for letter in found:
+            self._put(letter.notice)
         return len(found)
 
-    async def drop(self, ids: list[str]) -> int:
+    async def drop(self, wanted: Wanted) -> int:
         """See `Outbox.drop`."""
-        found = [id_ for id_ in (ids or list(self._dead)) if id_ in self._dead]
-        for id_ in found:
-            del self._dead[id_]
-        return len(found)
+        return len(self._take(wanted))
+
+    def _take(self, wanted: Wanted) -> list[DeadLetter]:
+        found = [n for n, letter in self._dead.items() if wanted.has(letter)]
+        return [self._dead.pop(n) for n in found]
 
     def stats(self) -> dict[str, int]:
         """See `Outbox.stats`."""

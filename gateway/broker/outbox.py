@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
+
+_SPEAK_EVERY_S: Final = 10.0
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):
@@ -68,6 +70,33 @@ class DeadLetter(msgspec.Struct, frozen=True, array_like=True):
     problem: str
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant: of these ids, this kind and this key; what is empty says nothing."""
+
+    ids: frozenset[str] = frozenset()
+    kind: str = ""
+    key: str = ""
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Tell whether a dead letter is meant."""
+        notice = letter.notice
+        return (
+            (not self.ids or notice.id in self.ids)
+            and (not self.kind or notice.kind == self.kind)
+            and (not self.key or notice.key == self.key)
+        )
+
+
+EVERY_ONE: Final = Wanted()
+
+
+class DeadPage(NamedTuple):
+    """Dead letters, and what to ask for the ones behind them: "" where there are none."""
+
+    letters: list[DeadLetter]
+    next: str
+
+
 class NotDeliveredError(Exception):
     """The service did not take a notice.  The text says why."""
 
@@ -88,8 +117,36 @@ class OutboxOptions(msgspec.Struct, frozen=True, kw_only=True):
 Deliver = Callable[[Notice], Awaitable[None]]
 """Have the service take a notice.  Raises NotDeliveredError."""
 
-MakeVacated = Callable[[str], Notice]
-"""Return the notice that a channel is vacated."""
+
+class NoticeMaker(Protocol):
+    """Whoever makes notices that an outbox has of itself."""
+
+    def about(self, kind: str, channel: str, since_ms: int = 0) -> Notice:
+        """Return a notice about a channel: OCCUPIED or VACATED.  Since the same time it has the same id."""
+
+    def lost(self, reason: str, count: int) -> Notice:
+        """Return a notice that notices were lost: how many, 0 where nobody knows."""
+
+
+class Losses:
+    """Tells when it is time to speak of losses: of the first at once, of more every ten seconds."""
+
+    def __init__(self) -> None:
+        self._spoke_at = float("-inf")
+        self._since = 0
+
+    def add(self, count: int, now: float) -> int:
+        """Take that so many were lost; return how many there are to speak of now."""
+        self._since += count
+        if not count or now - self._spoke_at < _SPEAK_EVERY_S:
+            return 0
+        self._spoke_at = now
+        told, self._since = self._since, 0
+        return told
+
+
+OCCUPIED: Final = "channel_occupied"
+VACATED: Final = "channel_vacated"
 
 
 class Outbox(Protocol):
@@ -104,16 +161,21 @@ class Outbox(Protocol):
     async def stop(self) -> None:
         """End; what can outlive the process stays where it is kept.  Idempotent."""
 
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Return dead letters, the oldest first.  Raises BrokerError, as the next two do."""
+    async def dead_letters(self, wanted: Wanted, *, limit: int, after: str = "") -> DeadPage:
+        """Return a page of dead letters, the oldest first; `after` is the `next` of the page before.
 
-    async def replay(self, ids: list[str]) -> int:
-        """Have dead letters delivered again (all where none is named); return how many."""
+        Raises CommandError for an `after` that no page said, and BrokerError, as the next two do.
+        """
 
-    async def drop(self, ids: list[str]) -> int:
-        """Forget dead letters (all where none is named); return how many."""
+    async def replay(self, wanted: Wanted) -> int:
+        """Have dead letters delivered again, the oldest first; return how many."""
+
+    async def drop(self, wanted: Wanted) -> int:
+        """Forget dead letters; return how many."""
 
     def stats(self) -> dict[str, int]:
-        """Return `waiting`, `dead` and `occupied`, as far as this process knows, and counters: `delivered`,
-        `failed_tries`, `given_up`, `dropped`.
+        """Return `waiting`, `dead` and `occupied`, and counters: `delivered`, `failed_tries`, `given_up`,
+        `dropped`.
+
+        Where several processes share an outbox each tells of its own part: added up they are the whole.
         """

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from ..eager import drive
+from ..eager import drive, run_eagerly
 from ..errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -54,16 +54,18 @@ class RemoteBroker:
     """A `Broker` whose state another process keeps.
 
     `connect` returns a connected Unix socket.  `on_question` carries out what the supervisor asks of this
-    process (see `wire.Question`) and returns the answer.  `on_lost` is called when the link is lost without
-    `stop`.  When more than `queue_bytes` wait to leave, calls are refused.
+    process (see `wire.Question`) and returns the answer, at once or later.  `on_lost` is called when the link
+    is lost without `stop`.  When more than `queue_bytes` wait to leave, calls are refused.
     """
+
+    proving = None
 
     def __init__(
         self,
         *,
         loop: asyncio.AbstractEventLoop,
         connect: Callable[[], Awaitable[socket.socket]],
-        on_question: Callable[[str, bytes], bytes] = lambda what, data: b"",
+        on_question: Callable[[str, bytes], bytes | Awaitable[bytes]] = lambda what, data: b"",
         on_lost: Callable[[], None] = lambda: None,
         queue_bytes: int = DEFAULT_QUEUE_BYTES,
         silence_s: float = DEFAULT_SILENCE_S,
@@ -80,6 +82,7 @@ class RemoteBroker:
         self._sent = 0
         # In the order in which they were sent: what waits for its reply, since when, as which record.
         self._waiting: dict[int, tuple[asyncio.Future[Any], float, int]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
 
     # -- life ---------------------------------------------------------------------------
 
@@ -255,7 +258,10 @@ class RemoteBroker:
         elif isinstance(record, wire.Controlled):
             self._reply(wire.Answer(record.question, b"", self._carry_out(record.control)))
         elif isinstance(record, wire.Question):
-            self._reply(wire.Answer(record.question, self._answer(record), 0))
+            task = run_eagerly(self._answer(record), self._loop)
+            if task is not None:
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
 
     def _reply(self, answer: wire.Answer) -> None:
         if self._link is not None:
@@ -292,12 +298,14 @@ class RemoteBroker:
             _logger.exception("the relay failed on a control message")
             return 0
 
-    def _answer(self, question: wire.Question) -> bytes:
+    async def _answer(self, question: wire.Question) -> None:
+        data = b""
         try:
-            return self._on_question(question.what, question.data)
+            answer = self._on_question(question.what, question.data)
+            data = answer if isinstance(answer, bytes) else await answer
         except Exception:
             _logger.exception("a question of the supervisor could not be answered: %s", question.what)
-            return b""
+        self._reply(wire.Answer(question.question, data, 0))
 
     def _lose(self) -> None:
         wanted = self._link is None  # `stop` closed it

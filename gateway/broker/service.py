@@ -60,6 +60,8 @@ class BrokerService:
     A worker for which more than `peer_bytes` wait to be read is given up: its link is cut.
     """
 
+    proving = None
+
     def __init__(
         self,
         memory: MemoryBroker,

@@ -16,5 +16,6 @@ cdef class Cursor:
     cdef readonly bint gapped
     cdef readonly uint64_t gap_from, gap_to     # offsets, 0 when nothing numbered was dropped
 
+    cdef int leave_out(self, uint64_t start, uint64_t end) except -1
     cdef bint excludes(self, uint64_t start)
     cdef uint64_t next_stop(self) except? 0

@@ -23,19 +23,20 @@ import msgspec
 
 from ...eager import run_eagerly
 from ...errors import BrokerError, BrokerUnavailableError, UsageError
-from ...message.publication import Member, Position, Publication
+from ...message.publication import Member, Position, Proof, Publication
 from ..interface import ChannelOptions, Control, HistoryPage, Publisher, PublishResult, Relay, State
 from ..outbox import OutboxOptions
 from ..state import next_state
+from ._group import Piece
 from .commands import Commands
 from .feeds import Feeds
 from .gathering import Awaited, Gathering
 from .held import HOLD_AT_ONCE, Held, HeldSessions
 from .lanes import Lane
-from .messages import pack
 from .names import Names
 from .presence import Presence
 from .probing import Probing
+from .proving import Proofs
 from .questions import Questions
 from .shard import Shard
 from .sharding import Sharding
@@ -98,6 +99,7 @@ class Side:
             subscribe_timeout_s=options.subscribe_timeout_s,
             used=self.presence.rooms,
         )
+        self.proofs = Proofs(self.commands, self.feeds.restarts, loop=loop, spawn=spawn)
         self._loop = loop
         self.probing = Probing(
             self.commands,
@@ -287,11 +289,11 @@ class RedisBroker:
         self, channel: str, publication: Publication, options: ChannelOptions, key: str, publisher: Publisher
     ) -> None:
         """See `Broker.begin_publish`.  What is published in one turn of the loop leaves together."""
-        try:
-            side = self._of(channel)
-        except BrokerUnavailableError as problem:
-            publisher.settle(problem)
+        sharding = self._sharding
+        if sharding is None or self._relay is None:
+            publisher.settle(BrokerUnavailableError("the broker is not running"))
             return
+        side = sharding.shard_of(channel)
         side.gathering.begin_publish(channel, publication, options, key, publisher)
 
     async def update(
@@ -310,8 +312,8 @@ class RedisBroker:
         if known is not None:
             return known
         follows = next_state(now, base, publication.data, options)
-        entry = (pack(publication), len(publication.data), key)
-        return await commands.update(keys, entry, options, now=now, follows=follows)
+        piece = Piece(publication, key)
+        return await commands.update(keys, piece, options, now=now, follows=follows)
 
     async def state(self, channel: str, options: ChannelOptions) -> State:
         """See `Broker.state`."""
@@ -321,6 +323,19 @@ class RedisBroker:
     async def subscribe(self, channel: str, options: ChannelOptions) -> Position:
         """See `Broker.subscribe`."""
         return await self._of(channel).feeds.subscribe(channel, options)
+
+    @property
+    def proving(self) -> RedisBroker:
+        """See `Broker.proving`."""
+        return self
+
+    def mark(self, channel: str) -> str:
+        """See `Proving.mark`."""
+        return self._of(channel).proofs.mark(channel)
+
+    async def knows(self, channel: str, options: ChannelOptions, at: Position, proof: Proof) -> bool:
+        """See `Proving.knows`."""
+        return await self._of(channel).proofs.knows(channel, options, at, proof)
 
     async def unsubscribe(self, channel: str) -> None:
         """See `Broker.unsubscribe`."""

@@ -75,6 +75,10 @@ class ClusterShard:
                     break
         return self._tags
 
+    def incarnations(self) -> frozenset[bytes]:
+        """Return the incarnation of each master that has slots."""
+        return frozenset(() if self._started is None else (m.incarnation for m in self._started.serving))
+
     def reaches(self, key: bytes) -> bool:
         """Tell whether the master of a key is connected to."""
         master = self._topology.owners[slot_of(key)]

@@ -7,6 +7,7 @@ its file behind that of `common.lua`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -14,28 +15,23 @@ from ...errors import BrokerUnavailableError, StaleVersionError
 from ...message.publication import Member, Position
 from ..interface import ChannelOptions, HistoryPage, PublishResult, State
 from ..state import NOTHING
-from .messages import number, unpack_member, unpack_publication
+from ._group import Group, Piece
+from .messages import number, unpack_member, unpack_publications
 from .names import ChannelKeys, Names
 from .restarts import Restarts
 from .shard import Script, Shard
-
-ENTRY_BYTES: Final = 100
-"""What a kept publication costs beside its payload, counted against `history_bytes`."""
 
 Argument = bytes | int
 
 _PARTS: Final = {"update": ("common", "update", "publish")}
 
 
+@cache
 def load_script(name: str) -> Script:
     """Return one of the scripts beside this module."""
     folder = files(__package__)
     text = [(folder / f"{part}.lua").read_text() for part in _PARTS.get(name, ("common", name))]
     return Script(name, "\n".join(text))
-
-
-Entry = tuple[bytes, int, str]
-"""One publication on its way: packed, the bytes of its payload, its idempotency key or ""."""
 
 
 class Leased(NamedTuple):
@@ -49,6 +45,7 @@ class Leased(NamedTuple):
 
 HELD, UNKNOWN, LOST = 1, 0, -1
 _MOST_OPTIONS: Final = 256
+_ARRAY: Final = b"\xdd"  # of msgpack, with 32 bits of length
 
 
 def ms(seconds: float) -> int:
@@ -95,31 +92,31 @@ class Commands:
 
     # -- channels -----------------------------------------------------------------------------
 
-    def begin_publish(
-        self,
-        keys: ChannelKeys,
-        entries: Sequence[Entry],
-        options: ChannelOptions,
-        take: Callable[[list[PublishResult] | Exception], None],
-    ) -> None:
-        """Publish several publications of one channel; they reach nodes in one message.
+    def begin_publish(self, group: Group) -> None:
+        """Publish what leaves together; it reaches nodes in one message.
 
-        `take` gets the result of each, or what `Shard.run` would have raised for all.
+        The group is told the results, or what `Shard.run` would have raised.
         """
 
         def take_reply(reply: Any) -> None:
-            if not isinstance(reply, Exception):
-                try:
-                    reply = _results(reply, len(entries))
-                except Exception as problem:  # noqa: BLE001 - nobody else would hear of it
-                    reply = problem
-            take(reply)
+            if isinstance(reply, Exception):
+                group.settle(reply)
+                return
+            try:
+                if len(reply) == 2 and isinstance(reply[1], int):
+                    group.place(reply[0].decode(), reply[1])
+                    return
+                results = _results(reply, group.pieces)
+            except Exception as problem:  # noqa: BLE001 - nobody else would hear of it
+                group.settle(problem)
+                return
+            group.settle(results)
 
-        names, args = self._publishing(keys, entries, options)
+        names, args = self._publishing(group.keys, group.pieces, group.options)
         self.shard.begin(self._script("publish"), names, args, take_reply, writes=True)
 
     def _publishing(
-        self, keys: ChannelKeys, entries: Sequence[Entry], options: ChannelOptions
+        self, keys: ChannelKeys, pieces: Sequence[Piece], options: ChannelOptions
     ) -> tuple[list[bytes], list[Argument]]:
         """Return KEYS and ARGV of the script."""
         known = self._publish_options.get(options)
@@ -131,12 +128,12 @@ class Commands:
             self._publish_options[options] = known
         names = [keys.meta, keys.stream, keys.pubsub]
         args: list[Argument] = [self._candidate(), *known]
-        for packed, payload_bytes, key in entries:
+        for piece in pieces:
             place = 0
-            if key and known[-1]:
-                names.append(keys.idempotency(key))
+            if piece.key and known[-1]:
+                names.append(keys.idempotency(piece.key))
                 place = len(names) - 3
-            args += (packed, payload_bytes + ENTRY_BYTES, place)
+            args += (piece.packed, piece.counted_bytes, piece.count, place)
         return names, args
 
     def _candidate(self) -> bytes:
@@ -145,13 +142,13 @@ class Commands:
         return b"%b.%x" % (self._candidate_base, self._candidates)
 
     async def update(
-        self, keys: ChannelKeys, entry: Entry, options: ChannelOptions, *, now: State, follows: bytes
+        self, keys: ChannelKeys, piece: Piece, options: ChannelOptions, *, now: State, follows: bytes
     ) -> PublishResult:
         """Publish a patch with which the state becomes `follows`, if it is still `now`.
 
         Raises StaleVersionError.
         """
-        names, args = self._publishing(keys, [entry], options)
+        names, args = self._publishing(keys, [piece], options)
         args += (now.epoch.encode(), now.version, follows)
         reply = await self._run("update", names, args, writes=True)
         if reply[0] == 0:
@@ -196,9 +193,11 @@ class Commands:
             limit,
         )
         reply = await self._run("history", keys[:2], args, writes=False)
-        publications = number([unpack_publication(packed) for packed in reply[5:]], reply[3])
-        top = Position(reply[0].decode(), reply[1])
-        return HistoryPage(publications, top, complete=reply[2] == 1), _restarts(reply[4])
+        epoch, newest, complete, restarts, first, last, start, count, *entries = reply
+        packed = _ARRAY + count.to_bytes(4, "big") + b"".join(entries)
+        publications = number(unpack_publications(packed), start)[first - start : max(last - start + 1, 0)]
+        top = Position(epoch.decode(), newest)
+        return HistoryPage(publications, top, complete=complete == 1), _restarts(restarts)
 
     async def renew(self, keys: ChannelKeys, options: ChannelOptions, epoch: str) -> Position:
         """End the life `epoch` of a channel; return the position that holds from now on."""
@@ -219,9 +218,10 @@ class Commands:
         """Remove a member."""
         await self._run("leave", (keys.presence, keys.pubsub), (client.encode(),), writes=True)
 
-    async def reap(self, keys: ChannelKeys, owner: str) -> int:
+    async def reap(self, keys: ChannelKeys, owner: str, *, tell: bool = True) -> int:
         """Remove all members of an owner; return how many there were."""
-        count: int = await self._run("reap", (keys.presence, keys.pubsub), (owner.encode(),), writes=False)
+        args = (owner.encode(), int(tell))
+        count: int = await self._run("reap", (keys.presence, keys.pubsub), args, writes=False)
         return count
 
     async def members(self, keys: ChannelKeys) -> list[Member]:
@@ -249,10 +249,13 @@ class Commands:
 
     # -- leases ---------------------------------------------------------------------------------
 
-    async def lease(self, owner: str, lease_s: float, *, claim: bool) -> Leased:
-        """Renew an owner's lease; with `claim`, take charge of owners whose leases have run out."""
+    async def lease(self, owner: str, lease_s: float, *, claim: bool, begin: bool) -> Leased:
+        """Renew an owner's lease; with `begin`, also one of which nothing is known.
+
+        With `claim`, take charge of owners whose leases have run out.
+        """
         n = self.names
-        args = (owner.encode(), ms(lease_s), int(claim))
+        args = (owner.encode(), ms(lease_s), int(claim), int(begin))
         state, *claimed = await self._run("lease", (n.leases, n.claims, n.graves), args, writes=False)
         return Leased(state, [other.decode() for other in claimed])
 
@@ -287,29 +290,38 @@ class Commands:
         messages, size_bytes = await self._run("spend", [self.names.meter(user)], args, writes=True)
         return float(messages), float(size_bytes)
 
-    async def save_session(self, session: str, record: bytes, ttl_s: float) -> None:
-        """Keep a record for a while."""
+    async def save_session(
+        self, session: str, client: str, record: bytes, ttl_s: float, *, again: bool = False
+    ) -> None:
+        """Keep a client's record for a while; where it was tried before, only if it was not kept then."""
         key, ttl_ms = self.names.session(session), ms(ttl_s)
         if ttl_ms:
-            await self._call(key, b"SET", record, b"PX", ttl_ms, writes=False)
+            await self._run("save", (key,), (client.encode(), record, ttl_ms, int(again)), writes=False)
         else:
             await self._call(key, b"DEL", writes=False)
 
     async def take_session(self, session: str) -> bytes | None:
-        """Return and forget a record."""
-        record: bytes | None = await self._call(self.names.session(session), b"GETDEL", writes=True)
+        """Return a record, and give it to nobody else."""
+        record: bytes | None = await self._run("take_saved", (self.names.session(session),), writes=True)
         return record
 
-    async def hold(self, owner: str, sessions: Iterable[tuple[str, str, bytes]], ttl_s: float) -> None:
-        """Keep an owner's sessions (session, client, record) for a while, unless they were taken."""
+    async def hold(self, owner: str, sessions: Iterable[tuple[str, str, bytes]], ttl_s: float) -> list[str]:
+        """Keep an owner's sessions (session, client, record) for a while, unless they were taken.
+
+        Return other clients of the owner's whose sessions these were before.
+        """
         args: list[Argument] = [ms(ttl_s)]
         for session, client, record in sessions:
             args += (session.encode(), client.encode(), record)
-        await self._run("hold", (self.names.held(owner),), args, writes=False)
+        former = await self._run("hold", (self.names.held(owner),), args, writes=False)
+        return [client.decode() for client in former]
 
-    async def release(self, owner: str, session: str, client: str) -> bool:
-        """Keep an owner's session no longer; tell whether it was not taken from the client."""
-        args = (session.encode(), client.encode())
+    async def release(self, owner: str, session: str, client: str, *, forget: bool = False) -> bool:
+        """Keep an owner's session no longer; tell whether it was not taken from the client.
+
+        With `forget`, it is known no longer that it was.
+        """
+        args = (session.encode(), client.encode(), int(forget))
         mine: int = await self._run("release", (self.names.held(owner),), args, writes=False)
         return mine == 1
 
@@ -352,12 +364,15 @@ def _bounds(options: ChannelOptions) -> tuple[int, int, int]:
     return options.history_size, options.history_bytes, ms(options.history_ttl_s)
 
 
-def _results(reply: list[Any], count: int) -> list[PublishResult]:
-    """Return what became of `count` publications: the script names the first one's offset, or each one's."""
+def _results(reply: list[Any], pieces: Sequence[Piece]) -> list[PublishResult]:
+    """Return what became of each publication; the script names each piece's first."""
     epoch = reply[0].decode()
-    if len(reply) == 2 and isinstance(reply[1], int):
-        return [PublishResult(epoch, offset) for offset in range(reply[1], reply[1] + count)]
-    return [_result(epoch, place) for place in reply[1 : count + 1]]
+    results: list[PublishResult] = []
+    for place, piece in zip(reply[1:], pieces, strict=True):
+        first = _result(epoch, place)
+        results.append(first)
+        results += [PublishResult(epoch, first.offset + more) for more in range(1, piece.count)]
+    return results
 
 
 def _result(epoch: str, place: int | bytes) -> PublishResult:

@@ -4,8 +4,9 @@
 -- last, c bytes ever kept, f the value of c at which the oldest kept publication stands, or a lower one,
 -- s the state of a state channel after all publications up to o, r the last restarts of the server within the
 -- epoch: for each the run of the server, and the value of o that it began with.
--- Its stream: ids are OFFSET-ARRIVAL (milliseconds of this server's clock), without a hole and up to o;
--- fields are d, the publication, and c, the value of c before it.
+-- Its stream: each entry is one publication or several that came together; ids are OFFSET-ARRIVAL (of the last of
+-- them; milliseconds of this server's clock), without a hole and up to o; fields are d, the publications, c, the
+-- value of c before them, and n, how many they are.  The oldest entry may reach below what the options allow.
 
 local function now_ms()
     local t = redis.call('TIME')
@@ -47,6 +48,15 @@ local function life(meta, stream, candidate, idle_ms)
     return candidate, 0, 0, 0
 end
 
+local function count_of(entry)
+    return tonumber(entry[2][6])
+end
+
+-- Return the offset of the first publication of an entry.
+local function first_of(entry)
+    return tonumber(string.match(entry[1], '^%d+')) - count_of(entry) + 1
+end
+
 -- Drop the oldest entries of a stream up to the first for which `stays` is true; return that entry.
 local function drop_until(stream, stays)
     local from, count = '-', 1 -- mostly the oldest stays, and a look at one costs little
@@ -84,12 +94,12 @@ local function trim_bytes(stream, total, bound)
 end
 
 -- Apply all bounds of the options that a read brings.
-local function trim(stream, total, size, bound, ttl_ms)
+local function trim(stream, top, total, size, bound, ttl_ms)
     if size <= 0 or ttl_ms <= 0 then
         redis.call('DEL', stream)
         return
     end
-    redis.call('XTRIM', stream, 'MAXLEN', '=', size)
+    redis.call('XTRIM', stream, 'MINID', '=', whole(math.max(top - size + 1, 0)))
     if bound > 0 then
         trim_bytes(stream, total, bound)
     end
@@ -114,8 +124,8 @@ local function parse_member(value)
     return tonumber(order), owner, string.sub(value, from), string.sub(value, at, from - 1)
 end
 
--- Remove a member; tell interested nodes, unless another client counts for its user.
-local function remove_member(presence, channel, client, member, user)
+-- Remove a member; tell interested nodes (unless `quiet`, or another client counts for its user).
+local function remove_member(presence, channel, client, member, user, quiet)
     redis.call('HDEL', presence, client)
     if user then
         local field = '\0' .. user -- no client is named so
@@ -127,5 +137,7 @@ local function remove_member(presence, channel, client, member, user)
     if redis.call('HLEN', presence) == 1 then -- nothing but the count of joins
         redis.call('DEL', presence)
     end
-    announce_presence(channel, false, member)
+    if not quiet then
+        announce_presence(channel, false, member)
+    end
 end

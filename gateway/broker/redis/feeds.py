@@ -127,6 +127,11 @@ class Feeds:
             if feed.interest.state is not State.LIVE and len(self._left) < _MOST_LEFT:
                 self._left.append(feed)
 
+    def restarts(self, name: str) -> Restarts | None:
+        """Return what is known here of the server's restarts in a channel's life; None: nothing."""
+        feed = self._feeds.get(self._commands.names.channel(name).pubsub)
+        return None if feed is None else feed.interest.restarts
+
     def stop(self) -> None:
         """Forget everything; whoever waits for a position gets BrokerUnavailableError."""
         feeds, self._feeds = self._feeds, {}
@@ -219,7 +224,7 @@ class Feeds:
 
     async def _read(self, feed: Feed, turn: int, step: Read | Renew) -> None:
         page: HistoryPage | None = None
-        restarts: Restarts = ()
+        restarts: Restarts | None = None
         try:
             page, restarts = await self._ask(feed, step)
         except BrokerError as problem:
@@ -236,12 +241,12 @@ class Feeds:
             self.counts["fetched"] += len(page.publications)
         self._carry_out(feed, feed.interest.read(turn, page, restarts))
 
-    async def _ask(self, feed: Feed, step: Read | Renew) -> tuple[HistoryPage, Restarts]:
+    async def _ask(self, feed: Feed, step: Read | Renew) -> tuple[HistoryPage, Restarts | None]:
         options = feed.interest.options
         if isinstance(step, Renew):
             self.counts["lives_ended"] += 1
             _logger.warning("the count of %s went back: it begins anew", feed.name)
-            return _position_only(await self._commands.renew(feed.keys, options, step.epoch)), ()
+            return _position_only(await self._commands.renew(feed.keys, options, step.epoch)), None
         if step.since is None or not options.history_size:
             top, restarts = await self._commands.look(feed.keys, options)
             return _position_only(top), restarts

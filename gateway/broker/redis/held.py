@@ -14,6 +14,7 @@ saved when it is back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -47,27 +48,35 @@ class HeldSessions:
         self._on_lost = on_lost
         self._ttl_s = ttl_s
         self._owner = ""
+        self._former: list[str] = []  # earlier names of the owner, under which something may be held
         self._reconnects = 0.0
-        self._taken: set[str] = set()  # clients whose sessions were taken under an earlier lease
+        self._taken: set[str] = set()  # clients that hold nothing any more: the session goes on without them
         self._owed: dict[str, tuple[str, bytes | None, float]] = {}  # by session: client, record, time
 
     async def hold(self, sessions: Sequence[Held]) -> None:
         """Hold sessions, at most `HOLD_AT_ONCE`, in place of what was held of them.  Raises BrokerError."""
         mine = [held for held in sessions if held.client not in self._taken]
-        await self._commands.hold(self._owner, mine, self._lease_s + self._ttl_s())
+        former = await self._commands.hold(self._owner, mine, self._lease_s + self._ttl_s())
+        self._taken.update(former)
 
-    async def save(self, session: str, client: str, record: bytes | None, ttl_s: float) -> None:
+    async def save(
+        self, session: str, client: str, record: bytes | None, ttl_s: float, *, again: bool = False
+    ) -> None:
         """Save a session whose connection is gone (or, without a record, forget it), unless another took it.
 
-        Raises BrokerError; it is done as soon as Redis can be reached.
+        `again`: it was tried before, and may have been saved then, and taken since.  Raises BrokerError; it
+        is done as soon as Redis can be reached.
         """
         if client in self._taken:
             self._taken.discard(client)
             return
         try:
             is_mine = not client or await self._commands.release(self._owner, session, client)
-            if is_mine and record is not None:
-                await self._commands.save_session(session, record, ttl_s)
+            if not is_mine:
+                with contextlib.suppress(BrokerError):  # a name too many until the lease ends
+                    await self._commands.release(self._owner, session, client, forget=True)
+            elif record is not None:
+                await self._commands.save_session(session, client, record, ttl_s, again=again)
         except BrokerError:
             if len(self._owed) < _MOST_OWED:
                 self._owed[session] = (client, record, ttl_s)
@@ -83,10 +92,11 @@ class HeldSessions:
 
     async def renewed(self, owner: str) -> None:
         """Keep what is held, for the lease was renewed under this name.  Raises BrokerError."""
-        before, self._owner = self._owner, owner
-        if before not in ("", owner):
-            self._taken.update(await self._commands.taken(before))
-            await self._commands.forget_held(before)
+        if self._owner not in ("", owner):
+            self._former.append(self._owner)
+        self._owner = owner
+        for former in list(self._former):
+            await self._leave_behind(former)
         if self._owed:
             await self._settle()
         if not self._ttl_s():
@@ -97,6 +107,14 @@ class HeldSessions:
             self._on_lost()
         self._reconnects = reconnects
 
+    async def _leave_behind(self, former: str) -> None:
+        """Hold everything under the name of now, but for what was taken under a former one; forget that."""
+        self._taken.update(await self._commands.taken(former))
+        self._on_lost()
+        await self._commands.forget_held(former)
+        if former in self._former:
+            self._former.remove(former)
+
     async def buried(self, owner: str) -> None:
         """Keep what a dead owner held, for those who come back.  Raises BrokerError."""
         if self._ttl_s():
@@ -106,4 +124,4 @@ class HeldSessions:
         owed = list(self._owed.items())[:HOLD_AT_ONCE]
         for session, _ in owed:
             del self._owed[session]
-        await asyncio.gather(*(self.save(session, *what) for session, what in owed))
+        await asyncio.gather(*(self.save(session, *what, again=True) for session, what in owed))

@@ -78,7 +78,7 @@ class _Held(NamedTuple):
 class Interest:
     """One channel's state.  `position` is None until the first read."""
 
-    __slots__ = ("_held", "_late_to", "_past", "_run", "options", "position", "state", "turn")
+    __slots__ = ("_held", "_late_to", "_old", "_past", "options", "position", "restarts", "state", "turn")
 
     def __init__(self, options: ChannelOptions) -> None:
         self.options = options
@@ -87,10 +87,12 @@ class Interest:
         self.turn = 0
         """Changes whenever a read that is under way becomes worthless."""
         self._held: deque[_Held] = deque()
+        self._old = 0  # so many of them came before the last interruption
         self._past: deque[str] = deque(maxlen=_PAST_EPOCHS)
         # Up to here messages may still come though they were read from history: they left before.
         self._late_to = 0
-        self._run = ""  # of the server, when the position was read last
+        self.restarts: Restarts | None = None
+        """Of the server within this life, when the position was read last; None: that was in another life."""
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -102,6 +104,7 @@ class Interest:
         """Take that messages may be missing until the subscription is confirmed anew."""
         self.state = State.WAITING
         self.turn += 1
+        self._old = len(self._held)
 
     def published(self, epoch: str, first: int, publications: list[Publication]) -> list[Step]:
         """Take a message: publications of which the first has the offset `first`."""
@@ -114,18 +117,20 @@ class Interest:
         """Take that a new life of the channel begins."""
         return self.published(epoch, 1, [])
 
-    def read(self, turn: int, page: HistoryPage, restarts: Restarts = ()) -> list[Step]:
+    def read(self, turn: int, page: HistoryPage, restarts: Restarts | None = ()) -> list[Step]:
         """Take the reply to a Read or a Renew that was asked for at `turn`."""
         if turn != self.turn or self.state is not State.READING:
             return []
         top, mine = page.top, self.position
-        if self.lost(top, restarts):
+        if self.lost(top, restarts or ()):
             return [Renew(top.epoch)]
-        self._run = run_of(restarts)
+        if mine is not None and top.epoch != mine.epoch:
+            return self._read_new_life(top, restarts)
+        if self.restarts is None or run_of(restarts or ()) != run_of(self.restarts):
+            self._forget_old()
+        self.restarts = restarts
         if mine is None:
             self.position = top
-        elif top.epoch != mine.epoch:
-            return self._read_new_life(top, mine)
         elif top.offset < mine.offset:
             return [Renew(mine.epoch)]
         elif page.complete and page.publications:
@@ -137,7 +142,11 @@ class Interest:
     def lost(self, top: Position, restarts: Restarts) -> bool:
         """Tell whether the server lost what was heard of this life, though it says that it loses nothing."""
         mine = self.position
-        return mine is not None and mine.epoch == top.epoch and went_back(mine.offset, self._run, restarts)
+        return (
+            mine is not None
+            and mine.epoch == top.epoch
+            and went_back(mine.offset, run_of(self.restarts or ()), restarts)
+        )
 
     def compare(self, top: Position, before: Position) -> list[Step]:
         """Take the channel's newest position, read when this one's was `before` or later."""
@@ -159,10 +168,11 @@ class Interest:
 
     # -- replies --------------------------------------------------------------------------------
 
-    def _read_new_life(self, top: Position, mine: Position) -> list[Step]:
+    def _read_new_life(self, top: Position, restarts: Restarts | None) -> list[Step]:
         if top.epoch in self._past:  # and so it was forgotten that it had ended
             return [Renew(top.epoch)]
         steps = self._begin_life(top.epoch)
+        self.restarts = restarts
         if top.offset:
             return [*steps, Read(self.position)]
         return [*steps, *self._go_live(top)]
@@ -190,7 +200,7 @@ class Interest:
         return steps + self._go_live(top)
 
     def _go_live(self, top: Position) -> list[Step]:
-        self.state, self._late_to = State.LIVE, top.offset
+        self.state, self._late_to, self._old = State.LIVE, top.offset, 0
         steps: list[Step] = []
         while self._held and self.state is State.LIVE:
             steps += self._take(self._held.popleft())
@@ -202,6 +212,13 @@ class Interest:
         self._held.append(message)
         if len(self._held) > HELD_MESSAGES:  # it shows as a hole, and is read from history
             self._held.popleft()
+            self._old = max(0, self._old - 1)
+
+    def _forget_old(self) -> None:
+        """Drop what was held of an earlier run of the server, which may have given its offsets anew."""
+        for _ in range(self._old):
+            self._held.popleft()
+        self._old = 0
 
     def _take(self, message: _Held) -> list[Step]:
         epoch, first, publications = message
@@ -243,7 +260,7 @@ class Interest:
             self._past.append(self.position.epoch)
         self.position = Position(epoch, 0)
         self._late_to = 0
-        self._run = ""
+        self.restarts = None
         return [Announce(self.position)]
 
     def _read_again(self) -> list[Step]:

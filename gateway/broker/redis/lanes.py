@@ -27,13 +27,49 @@ def lane_of(key: str) -> int:
     return zlib.crc32(key.encode()) % LANES
 
 
+class Due(NamedTuple):
+    """A channel that is to be told vacated, and since when, in milliseconds of its server, as text."""
+
+    channel: str
+    when: str
+
+
 class Beat(NamedTuple):
-    """How an owner stands in a lane, and what is to be done by who holds it."""
+    """How an owner stands in a lane, and, for who holds it, what is there and what is to be done.
+
+    `told` is the number of the last thing that it told, `chosen` whether it should hold the lane, `newest`
+    the last entry that there ever was.
+    """
 
     known: bool
+    told: int
     held: bool
+    chosen: bool
+    newest: bytes
+    waiting: int
+    dead: int
     gone: list[str]
-    due: list[str]
+    due: list[Due]
+
+
+class Answer(NamedTuple):
+    """What came of telling: `status` is the number of notices dropped, or UNKNOWN or MISSING.
+
+    `told` is the number of the last thing that is known there.
+    """
+
+    status: int
+    told: int
+
+
+UNKNOWN, MISSING = -1, -2
+
+
+class Placed(NamedTuple):
+    """A dead letter of a lane, and its place: a number as text, and larger for what was given up later."""
+
+    place: str
+    letter: DeadLetter
 
 
 class _Ending(msgspec.Struct, frozen=True, array_like=True):
@@ -48,6 +84,7 @@ class Lane:
     def __init__(self, shard: Shard, prefix: str, number: int, options: OutboxOptions) -> None:
         self._shard = shard
         self._options = options
+        self.number = number
         base = f"{prefix}:{{notices{number}}}"
         self._base = base
         self.wake = f"{base}wake".encode()
@@ -62,8 +99,8 @@ class Lane:
         ) = (f"{base}{part}".encode() for part in ("s", "o", "n", "v", "h", "d", "t"))
         self._scripts: dict[str, Script] = {}
 
-    def _of(self, owner: str) -> tuple[bytes, bytes]:
-        return f"{self._base}in:{owner}".encode(), f"{self._base}c:{owner}".encode()
+    def _of(self, owner: str) -> tuple[bytes, bytes, bytes]:
+        return tuple(f"{self._base}{part}:{owner}".encode() for part in ("in", "c", "q"))  # type: ignore[return-value]
 
     async def _run(self, name: str, keys: Sequence[bytes], args: Iterable[Argument]) -> Any:
         script = self._scripts.get(name)
@@ -71,33 +108,48 @@ class Lane:
             script = self._scripts[name] = load_script(f"outbox_{name}")
         return await self._shard.run(script, keys, [*args], writes=True)
 
-    async def tell(self, owner: str, told: Sequence[Told]) -> int:
-        """Take what happened; return how many notices were dropped, -1 where the owner is not known."""
+    async def tell(self, owner: str, told: Sequence[Told], first: int) -> Answer:
+        """Take what happened; `first` is the number of the first thing, 0 for what an owner enters with."""
         keys = (self._stream, self._owners, self._counts, self._vacating, *self._of(owner), self.wake)
         o = self._options
-        args: list[Argument] = [owner.encode(), ms(o.grace_s), max(1, o.most // LANES)]
+        args: list[Argument] = [owner.encode(), ms(o.grace_s), max(1, o.most // LANES), first]
         for one in told:
             args += (one.did.encode(), one.key.encode(), one.notice)
-        dropped: int = await self._run("tell", keys, args)
-        return dropped
+        return Answer(*await self._run("tell", keys, args))
 
     async def beat(self, owner: str) -> Beat:
-        """Renew the lease; hold the lane where nobody does."""
-        keys = (self._owners, self._holder, self._vacating)
-        known, held, gone, due = await self._run("beat", keys, (owner.encode(), ms(self._options.lease_s)))
-        return Beat(known == 1, held == 1, [o.decode() for o in gone], [channel.decode() for channel in due])
+        """Renew the lease; hold the lane where nobody does, and this owner should."""
+        keys = (
+            self._owners,
+            self._holder,
+            self._vacating,
+            self._stream,
+            self._dead_order,
+            self._of(owner)[2],
+        )
+        args = (owner.encode(), ms(self._options.lease_s), self.number)
+        known, told, held, chosen, newest, waiting, dead, gone, due = await self._run("beat", keys, args)
+        pairs = zip(due[::2], due[1::2], strict=True)
+        return Beat(
+            known == 1, told, held == 1, chosen == 1, newest, waiting, dead,
+            [o.decode() for o in gone], [Due(channel.decode(), when.decode()) for channel, when in pairs],
+        )  # fmt: skip
+
+    async def release(self, owner: str) -> None:
+        """Hold the lane no longer."""
+        await self._run("release", (self._holder, self.wake), (owner.encode(),))
 
     async def reap(self, owner: str, *, leaves: bool = False) -> bool:
         """Take back all that an owner had, unless it is back; tell whether that was done."""
-        o = self._owners, self._counts, self._vacating
+        keys = (self._stream, self._owners, self._counts, self._vacating, *self._of(owner))
         args = (owner.encode(), ms(self._options.grace_s), int(leaves))
-        return bool(await self._run("reap", (self._stream, *o, *self._of(owner), self._holder), args))
+        return bool(await self._run("reap", (*keys, self._holder, self.wake), args))
 
-    async def vacated(self, notices: Sequence[Notice]) -> int:
+    async def vacated(self, notices: Sequence[tuple[Due, Notice]]) -> int:
         """Tell of channels, unless they are occupied again; return of how many."""
         args: list[Argument] = []
-        for notice in notices:
-            args += (notice.key.encode(), notice.encode())
+        for due, notice in notices:
+            args += (due.channel.encode(), due.when.encode(), notice.encode())
         told: int = await self._run("vacated", (self._stream, self._vacating), args)
         return told
 
@@ -109,18 +161,21 @@ class Lane:
     async def done(self, entries: Sequence[bytes], dead: DeadLetter | None = None) -> int:
         """Forget notices, and keep one as a dead letter; return how many dead letters were dropped."""
         keys = (self._stream, self._dead, self._dead_order)
-        id_, letter = (dead.notice.id.encode(), _pack(dead)) if dead is not None else (b"", b"")
+        letter: tuple[Argument, ...] = (b"", b"", 0)
+        if dead is not None:
+            letter = (dead.notice.id.encode(), _pack(dead), dead.time_ms)
         most = max(1, self._options.most_dead // LANES)
-        dropped: int = await self._run("done", keys, (most, id_, letter, *entries))
+        dropped: int = await self._run("done", keys, (most, *letter, *entries))
         return dropped
 
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Return dead letters, the oldest first."""
-        reply = await self._run("dead", self._dead_keys, (b"list", limit))
-        return [_unpack(letter) for letter in reply if letter is not None]
+    async def dead_letters(self, least: str, limit: int) -> list[Placed]:
+        """Return dead letters from a place on ("(" before it: behind it), the oldest first."""
+        reply = await self._run("dead", self._dead_keys, (b"list", least.encode(), limit))
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return [Placed(place.decode(), _unpack(letter)) for place, letter in pairs if letter]
 
     async def take_dead(self, what: str, ids: Sequence[str]) -> int:
-        """Replay or drop dead letters; return how many there were, at most a thousand where none is named."""
+        """Replay or drop dead letters; return how many there were."""
         found: int = await self._run("dead", self._dead_keys, (what.encode(), *(i.encode() for i in ids)))
         return found
 

@@ -81,7 +81,7 @@ class Master:
         self._guide = guide
         self._connection: Connection | None = None
         self._run_id = ""
-        self._incarnation = b""
+        self.incarnation = b""
         self._commands_up = asyncio.Event()
         self._commands_lost = asyncio.Event()
         self._pubsub_lost = asyncio.Event()
@@ -177,7 +177,7 @@ class Master:
                 take(reply)
 
         sha = connection.scripts.get(script.source) or _load(connection, script)
-        command = ("EVALSHA", sha, len(keys), *keys, self._incarnation, self._mode.publish, *args)
+        command = ("EVALSHA", sha, len(keys), *keys, self.incarnation, self._mode.publish, *args)
         try:
             connection.ask(pack(command), take_reply)
         except BrokerUnavailableError as problem:
@@ -214,7 +214,7 @@ class Master:
             raise BrokerUnavailableError(f"{self.name}: not connected")
         try:
             sha = connection.scripts.get(script.source) or _load(connection, script)
-            rest = (len(keys), *keys, self._incarnation, self._mode.publish, *args)
+            rest = (len(keys), *keys, self.incarnation, self._mode.publish, *args)
             reply = await self._send(connection, ("EVALSHA", sha, *rest), asking)
             if type(reply) is ReplyError and code_of(reply) == "NOSCRIPT":
                 # Nothing ran.  The source goes with the command, so that no answer can be NOSCRIPT again.
@@ -332,9 +332,9 @@ class Master:
 
     def _take_incarnation(self, state: ServerState, lineage: str | None) -> None:
         incarnation = _incarnation(state, lineage)
-        if self._incarnation.split(b" ")[0] not in (b"", incarnation.split(b" ")[0]):
+        if self.incarnation.split(b" ")[0] not in (b"", incarnation.split(b" ")[0]):
             _logger.warning("redis: another incarnation of the data", extra={"server": self.name})
-        self._incarnation = incarnation
+        self.incarnation = incarnation
 
     def _on_commands_lost(self, reason: str) -> None:
         _logger.warning("redis: connection lost", extra={"server": self.name, "reason": reason})

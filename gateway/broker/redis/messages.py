@@ -72,7 +72,7 @@ Any = Published | PresenceMoved | Renewed | Asked | Answered | Probed | Marked
 
 pack: Final = msgspec.msgpack.Encoder().encode
 unpack: Final = msgspec.msgpack.Decoder(Any).decode
-unpack_publication: Final = msgspec.msgpack.Decoder(Publication).decode
+unpack_publications: Final = msgspec.msgpack.Decoder(list[Publication]).decode
 unpack_member: Final = msgspec.msgpack.Decoder(Member).decode
 
 

@@ -1,22 +1,31 @@
 -- Look at dead letters, or take them out.  KEYS: dead letters, their order, notices, pub/sub channel.
--- ARGV[3..]: "list", and how many; or "replay" or "drop", and ids (none: all of them, up to a thousand).
--- Returns dead letters for "list"; else how many there were.
-local ids = {}
+-- ARGV[3..]: "list", the least place, and how many; or "replay" or "drop", and ids.  Returns places and dead letters in
+-- turn for "list", the oldest first; else how many there were.
 if ARGV[3] == 'list' then
-    ids = redis.call('ZRANGE', KEYS[2], 0, tonumber(ARGV[4]) - 1)
-    return #ids > 0 and redis.call('HMGET', KEYS[1], unpack(ids)) or {}
-elseif #ARGV == 3 then
-    ids = redis.call('ZRANGE', KEYS[2], 0, 999)
-else
-    for at = 4, #ARGV do
-        ids[#ids + 1] = ARGV[at]
+    local answer = {}
+    local found = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+    for at = 1, #found, 2 do
+        answer[#answer + 1] = found[at + 1]
+        answer[#answer + 1] = redis.call('HGET', KEYS[1], found[at]) or ''
+    end
+    return answer
+end
+local found = {}
+for at = 4, #ARGV do
+    local place = redis.call('ZSCORE', KEYS[2], ARGV[at])
+    if place and redis.call('HEXISTS', KEYS[1], ARGV[at]) == 1 then
+        found[#found + 1] = { tonumber(place), ARGV[at] }
     end
 end
-local found = 0
-for _, id in ipairs(ids) do
+table.sort(found, function(a, b)
+    return a[1] < b[1]
+end)
+local taken = 0
+for _, one in ipairs(found) do
+    local id = one[2]
     local letter = redis.call('HGET', KEYS[1], id)
-    if letter then
-        found = found + 1
+    if letter then -- an id that was named twice is there once
+        taken = taken + 1
         redis.call('HDEL', KEYS[1], id)
         redis.call('ZREM', KEYS[2], id)
         if ARGV[3] == 'replay' then
@@ -25,7 +34,7 @@ for _, id in ipairs(ids) do
         end
     end
 end
-if found > 0 then
+if taken > 0 then
     redis.call(ARGV[2], KEYS[4], 'n')
 end
-return found
+return taken

@@ -1,10 +1,16 @@
--- Take what happened at an owner, in order.  KEYS: notices, owners, counts, vacating, channels of the owner,
--- clients of the owner, pub/sub channel.  ARGV[3..]: owner, grace ms, most notices; then for each: what it did, key,
--- notice (see outbox.py).  Returns how many notices were dropped, or -1, and nothing was done, where the owner's
--- lease has run out or it never had one.
+-- Take what happened at an owner, in order.  What it tells is numbered, so that nothing counts twice, and nothing that
+-- was lost here goes unnoticed.  KEYS: notices, owners, counts, vacating, channels of the owner, clients of the owner,
+-- what the owner told, pub/sub channel.  ARGV[3..]: owner, grace ms, most notices, number of the first (0: all that is
+-- there, told to a lane that did not know the owner); then for each: what it did, key, notice (see outbox.py).
+-- Returns how many notices were dropped, and the number of the last thing told.  Instead of the first there is -1
+-- where the owner's lease has run out or it never had one, and -2 where something is missing before these; nothing was
+-- done then.
 local stream, counts, vacating, channels, clients = KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local last, first = tonumber(redis.call('GET', KEYS[7]) or '0'), tonumber(ARGV[6])
 if not redis.call('ZSCORE', KEYS[2], ARGV[3]) then
-    return -1
+    return { -1, last }
+elseif first > last + 1 then
+    return { -2, last }
 end
 local grace, room, dropped = tonumber(ARGV[4]), tonumber(ARGV[5]) - redis.call('XLEN', stream), 0
 
@@ -17,7 +23,8 @@ local function put(notice)
     redis.call('XADD', stream, '*', 'n', notice)
 end
 
-for at = 6, #ARGV, 3 do
+local known = first > 0 and last + 1 - first or 0
+for at = 7 + 3 * known, #ARGV, 3 do
     local did, key, notice = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     if did == 'n' then
         put(notice)
@@ -39,5 +46,9 @@ for at = 6, #ARGV, 3 do
         put(notice)
     end
 end
-redis.call(ARGV[2], KEYS[7], 'n')
-return dropped
+if first > 0 then
+    last = math.max(last, first - 1 + (#ARGV - 6) / 3)
+    redis.call('SET', KEYS[7], whole(last))
+end
+redis.call(ARGV[2], KEYS[8], 'n')
+return { dropped, last }

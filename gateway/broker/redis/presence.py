@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...message.publication import Member
 from ..interface import ChannelOptions
-from .commands import LOST, UNKNOWN, Commands
+from .commands import LOST, UNKNOWN, Commands, Leased
 from .held import HeldSessions
 from .messages import pack, unpack_member
 
@@ -42,6 +42,20 @@ class _Room:
         self.options = options
         self.members: dict[str, bytes] = {}
         self.entered = ""
+
+
+class _Entry:
+    """All members are to be entered anew; `tell` says whether they are heard to join.
+
+    `retired` are earlier names of this node's: what is left of their members goes without a word.
+    """
+
+    __slots__ = ("retired", "tell", "under_way")
+
+    def __init__(self, *, tell: bool, retired: Iterable[str] = ()) -> None:
+        self.tell = tell
+        self.retired = list(retired)
+        self.under_way = False
 
 
 class Presence:
@@ -69,6 +83,10 @@ class Presence:
         self._lease_s = lease_s
         self._held = held
         self._life = 0
+        self._entry: _Entry | None = _Entry(tell=False)
+        self._seen: frozenset[bytes] = frozenset()  # what servers are
+        self._servers: frozenset[bytes] = frozenset()  # what they were when the lease was renewed last
+        self._renewal: asyncio.Task[None] | None = None
         self._renewed_at = self._steady_since = loop.time()
         self._rooms: dict[str, _Room] = {}
         self._owed: set[tuple[str, str]] = set()  # (channel, client) that must still leave
@@ -92,8 +110,11 @@ class Presence:
 
     async def join(self, channel: str, member: Member, options: ChannelOptions) -> None:
         """Enter a member.  Raises BrokerError."""
-        if self._loop.time() - self._renewed_at > self._lease_s:
-            await self.renew()  # who has slept for long is perhaps another owner now
+        slept = self._loop.time() - self._renewed_at > self._lease_s
+        if slept or self._servers != self._commands.shard.incarnations():
+            await (
+                self._renew_first()
+            )  # it is perhaps another owner now: nobody takes out whose owner has no lease
         room = self._rooms.get(channel)
         if room is None:
             room = self._rooms[channel] = _Room(options)
@@ -117,7 +138,8 @@ class Presence:
         last = self._forget(channel, client)
         await self._commands.leave(self._commands.names.channel(channel), client)
         self._owed.discard((channel, client))
-        if last and channel not in self._rooms:
+        owes = any(channel == other for other, _ in self._owed)  # who may be a member all the same
+        if last and not owes and channel not in self._rooms:
             with contextlib.suppress(BrokerError):  # a name too many costs whoever buries this owner a look
                 await self._commands.exit(self.owner, channel)
 
@@ -131,6 +153,18 @@ class Presence:
 
     # -- the lease --------------------------------------------------------------------------------
 
+    async def _renew_first(self) -> None:
+        """Renew the lease, once for all who ask meanwhile.  Raises BrokerError."""
+        if self._renewal is None:
+            self._renewal = self._loop.create_task(self.renew())
+            self._renewal.add_done_callback(self._renewed)
+        await asyncio.shield(self._renewal)
+
+    def _renewed(self, renewal: asyncio.Task[None]) -> None:
+        self._renewal = None
+        if not renewal.cancelled():
+            renewal.exception()  # whoever waited has it
+
     async def renew(self) -> None:
         """Renew the lease; do what follows from what is found.  Raises BrokerError.
 
@@ -141,24 +175,52 @@ class Presence:
         if now - self._renewed_at > self._lease_s / 2:
             self._steady_since = now
         claim = now - self._steady_since >= self._lease_s
-        leased = await self._commands.lease(self.owner, self._lease_s, claim=claim)
-        claimed_by_others = leased.state == LOST
-        if claimed_by_others:
-            self.counts["leases_lost"] += 1
-            self._life += 1
-            _logger.warning("the lease of this node had run out: its members enter anew")
-            leased = await self._commands.lease(self.owner, self._lease_s, claim=False)
-        if leased.state == LOST:
-            raise BrokerUnavailableError("a lease cannot be had")
+        self._look_at_servers()
+        leased = await self._lease(claim=claim)
+        self._servers = self._seen
         self._renewed_at = self._loop.time()
-        if leased.state == UNKNOWN and self._rooms:
-            # Whoever was taken out is heard to join; where Redis lost its data nobody was heard to leave.
-            self._spawn(self._enter_all(tell=claimed_by_others))
+        if self._entry is not None and not self._entry.under_way:
+            self._spawn(self._enter_all(self._entry))
         for owner in leased.claimed:
             self._spawn(self._bury(owner))
         if self._owed:
             self._spawn(self._settle())
         await self._held.renewed(self.owner)
+
+    def _look_at_servers(self) -> None:
+        """Go on under another name where a server may have lost something: who came last, and who left.
+
+        Then all members are entered under the new name, and who is still there under the old one had left.
+        """
+        before, self._seen = self._seen, self._commands.shard.incarnations()
+        if before and self._seen - before:
+            retired = [self.owner, *(self._entry.retired if self._entry is not None else ())]
+            self._life += 1
+            self._entry = _Entry(tell=False, retired=retired)
+
+    async def _lease(self, *, claim: bool) -> Leased:
+        """Renew the lease, or begin another.
+
+        A lease begins only after it was noted that all members are to be entered under it: the reply may get
+        lost, and the next one says that there is a lease.
+        """
+        leased = await self._commands.lease(
+            self.owner, self._lease_s, claim=claim, begin=self._entry is not None
+        )
+        if leased.state == LOST:
+            self.counts["leases_lost"] += 1
+            self._life += 1
+            _logger.warning("the lease of this node had run out: its members enter anew")
+            retired = self._entry.retired if self._entry is not None else ()
+            self._entry = _Entry(tell=True, retired=retired)  # whoever was taken out was heard to leave
+        elif leased.state == UNKNOWN and self._entry is None:
+            self._entry = _Entry(tell=False)  # Redis lost its data: nobody was
+        else:
+            return leased
+        leased = await self._commands.lease(self.owner, self._lease_s, claim=False, begin=True)
+        if leased.state == LOST:
+            raise BrokerUnavailableError("a lease cannot be had")
+        return leased
 
     async def withdraw(self) -> None:
         """End the lease in good order: members that are still there go.  Raises BrokerError."""
@@ -170,8 +232,25 @@ class Presence:
         for at in range(0, len(owed), _AT_ONCE):
             await asyncio.gather(*(self.leave(*place) for place in owed[at : at + _AT_ONCE]))
 
-    async def _enter_all(self, *, tell: bool) -> None:
-        owner = self.owner
+    async def _enter_all(self, entry: _Entry) -> None:
+        """Enter all members; where that fails, the next renewal tries again."""
+        entry.under_way = True
+        try:
+            await self._enter_under(self.owner, tell=entry.tell)
+            for owner in entry.retired:
+                await self._retire(owner)
+        finally:
+            entry.under_way = False
+        if self._entry is entry:
+            self._entry = None
+
+    async def _retire(self, owner: str) -> None:
+        channels = {*await self._commands.memberships(owner), *self._rooms}
+        for channel in channels:
+            await self._commands.reap(self._commands.names.channel(channel), owner, tell=False)
+        await self._commands.bury(owner)
+
+    async def _enter_under(self, owner: str, *, tell: bool) -> None:
         places = [(channel, client) for channel, room in self._rooms.items() for client in room.members]
         for channel in {channel: None for channel, _ in places}:
             await self._commands.enter(owner, channel)

@@ -12,6 +12,11 @@ at the first look after the restart, also after several restarts.
 
 from __future__ import annotations
 
+from typing import Final
+
+REMEMBERED: Final = 4
+"""How many restarts within an epoch a channel notes (`note_restart` in `common.lua`): the last ones."""
+
 Restarts = tuple[tuple[str, int], ...]
 """The last restarts within an epoch, the oldest first: the run, and the newest offset that it began with."""
 

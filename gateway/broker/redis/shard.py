@@ -53,6 +53,9 @@ class Shard(Protocol):
     def servers(self) -> Mapping[str, bytes]:
         """Return all servers that keep something, by name, each with a text whose slot is one of its own."""
 
+    def incarnations(self) -> frozenset[bytes]:
+        """Return what scripts were last told of each server: whoever may have lost something is another."""
+
     def reaches(self, key: bytes) -> bool:
         """Tell whether the server of a key is connected to, as far as is known."""
 

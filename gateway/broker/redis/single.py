@@ -57,6 +57,10 @@ class SingleShard:
         """Return the one server that there is."""
         return {self._name: b"0"}
 
+    def incarnations(self) -> frozenset[bytes]:
+        """Return the incarnation of the one server that there is."""
+        return frozenset(() if self._started is None else (self._started.incarnation,))
+
     def reaches(self, key: bytes) -> bool:
         """Tell whether the server is connected to."""
         return self.connected

@@ -70,9 +70,17 @@ def read_redirect(error: str, asked: Address) -> Address | None:
     host, colon, port = words[2].rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
         return None
-    return Address(host.strip("[]") or asked.host, int(port))
+    host = "" if host == "?" else host.strip("[]")
+    return Address(host or asked.host, int(port))
 
 
 def _address(node: Any, asked: Address) -> Address:
-    host = node[0].decode() if node[0] else ""  # none: where it was asked, says the documentation
-    return Address(asked.host if host in ("", "?") else host, int(node[1]))
+    """Read a server: endpoint, port, name, and further names as a flat list.
+
+    No endpoint means the host that was asked; "?" a host name that is not known, whose address follows.
+    """
+    host = node[0].decode() if node[0] else ""
+    if host == "?":
+        names = node[3] if len(node) > 3 else []
+        host = dict(zip(names[::2], names[1::2], strict=True)).get(b"ip", b"").decode()
+    return Address(host or asked.host, int(node[1]))

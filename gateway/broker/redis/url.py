@@ -123,6 +123,8 @@ def _options(query: str, topology: str, *, tls: bool) -> dict[str, str]:
         found[name] = value
     if found.get("verify", "full") not in ("full", "ca", "none"):
         _fail("the option verify has to be full, ca or none")
+    if "sentinel_user" in found and "sentinel_password" not in found:
+        _fail("the option sentinel_user is there without sentinel_password")
     if "key" in found and "cert" not in found:
         _fail("the option key is there without cert")
     return found
