@@ -27,8 +27,10 @@ from ..asking import (
     SubscribeVerdict,
 )
 from ..errors import CommandError, ServiceError, ServiceTimeoutError, ServiceUnavailableError
+from ..seldom import Seldom
+from ..upstreams.groups import Upstreams
 from ..upstreams.http import Request, Response
-from ..upstreams.upstream import Asked, Upstreams
+from ..upstreams.upstream import Asked
 from . import bodies
 from .options import AskedOptions, HookPlace
 from .signing import ID, SIGNATURE, TIMESTAMP, sign
@@ -82,6 +84,7 @@ class HookService:
         self._upstreams = upstreams
         self._options = options
         self._signer = signer
+        self._seldom = Seldom()
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """How questions ended, by kind and outcome."""
 
@@ -124,12 +127,9 @@ class HookService:
         place, timeout_s = o.call, min(timeout_s or o.call_timeout_s, o.call_timeout_most_s)
         return await self._ask("call", place, caller, fields, bodies.read_call, timeout_s=timeout_s)
 
-    async def message(
-        self, caller: Caller, path: str, data: bytes, *, binary: bool
-    ) -> MessageVerdict | Refusal:
+    async def message(self, caller: Caller, data: bytes, *, binary: bool) -> MessageVerdict | Refusal:
         """See `AppService.message`."""
-        said: dict[str, Any] = {"data64": data} if binary else {"text": data.decode()}
-        fields = {"path": path, **said}
+        fields = bodies.payload_fields(data, "data", binary=binary)
         return await self._ask("message", self._options.message, caller, fields, bodies.read_message)
 
     async def _ask(
@@ -156,7 +156,9 @@ class HookService:
             try:
                 verdicts.append(_verdict(response, read))
             except bodies.NonsenseError as problem:
-                _logger.warning("a hook's answer is none: %s", problem, extra={"hook": kind})
+                if times := self._seldom.times((kind, "nonsense")):
+                    extra = {"hook": kind, "times": times}
+                    _logger.warning("a hook's answer is none: %s", problem, extra=extra)
                 # What is the client's or the configuration's fault is not the address's.
                 return 400 <= response.status < 500
             return True
@@ -179,8 +181,8 @@ class HookService:
             self.outcomes[kind, "timeout"] += 1
             return CommandError("timeout", "the app service did not answer in time")
         self.outcomes[kind, "unavailable"] += 1
-        if not isinstance(problem, ServiceUnavailableError):
-            _logger.warning("a hook was not answered: %s", problem, extra={"hook": kind})
+        if not isinstance(problem, ServiceUnavailableError) and (times := self._seldom.times(kind)):
+            _logger.warning("a hook was not answered: %s", problem, extra={"hook": kind, "times": times})
         return CommandError("unavailable", "the app service cannot be reached now")
 
     def _key(self, caller: Caller, channel: str) -> str:

@@ -6,26 +6,31 @@ refused rather than ignored, since what it meant might have been no.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
+from .. import closecodes
 from ..asking import (
     Admission,
+    Announced,
     Caller,
     CallVerdict,
     MessageVerdict,
     PublishVerdict,
     Refusal,
+    Said,
     SubscribeVerdict,
 )
 from ..errors import ERROR_CODES, CommandError
+from ..message.commands import MAX_KEY_CHARS
 from ..message.json import check_json
-from ..message.names import check_channel_name, is_channel_name, personal_channel
+from ..message.names import check_channel_name, check_known_name, is_channel_name, personal_channel
 
-_MOST_REASON_BYTES: Final = 123
 _MOST_CHANNELS: Final = 1000
+_MOST_THINGS: Final = 100
 
 
 class NonsenseError(Exception):
@@ -86,13 +91,33 @@ class _Call(_Answer, forbid_unknown_fields=True, kw_only=True):
     payload64: bytes | None = None
 
 
-class _Said(Struct, forbid_unknown_fields=True):
-    text: str | None = None
+class _Said(Struct, forbid_unknown_fields=True, kw_only=True):
+    data: Raw = Raw()
     data64: bytes | None = None
 
 
+class _Announced(_Said, forbid_unknown_fields=True, kw_only=True):
+    channel: str
+    key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] = ""
+    exclude: str = ""
+
+
+class _Disconnect(Struct, forbid_unknown_fields=True, kw_only=True):
+    code: int = closecodes.DISCONNECTED
+    reason: str = "disconnected"
+
+
+_Channels = Annotated[list[str], msgspec.Meta(max_length=_MOST_THINGS)]
+
+
 class _Message(_Answer, forbid_unknown_fields=True, kw_only=True):
-    messages: Annotated[list[_Said], msgspec.Meta(max_length=_MOST_CHANNELS)] = []
+    payload: Raw = Raw()
+    payload64: bytes | None = None
+    messages: Annotated[list[_Said], msgspec.Meta(max_length=_MOST_THINGS)] = []
+    publish: Annotated[list[_Announced], msgspec.Meta(max_length=_MOST_THINGS)] = []
+    subscribe: _Channels = []
+    unsubscribe: _Channels = []
+    disconnect: _Disconnect | None = None
 
 
 def _read(kind: type[Any], body: bytes) -> Any:
@@ -108,8 +133,8 @@ def _refusal(refuse: _Refuse) -> Refusal:
     code = refuse.close_code
     if code and not 4000 <= code <= 4999:
         raise NonsenseError("a close code is 4000 to 4999")
-    if len(refuse.message.encode()) > _MOST_REASON_BYTES:
-        raise NonsenseError(f"a message of a refusal has at most {_MOST_REASON_BYTES} bytes")
+    if len(refuse.message.encode()) > closecodes.MAX_REASON_BYTES:
+        raise NonsenseError(f"a message of a refusal has at most {closecodes.MAX_REASON_BYTES} bytes")
     return Refusal(code=refuse.code, message=refuse.message, close_code=code)
 
 
@@ -136,15 +161,12 @@ def read_connect(body: bytes) -> Admission | Refusal:
         return _refusal(answer.refuse)
     if answer.user and not is_channel_name(personal_channel(answer.user)):
         raise NonsenseError("a user that cannot be one: see the names of channels")
-    try:
-        channels = tuple(check_channel_name(name) for name in dict.fromkeys(answer.channels))
-    except CommandError as problem:
-        raise NonsenseError(problem.message) from None
-    if any(name.startswith("@") for name in channels):
-        raise NonsenseError("personal channels are subscribed to by themselves")
-    info = _checked(answer.info)
     return Admission(
-        user=answer.user, info=info, channels=channels, expires=answer.expires, claims=answer.claims
+        user=answer.user,
+        info=_checked(answer.info),
+        channels=_common(answer.channels),
+        expires=answer.expires,
+        claims=answer.claims,
     )
 
 
@@ -179,9 +201,51 @@ def read_message(body: bytes) -> MessageVerdict | Refusal:
     answer = _read(_Message, body)
     if answer.refuse is not None:
         return _refusal(answer.refuse)
-    messages = []
-    for said in answer.messages:
-        if (said.text is None) == (said.data64 is None):
-            raise NonsenseError("a message is either text or data64")
-        messages.append((said.text.encode(), False) if said.text is not None else (said.data64 or b"", True))
-    return MessageVerdict(messages=tuple(messages))
+    data, binary = _payload(answer.payload, answer.payload64)
+    close_code, reason = _ending(answer.disconnect)
+    return MessageVerdict(
+        publish=tuple(map(_announced, answer.publish)),
+        subscribe=_common(answer.subscribe),
+        unsubscribe=_common(answer.unsubscribe),
+        messages=tuple(map(_said, answer.messages)),
+        answer=None if data is None else Said(data, binary),
+        close_code=close_code,
+        reason=reason,
+    )
+
+
+def _said(said: _Said) -> Said:
+    data, binary = _payload(said.data, said.data64)
+    if data is None:
+        raise NonsenseError("a message has either data or data64")
+    return Said(data, binary)
+
+
+def _announced(wanted: _Announced) -> Announced:
+    try:
+        channel = check_known_name(wanted.channel)
+    except CommandError as problem:
+        raise NonsenseError(problem.message) from None
+    return Announced(channel=channel, said=_said(wanted), key=wanted.key, exclude=wanted.exclude)
+
+
+def _common(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of channels, each once.  None is a personal one: nobody else's can be heard."""
+    try:
+        channels = tuple(check_channel_name(name) for name in dict.fromkeys(names))
+    except CommandError as problem:
+        raise NonsenseError(problem.message) from None
+    if any(name.startswith("@") for name in channels):
+        raise NonsenseError("personal channels are subscribed to by themselves")
+    return channels
+
+
+def _ending(wanted: _Disconnect | None) -> tuple[int, str]:
+    """Return the close code and the reason, as `POST /api/disconnect` takes them; 0 to stay."""
+    if wanted is None:
+        return 0, ""
+    if not closecodes.is_for_services(wanted.code):
+        raise NonsenseError("a close code is 1000, or 3000 to 4999")
+    if len(wanted.reason.encode()) > closecodes.MAX_REASON_BYTES:
+        raise NonsenseError(f"a reason has at most {closecodes.MAX_REASON_BYTES} bytes")
+    return wanted.code, wanted.reason

@@ -8,9 +8,11 @@ taken.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -18,12 +20,13 @@ import msgspec
 from ..asking import Caller
 from ..broker.outbox import Did, NotDeliveredError, Notice, Told
 from ..errors import ServiceError
+from ..upstreams.groups import Upstreams
 from ..upstreams.http import Request, Response
-from ..upstreams.upstream import Asked, Upstreams
+from ..upstreams.upstream import Asked
 from .asked import Signer
 from .options import HookPlace
 
-KINDS: Final = ("disconnect", "subscribed", "unsubscribed", "channel_occupied", "channel_vacated")
+LOST: Final = "notices_lost"
 _PREFIX: Final = "ringgate."
 
 
@@ -54,9 +57,18 @@ class Notices:
     def connected(self, caller: Caller) -> None:
         """Hear that a client was let in; have its end told should this process not be there to do it."""
         if "disconnect" in self._kinds:
-            notice = self._make("disconnect", caller.client, {**_who(caller), "code": 1006})
-            self._ends[caller.client] = notice
-            self._tell(Told(Did.ENTER, caller.client, notice.encode()))
+            self._fear(caller, "")
+
+    def resumed(self, caller: Caller) -> None:
+        """Hear that a client goes on as an earlier session: its end is told with that one."""
+        feared = self._ends.get(caller.client)
+        if feared is not None:
+            self._fear(caller, feared.id)
+
+    def _fear(self, caller: Caller, id_: str) -> None:
+        notice = self._make("disconnect", caller.client, {**_who(caller), "code": 1006}, id_=id_)
+        self._ends[caller.client] = notice
+        self._tell(Told(Did.ENTER, caller.client, notice.encode()))
 
     def disconnected(self, caller: Caller, code: int, channels: Sequence[str]) -> None:
         """Hear that a client is gone."""
@@ -121,6 +133,30 @@ def _who(caller: Caller) -> dict[str, Any]:
     return who
 
 
+class Maker:
+    """Makes the notices that an outbox has of itself; see `NoticeMaker`."""
+
+    def __init__(self, source: str, *, wall_ms: Callable[[], int], random_id: Callable[[], str]) -> None:
+        self._source = source
+        self._wall_ms = wall_ms
+        self._random_id = random_id
+
+    def about(self, kind: str, channel: str, since_ms: int = 0) -> Notice:
+        """Return a notice about a channel; since the same time it has the same id."""
+        text = f"{self._source} {kind} {channel} {since_ms}"
+        id_ = (
+            urlsafe_b64encode(sha256(text.encode()).digest()[:12]).decode() if since_ms else self._random_id()
+        )
+        time_ms = since_ms or self._wall_ms()
+        return make_notice(kind, channel, {"channel": channel}, id_=f"n_{id_}", time_ms=time_ms)
+
+    def lost(self, reason: str, count: int) -> Notice:
+        """Return a notice that notices were lost."""
+        fields = {"reason": reason, **({"count": count} if count else {})}
+        id_ = f"n_{self._random_id()}"
+        return make_notice(LOST, self._source, fields, id_=id_, time_ms=self._wall_ms())
+
+
 class Delivery:
     """Has the app service take notices.  `source` is what CloudEvents calls where they come from."""
 
@@ -132,6 +168,10 @@ class Delivery:
         self._kinds = kinds
         self._signer = signer
         self._source = source
+
+    def change(self, place: HookPlace, signer: Signer) -> None:
+        """Send to another place, and sign by other keys, from now on."""
+        self._place, self._signer = place, signer
 
     async def deliver(self, notice: Notice) -> None:
         """Send a notice once.  Raises NotDeliveredError when it was not taken."""

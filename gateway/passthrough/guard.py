@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..connection._tunnel import TunnelEnd
 from ..connection.request import Request
 from ..errors import GatewayError
 
@@ -17,12 +16,27 @@ class GuestRefusedError(GatewayError):
         self.status = status
 
 
+class Closable(Protocol):
+    """A client's connection, as far as a guard needs one."""
+
+    @property
+    def remote(self) -> str:
+        """The client's address."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake.  Idempotent."""
+
+
 class Guest(Protocol):
     """A client that is let through."""
 
     @property
     def user(self) -> str:
         """Who it is; "" where that is not known."""
+
+    @property
+    def login(self) -> str:
+        """The login that it comes from; "" where that is not known."""
 
     def leave(self) -> None:
         """It is gone.  Idempotent."""
@@ -31,7 +45,7 @@ class Guest(Protocol):
 class Guard(Protocol):
     """Judges clients."""
 
-    async def admit(self, request: Request, connection: TunnelEnd) -> Guest:
+    async def admit(self, request: Request, connection: Closable) -> Guest:
         """Let a client through.  Raises GuestRefusedError."""
 
     def target_of(self, request: Request) -> str:

@@ -22,6 +22,13 @@ def samples(passages: Iterable[Passage]) -> Iterator[Sample]:
             label,
             counts.opened,
         )
+        yield (
+            "ringgate_passed_moved",
+            "counter",
+            "connections that were asked to come back to another address",
+            label,
+            counts.moved,
+        )
         for status, count in counts.refused.items():
             labels = {**label, "status": status}
             yield "ringgate_passed_refused", "counter", "connections with no good upstream", labels, count

@@ -1,24 +1,28 @@
 """The gateway's own opening handshake with an upstream, for a client's (RFC 6455 section 4.1).
 
-Pure: a request as bytes, and a reader of the answer, without sockets.  h11 writes and reads the HTTP.
+Pure: a request as bytes, and a judge of the answer, without sockets.
 What always holds: the upstream is told of subprotocols and extensions only what the client offered, and the
 client only what the upstream chose of them; nothing that says who the client is comes from the client.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
+import os
+from binascii import b2a_base64
+from collections.abc import Collection
+from hashlib import sha1
 from typing import Final, NamedTuple
-
-import h11
 
 from ..connection.request import Request
 from ..errors import GatewayError
+from .answer import AnswerHead, AnswerReader, BadAnswerError
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_MOST_ANSWER_BYTES: Final = 16 * 1024
+_UPGRADE: Final = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+)
+_KEY_BYTES: Final = 16
+_KEYS_AT_ONCE: Final = 256
 _SWITCHING: Final = 101
 _DEFLATE: Final = b"permessage-deflate"
 
@@ -39,6 +43,17 @@ _DROPPED: Final = frozenset(
     )
 )
 _DROPPED_PREFIXES: Final = (b"proxy-", b"sec-websocket-", b"x-forwarded-", b"x-ringgate-")
+# Of an answer: what may stand there once, and what no 101 has (RFC 9110 section 8.6, RFC 9112 section 6.1).
+_ONCE: Final = frozenset(
+    (
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-protocol",
+        b"sec-websocket-version",
+        b"upgrade",
+    )
+)
+_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _OFFERS: Final = (b"sec-websocket-protocol", b"sec-websocket-extensions")
 
 
@@ -75,80 +90,103 @@ class ClientFacts(NamedTuple):
     user: str = ""
 
 
+class HandshakeKeys:
+    """Gives values for Sec-WebSocket-Key: 16 random bytes each, in base64 (RFC 6455 section 4.1)."""
+
+    def __init__(self) -> None:
+        self._random = b""
+        self._at = 0
+
+    def next(self) -> bytes:
+        """Return a value that was never returned before."""
+        at = self._at
+        if at >= len(self._random):
+            self._random, at = os.urandom(_KEYS_AT_ONCE * _KEY_BYTES), 0  # one system call for many
+        self._at = at + _KEY_BYTES
+        return b2a_base64(self._random[at : at + _KEY_BYTES], newline=False)
+
+
 class UpstreamHandshake:
     """One handshake with one upstream: `request` goes out, `receive` takes what comes until it is decided."""
 
-    def __init__(self, client: Request, facts: ClientFacts) -> None:
-        self._offered = {name: b", ".join(client.values(name)) for name in _OFFERS}
-        self._key = base64.b64encode(secrets.token_bytes(16))
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_ANSWER_BYTES)
-        self.request: bytes = self._http.send(
-            h11.Request(method="GET", target=facts.target, headers=self._headers(client, facts))
-        )
+    __slots__ = ("_answer", "_client", "_key", "request")
 
-    def _headers(self, client: Request, facts: ClientFacts) -> list[tuple[bytes, bytes]]:
-        headers = [
-            (b"Host", client.fields[b"host"]),
-            (b"Upgrade", b"websocket"),
-            (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Key", self._key),
-            (b"Sec-WebSocket-Version", b"13"),
-        ]
-        headers += [(name.title(), offered) for name, offered in self._offered.items() if offered]
-        listed = {
-            name.strip().lower() for value in client.values(b"connection") for name in value.split(b",")
-        }
-        headers += [(name, value) for name, value in client.headers if name not in listed and _may_pass(name)]
-        headers += [
-            (b"X-Forwarded-For", facts.address.encode()),
-            (b"X-Forwarded-Proto", facts.scheme.encode()),
-            (b"X-Forwarded-Host", client.fields[b"host"]),
-        ]
-        if facts.user:
-            headers.append((b"X-Ringgate-User", facts.user.encode()))
-        return headers
+    def __init__(self, client: Request, facts: ClientFacts, key: bytes) -> None:
+        self._client = client
+        self._key = key
+        self._answer = AnswerReader()
+        self.request = _request(client, facts, key)
 
     def receive(self, data: bytes) -> Agreed | None:
         """Take bytes of the answer; None until its head is whole.  Raises UpstreamRefusedError."""
         try:
-            self._http.receive_data(data)
-            event = self._http.next_event()
-            while isinstance(event, h11.InformationalResponse) and event.status_code != _SWITCHING:
-                event = self._http.next_event()
-        except h11.RemoteProtocolError as problem:
-            raise UpstreamRefusedError(502, f"the upstream's answer is not HTTP/1.1: {problem}") from None
-        if event is h11.NEED_DATA:
+            answered = self._answer.receive(data)
+        except BadAnswerError as problem:
+            raise UpstreamRefusedError(502, f"the upstream's answer is wrong: {problem}") from None
+        if answered is None:
             return None
-        if isinstance(event, h11.InformationalResponse):
-            return self._agreed(event)
-        if isinstance(event, h11.Response):
+        head, early = answered
+        if head.status != _SWITCHING:
             raise UpstreamRefusedError(
-                _status_for_client(event.status_code), f"the upstream answered {event.status_code}"
+                _status_for_client(head.status), f"the upstream answered {head.status}"
             )
-        raise UpstreamRefusedError(502, "the upstream hung up before it answered")
+        return self._agreed(head, early)
 
-    def _agreed(self, answer: h11.InformationalResponse) -> Agreed:
-        fields: dict[bytes, bytes] = {}
-        for name, value in answer.headers:
-            if name in fields and name.startswith(b"sec-websocket-"):
-                raise UpstreamRefusedError(502, f"the upstream sent {name.decode()} twice")
-            fields[name] = value
-        accept = base64.b64encode(hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest())
-        if fields.get(b"upgrade", b"").lower() != b"websocket" or accept != fields.get(
-            b"sec-websocket-accept"
+    def _agreed(self, head: AnswerHead, early: bytes) -> Agreed:
+        fields = dict(head.fields)
+        if len(fields) != len(head.fields):
+            fields[b"connection"] = b",".join(value for name, value in head.fields if name == b"connection")
+            names = [name for name, _ in head.fields]
+            for name in _ONCE.intersection(names):
+                if names.count(name) > 1:
+                    raise UpstreamRefusedError(502, f"the upstream sent {name.decode()} twice")
+        if not _BODY.isdisjoint(fields):
+            raise UpstreamRefusedError(502, "the upstream announced a body behind its handshake")
+        accept = b2a_base64(sha1(self._key + _GUID, usedforsecurity=False).digest(), newline=False)
+        if (
+            fields.get(b"sec-websocket-accept") != accept
+            or fields.get(b"upgrade", b"").lower() != b"websocket"
+            or b"upgrade" not in _names(fields.get(b"connection", b"").lower())
         ):
             raise UpstreamRefusedError(502, "the upstream's handshake is wrong")
         subprotocol = fields.get(b"sec-websocket-protocol", b"")
         extensions = fields.get(b"sec-websocket-extensions", b"")
-        if subprotocol and subprotocol not in _names(self._offered[b"sec-websocket-protocol"]):
+        if subprotocol and subprotocol not in _names(_offered(self._client, b"sec-websocket-protocol")):
             raise UpstreamRefusedError(502, "the upstream chose a subprotocol that was not offered")
-        if not _names(extensions) <= _names(self._offered[b"sec-websocket-extensions"]):
+        if extensions and not _names(extensions) <= _names(
+            _offered(self._client, b"sec-websocket-extensions")
+        ):
             raise UpstreamRefusedError(502, "the upstream chose an extension that was not offered")
-        return Agreed(subprotocol, extensions, self._http.trailing_data[0])
+        return Agreed(subprotocol, extensions, early)
 
 
-def _may_pass(name: bytes) -> bool:
+def may_pass(name: bytes) -> bool:
+    """Tell whether a client's header, by its lower-case name, may reach an upstream."""
     return name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)
+
+
+def _request(client: Request, facts: ClientFacts, key: bytes) -> bytes:
+    """Return the request.  Its fields are those of a head that was checked, or the gateway's own."""
+    host, connection = client.fields[b"host"], client.fields[b"connection"]
+    lines = [b"GET %s HTTP/1.1\r\nHost: %s" % (facts.target.encode(), host), _UPGRADE + key]
+    lines += [b"%s: %s" % (name.title(), _offered(client, name)) for name in _OFFERS if name in client.fields]
+    listed: Collection[bytes] = ()  # headers that are of this connection (RFC 9110 section 7.6.1)
+    if connection.lower() != b"upgrade":
+        listed = {name.lower() for value in client.values(b"connection") for name in _names(value)}
+    for name, value in client.headers:
+        if name not in listed and may_pass(name):
+            lines.append(b"%s: %s" % (name, value))
+    told = (facts.address.encode(), facts.scheme.encode(), host)
+    lines.append(b"X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\nX-Forwarded-Host: %s" % told)
+    if facts.user:
+        lines.append(b"X-Ringgate-User: " + facts.user.encode())
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def _offered(client: Request, name: bytes) -> bytes:
+    """Return a list that may have come in several lines (RFC 9110 section 5.3)."""
+    return b", ".join(client.values(name)) if name in client.repeated else client.fields.get(name, b"")
 
 
 def _names(offers: bytes) -> set[bytes]:

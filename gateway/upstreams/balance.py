@@ -59,10 +59,11 @@ class LeastPending:
 
 
 class BoundedHash:
-    """Consistent hash; a target has at most `bound` times its share of what is under way."""
+    """Consistent hash; a target has at most `bound` times its share of what is under way, or `few`."""
 
-    def __init__(self, bound: float) -> None:
+    def __init__(self, bound: float, few: int = 0) -> None:
         self._bound = bound
+        self._few = few
         self._without_key = LeastPending()
 
     def choose(self, targets: Sequence[Target], now: float, key: str) -> Target:
@@ -73,7 +74,8 @@ class BoundedHash:
         weights = sum(target.weight(now) for target in targets)
         pending = sum(target.pending for target in targets) + 1
         for target in ranked:
-            if target.pending < ceil(self._bound * pending * target.weight(now) / weights):
+            most = ceil(self._bound * pending * target.weight(now) / weights)
+            if target.pending < max(most, self._few):
                 return target
         return ranked[0]
 
@@ -85,9 +87,9 @@ def _score(target: Target, key: str) -> float:
     return -target.endpoint.address.weight / log((number + 0.5) / _NUMBERS)  # neither 0 nor 1 as a float
 
 
-def make_balancer(name: str, hash_bound: float) -> Balancer:
-    """Return the balancer of a name.  Raises KeyError."""
+def make_balancer(name: str, hash_bound: float, few: int = 0) -> Balancer:
+    """Return the balancer of a name.  Raises KeyError.  A hash passes over nobody who has less than `few`."""
     if name == "hash":
-        return BoundedHash(hash_bound)
+        return BoundedHash(hash_bound, few)
     makers: dict[str, Callable[[], Balancer]] = {"round_robin": RoundRobin, "least_pending": LeastPending}
     return makers[name]()

@@ -61,6 +61,12 @@ class Breaker:
         self.turn = 0
         """Changes with every change of state."""
 
+    def change(self, options: BreakerOptions) -> None:
+        """Take other options; one that is open is so for as long as these say."""
+        if options != self._options:
+            self._options = options
+            self._open_s = options.open_s
+
     def state(self, now: float) -> BreakerState:
         """Return the state; one that was open for long enough is half-open."""
         if self._state is BreakerState.OPEN and now - self._opened_at >= self._open_s:

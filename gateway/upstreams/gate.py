@@ -28,6 +28,16 @@ class Gate:
         """Number of those that wait."""
         return len(self._waiters)
 
+    def change(self, most: int, most_waiting: int) -> None:
+        """Take other bounds, for who comes from now on and who waits."""
+        self._most = most
+        self._most_waiting = most_waiting
+        while self._waiters and self.inside < most:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self.inside += 1
+                waiter.set_result(None)
+
     async def enter(self) -> None:
         """Pass when there is room.  Raises ServiceUnavailableError at once where too many wait already."""
         if self.inside < self._most and not self._waiters:
@@ -49,7 +59,7 @@ class Gate:
 
     def leave(self) -> None:
         """Give a place back."""
-        while self._waiters:
+        while self._waiters and self.inside <= self._most:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)  # the place goes over to it

@@ -19,6 +19,12 @@ class Health:
         self._contrary = 0
         self.healthy = True
 
+    def change(self, options: HealthOptions) -> None:
+        """Take other options; where nothing is checked any more, nothing is held against the target."""
+        self._options = options
+        if not options.path:
+            self.healthy, self._contrary = True, 0
+
     def checked(self, *, ok: bool) -> bool:
         """Take the result of a check; tell whether `healthy` changed."""
         if ok == self.healthy:

@@ -8,7 +8,7 @@ closed, not used again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 import aiohttp
@@ -18,6 +18,7 @@ from .options import UpstreamOptions
 from .target import Endpoint
 
 _CHUNK_BYTES: Final = 64 * 1024
+_SET_COOKIE: Final = "set-cookie"
 
 
 class Request(NamedTuple):
@@ -30,11 +31,22 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What came back.  Names of headers are in lower case; of several with one name the last is there."""
+    """What came back.  Names of headers are in lower case.
+
+    Several with one name are one, joined by commas (RFC 9110 section 5.3); but cookies cannot be joined, and
+    are in `set_cookies` alone, one for each `Set-Cookie`.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    set_cookies: tuple[str, ...] = ()
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        """Return the values with which a header, named in lower case, is to be said again."""
+        if name == _SET_COOKIE:
+            return self.set_cookies
+        return (self.headers[name],) if name in self.headers else ()
 
 
 class TooLargeError(ServiceError):
@@ -89,8 +101,7 @@ class HttpTransport:
                 server_hostname=address.host if address.scheme == "https" else None,
             ) as answer:
                 body = await self._read(answer)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status, headers, body)
+                return _response(answer.status, answer.headers.items(), body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as problem:
             raise ServiceUnavailableError(f"{endpoint}: no connection: {problem}") from None
         except (aiohttp.ClientError, OSError, ValueError) as problem:
@@ -114,6 +125,18 @@ class HttpTransport:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+def _response(status: int, fields: Iterable[tuple[str, str]], body: bytes) -> Response:
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for shown, value in fields:
+        name = shown.lower()
+        if name == _SET_COOKIE:
+            cookies.append(value)
+        else:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Response(status, headers, body, tuple(cookies))
 
 
 def _host_header(endpoint: Endpoint) -> str:

@@ -1,7 +1,8 @@
 """Names of services looked up, again and again: which endpoints an upstream has now.
 
 It knows nothing of requests.  What always holds: an address that is an IP is never looked up; a look-up
-that fails changes nothing, so that a name server that is down takes nobody out.
+that fails changes nothing, so that a name server that is down takes nobody out; an IP to which the name may
+not lead (`reach`) is not used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from .options import ServiceAddress
+from .reach import Reach
 from .target import Endpoint
 
 _MOST_OF_A_NAME: Final = 64
@@ -43,12 +45,29 @@ def _is_ip(host: str) -> bool:
 
 
 class Names:
-    """The endpoints of several addresses."""
+    """The endpoints of several addresses.  What `before` found holds until the first look-up of its own."""
 
-    def __init__(self, addresses: Sequence[ServiceAddress], resolve: Resolve) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[ServiceAddress],
+        resolve: Resolve,
+        reach: Reach | None = None,
+        before: Names | None = None,
+    ) -> None:
         self._resolve = resolve
+        self._reach = reach or Reach()
+        self.refused: int = 0 if before is None else before.refused
+        """How often a look-up gave an IP to which its name may not lead."""
+        known = {} if before is None else {(a.host, a.port): ips for a, ips in before._found.items()}
         self._found: dict[ServiceAddress, tuple[str, ...]] = {
-            address: (address.host,) if _is_ip(address.host) else () for address in addresses
+            address: (address.host,)
+            if _is_ip(address.host)
+            else tuple(
+                ip
+                for ip in known.get((address.host, address.port), ())
+                if self._reach.allows(address.host, ip)
+            )
+            for address in addresses
         }
         self._failing: set[str] = set()
 
@@ -76,10 +95,26 @@ class Names:
                 _logger.warning("a service's name cannot be looked up: %s: %s", address.host, problem)
             self._failing.add(address.host)
             return False
-        self._failing.discard(address.host)
+        allowed = self._allowed(address.host, ips)
+        if len(allowed) == len(ips):
+            self._failing.discard(address.host)
+        if not allowed:
+            return False
         # In an order of our own: name servers rotate theirs, and that is no change.
-        found = tuple(sorted(ips)[:_MOST_OF_A_NAME])
-        if not found or found == self._found[address]:
+        found = tuple(sorted(allowed)[:_MOST_OF_A_NAME])
+        if found == self._found[address]:
             return False
         self._found[address] = found
         return True
+
+    def _allowed(self, host: str, ips: Sequence[str]) -> list[str]:
+        """Return the IPs to which a name may lead; tell of the others."""
+        allowed = [ip for ip in ips if self._reach.allows(host, ip)]
+        if len(allowed) < len(ips):
+            self.refused += len(ips) - len(allowed)
+            if host not in self._failing:
+                wrong = ", ".join(ip for ip in ips if ip not in allowed)
+                text = "a service's name leads where it may not, which is left out: %s: %s (see `networks`)"
+                _logger.warning(text, host, wrong)
+            self._failing.add(host)
+        return allowed

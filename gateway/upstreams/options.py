@@ -69,6 +69,8 @@ class UpstreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_answer_bytes: int = 1 << 20
     idle_timeout_s: float = 4.0
     resolve_interval_s: float = 10.0
+    networks: tuple[str, ...] = ()
+    """Where names may lead; none: see `reach.Reach`."""
     slow_start_s: float = 0.0
     health: HealthOptions = HealthOptions()
     breaker: BreakerOptions = BreakerOptions()

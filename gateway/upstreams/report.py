@@ -30,12 +30,13 @@ def describe(upstreams: Iterable[Upstream], now: float) -> list[dict[str, Any]]:
                     "ip": target.endpoint.ip,
                     "weight": round(target.weight(now), 3),
                     "healthy": target.health.healthy,
+                    "draining": target.draining,
                     "breaker": target.breaker.state(now).value,
                     "retry_in_ms": round(target.breaker.retry_in(now) * 1000),
                     "pending": target.pending,
                     "requests": dict(target.requests),
                 }
-                for target in upstream.targets
+                for target in (*upstream.targets, *upstream.leaving)
             ],
         }
         for upstream in upstreams
@@ -46,9 +47,10 @@ def samples(upstreams: Iterable[Upstream], now: float) -> Iterator[Sample]:
     """Yield what groups count."""
     for upstream in upstreams:
         label = {"upstream": upstream.name}
-        for target in upstream.targets:
+        for target in (*upstream.targets, *upstream.leaving):
             here = {**label, "target": str(target.endpoint)}
-            up = float(target.health.healthy and target.breaker.state(now) is not BreakerState.OPEN)
+            works = target.health.healthy and target.breaker.state(now) is not BreakerState.OPEN
+            up = float(works and not target.draining)
             yield "ringgate_upstream_target_up", "gauge", "addresses that get requests", here, up
             yield "ringgate_upstream_pending", "gauge", "requests under way", here, target.pending
             opened = target.breaker.opened
@@ -65,5 +67,14 @@ def samples(upstreams: Iterable[Upstream], now: float) -> Iterator[Sample]:
         spent = upstream.seconds
         yield "ringgate_upstream_seconds", "counter", "time spent on requests", label, spent
         yield "ringgate_upstream_waiting", "gauge", "requests that wait", label, upstream.gate.waiting
+        refused = upstream.refused_addresses
+        if refused:
+            yield (
+                "ringgate_upstream_addresses_refused",
+                "counter",
+                "IPs a name may not lead to",
+                label,
+                refused,
+            )
         away = upstream.gate.turned_away
         yield "ringgate_upstream_turned_away", "counter", "requests for which there was no room", label, away

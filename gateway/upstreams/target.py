@@ -41,6 +41,7 @@ class Target:
         "_warm_since",
         "breaker",
         "current",
+        "draining",
         "endpoint",
         "health",
         "pending",
@@ -56,12 +57,23 @@ class Target:
         """How many ended, by outcome."""
         self.current = 0.0
         """Belongs to the round robin."""
+        self.draining = False
+        """Nothing new is to go here, and what lasts is to leave: an operator or the configuration says so."""
         self._slow_start_s = options.slow_start_s
         self._warm_since: float | None = None
 
     def usable(self, now: float) -> bool:
         """Tell whether a request may go here."""
-        return self.health.healthy and self.breaker.allows(now)
+        return not self.draining and self.health.healthy and self.breaker.allows(now)
+
+    def change(self, endpoint: Endpoint, options: UpstreamOptions) -> None:
+        """Take another weight and other options; what is known of the place stays."""
+        self.endpoint = endpoint
+        self.breaker.change(options.breaker)
+        self.health.change(options.health)
+        self._slow_start_s = options.slow_start_s
+        if not self._slow_start_s:
+            self._warm_since = None
 
     def weight(self, now: float) -> float:
         """Return the share that it should have now: less for a while after it came back."""
