@@ -17,6 +17,7 @@ from ..errors import ERROR_CODES
 from ..message.commands import Command, Since, Subscribe, Unsubscribe
 from .backoff import delay_s
 from .codecs import ClientCodec
+from .credentials import TokenSource
 from .errors import RinggateError
 from .incoming import Event, Gap, Join, Leave, MemberView, Message, Patch, Reply, State, Unsubscribed
 from .incoming import Subscribed as SubscribedEvent
@@ -41,6 +42,13 @@ from .timers import Alarm, Timers
 _RETRY_S: Final = (0.5, 10.0)
 
 
+class Fetch(Protocol):
+    """Calls the application for a token; `told` is called with it, or with what was raised, not at once."""
+
+    def __call__(self, source: TokenSource, told: Callable[[str | Exception], None], /) -> None:
+        """Get a token."""
+
+
 class Listener(Protocol):
     """Who hears a channel.  It may not raise."""
 
@@ -53,13 +61,16 @@ class Channel:
 
     __slots__ = (
         "alarm",
+        "asked",
         "attempts",
         "behind",
         "is_state",
         "listeners",
+        "mark",
         "name",
         "parked_by",
         "position",
+        "seen",
         "state",
         "token",
     )
@@ -69,9 +80,12 @@ class Channel:
         self.state = "away"
         self.is_state = False
         self.behind = False  # patches were lost: the next state comes before anything else counts
-        self.token = ""  # for this channel, where its namespace asks for one
+        self.token: TokenSource = ""  # for this channel, where its namespace asks for one
+        self.asked = 0  # times that it was begun to be subscribed: only the last one counts
         self.listeners: list[Listener] = []
         self.position: Position | None = None
+        self.seen: tuple[Position | None, str] = (None, "")  # a position, and the id of the message there
+        self.mark = ""  # of the last answer: it says, with the id, which count the position is of
         self.parked_by: set[Listener] = set()  # listeners that have to catch up first
         self.attempts = 0  # in a row that were refused for the moment
         self.alarm = Alarm(timers, lambda: due(self))
@@ -83,7 +97,7 @@ class Channel:
 
     @property
     def is_personal(self) -> bool:
-        """The gateway subscribes to it by itself, and says no position."""
+        """The gateway subscribes to it by itself, from hello on."""
         return self.name.startswith("@")
 
     def tell(self, event: ChannelEvent) -> None:
@@ -103,7 +117,9 @@ class Channels:
         timers: Timers,
         random: Callable[[], float],
         stray: Callable[[ChannelEvent], None],
+        fetch: Fetch | None = None,
     ) -> None:
+        self._fetch = fetch
         self._requests = requests
         self._codec = codec
         self._timers = timers
@@ -112,6 +128,7 @@ class Channels:
         self._channels: dict[str, Channel] = {}
         self._recent = RecentIds()
         self._online = False
+        self._earlier: list[str] = []
 
     def __len__(self) -> int:
         """Channels of which anything is known."""
@@ -126,12 +143,12 @@ class Channels:
         since: Position | None = None,
         *,
         is_state: bool = False,
-        token: str = "",
+        token: TokenSource = "",
     ) -> Channel:
         """Let a listener hear a channel; `since`: from there on, if nobody hears it yet.
 
         `is_state`: it is a state channel, of which only what came counts as a position.  `token` is
-        one for this channel; the newest counts.
+        one for this channel, or gives one; the newest counts.
         """
         channel = self._channels.get(name)
         if channel is None:
@@ -173,9 +190,12 @@ class Channels:
 
     # -- what happens to the connection ---------------------------------------------------------
 
-    def open(self) -> None:
-        """There is a connection: subscribe to everything that is wanted."""
+    def open(self, earlier: list[str]) -> None:
+        """There is a connection: subscribe to everything that is wanted.  `earlier` are ids that this
+        client had on others.
+        """
         self._online = True
+        self._earlier = earlier
         for channel in list(self._channels.values()):
             self._align(channel)
 
@@ -226,11 +246,30 @@ class Channels:
         self._align(channel)
 
     def _subscribe(self, channel: Channel) -> None:
+        channel.asked += 1
+        asked, source = channel.asked, channel.token
+        if isinstance(source, str) or self._fetch is None:
+            self._ask(channel, source if isinstance(source, str) else "")
+            return
+
+        def told(token: str | Exception) -> None:
+            if channel.state != "asked" or channel.asked != asked:
+                return
+            if isinstance(token, str):
+                self._ask(channel, token)
+            else:  # later perhaps
+                self._input(channel, "later")
+
+        self._fetch(source, told)
+
+    def _ask(self, channel: Channel, token: str) -> None:
         at = channel.position
-        since = None if at is None else Since(at.epoch, at.offset)
+        seen, last = channel.seen
+        last = last if seen == at else ""
+        since = None if at is None else Since(at.epoch, at.offset, self._earlier, last, channel.mark)
         self._request(
             channel,
-            Subscribe(channel=channel.name, since=since, token=channel.token),
+            Subscribe(channel=channel.name, since=since, token=token),
             lambda answer: self._subscribed(channel, at, answer),
         )
 
@@ -275,6 +314,7 @@ class Channels:
             return
         channel.attempts, channel.behind = 0, False
         stands = Position(answer.epoch or "", answer.offset or 0)
+        channel.mark = answer.mark or ""
         recovered = None if since is None else bool(answer.recovered)
         # Listeners may have come and gone meanwhile, and who came may want to begin elsewhere.
         other = channel.position not in {None, since}
@@ -305,9 +345,14 @@ class Channels:
     # -- events -------------------------------------------------------------------------------
 
     def _hearing(self, name: str) -> Channel | None:
-        """Return the channel whose listeners are to be told what happens in it now."""
+        """Return the channel whose listeners are to be told what happens in it now.
+
+        What comes of a personal one before the answer comes again behind it, if a position was named.
+        """
         channel = self._channels.get(name)
-        if channel is not None and channel.listeners and (channel.state == "live" or channel.is_personal):
+        if channel is None or not channel.listeners:
+            return None
+        if channel.state == "live" or (channel.is_personal and channel.position is None):
             return channel
         return None
 
@@ -325,6 +370,7 @@ class Channels:
             if event.offset <= at.offset:
                 return
             channel.position = Position(at.epoch, event.offset)
+            channel.seen = (channel.position, event.id)
         elif (channel is None and event.channel in self._channels) or self._recent.seen(event.id):
             return
         self._tell(event.channel, self.told(event))
@@ -351,6 +397,7 @@ class Channels:
         if event.version != channel.position.offset + 1:
             return
         at = channel.position = Position(channel.position.epoch, event.version)
+        channel.seen = (at, event.id)
         client = event.from_.client if event.from_ is not None else ""
         self._tell(event.channel, Patched(event.channel, at, self._codec.unpack(event.patch), client))
 

@@ -22,7 +22,6 @@ from ..message.names import is_channel_name
 from .codecs import EncodingName, Payload, codec_for
 from .connection import Collaborators
 from .credentials import TokenSource
-from .dialing import read_url
 from .driver import Driver
 from .edits import Edit
 from .engine import Engine
@@ -49,15 +48,16 @@ class Client:
             async for message in client.subscribe("news"):
                 print(message.data)
 
-    `token` is a token, or a function (plain or async) that gives one whenever a new one is
-    needed.  `encoding` is "json", "msgpack" or "protobuf"; `tls` is the context for wss: URLs (by default
-    the system's authorities).  It has to be made where an event loop runs, and is used in that loop
-    alone.  Raises UsageError for a URL that is none.
+    `url` is the gateway's, or a function that is asked for one at each attempt.  `token` is a token, or
+    a function (plain or async) that gives one whenever a new one is needed.  `encoding` is "json",
+    "msgpack" or "protobuf"; `tls` is the context for wss: URLs (by default the system's authorities).
+    It has to be made where an event loop runs, and is used in that loop alone. Raises UsageError for a
+    URL that is none.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         token: TokenSource | None = None,
         encoding: EncodingName = "json",
@@ -67,7 +67,7 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._options = options
         codec = codec_for(encoding)
-        self._driver = Driver(read_url(url), codec=codec, token=token, options=options, tls=tls)
+        self._driver = Driver(url, codec=codec, token=token, options=options, tls=tls)
         self._engine = Engine(
             self._driver,
             Collaborators(self._loop, time.time, random.random),
@@ -76,6 +76,7 @@ class Client:
             options=options,
             on_status=self._tell_status,
             stray=self._tell_stray,
+            fetch=self._driver.fetch,
         )
         self._driver.connection = self._engine.connection
         self._listeners: set[Subscription | Presence | State] = set()
@@ -90,6 +91,11 @@ class Client:
     def status(self) -> Status:
         """How the connection is now; `str(client.status)` is for people."""
         return self._engine.connection.status
+
+    @property
+    def queued(self) -> int:
+        """How many commands wait, to be sent or for their answers."""
+        return len(self._engine.outbox)
 
     def connect(self) -> None:
         """Connect, and stay connected until `close`.  While it waits for the next attempt, or was refused:
@@ -163,16 +169,17 @@ class Client:
         channel: str,
         *,
         since: Position | None = None,
-        token: str = "",
+        token: TokenSource = "",
         **callbacks: Unpack[Callbacks],
     ) -> Subscription:
         """Hear a channel, now or as soon as there is a connection, and again after every break.
 
         `since`: begin after this position, with what was missed (where nobody here hears the channel
-        yet).  `token`: one for this channel, where its namespace asks for one.  With an `on_message`
-        callback every message is handed to it; without one, iterate over the subscription.  All
-        subscriptions of this client to one channel are one for the gateway.  Raises UsageError for a name
-        that is none, RinggateError `closed`.
+        yet). `token`: one for this channel, where its namespace asks for one, or a function (plain or
+        async) that gives one whenever the channel is subscribed; where that fails, it is asked again
+        later. With an `on_message` callback every message is handed to it; without one, iterate over
+        the subscription. All subscriptions of this client to one channel are one for the gateway.
+        Raises UsageError for a name that is none, RinggateError `closed`.
         """
         self._check_open()
         _check_channel(channel)
@@ -205,9 +212,9 @@ class Client:
         presence.on_close = self._listeners.discard
         return presence
 
-    def state(self, channel: str) -> State:
-        """Follow the state of a state channel, and change it; one for all who ask for the same.  Raises as
-        `subscribe`.
+    def state(self, channel: str, *, token: TokenSource = "") -> State:
+        """Follow the state of a state channel, and change it; one for all who ask for the same, with the
+        `token` of the first.  Raises as `subscribe`.
         """
         self._check_open()
         _check_channel(channel)
@@ -221,6 +228,7 @@ class Client:
                 is_mine=self._engine.is_mine,
                 guard=self._guarded,
                 max_pending=self._options.max_queued,
+                token=token,
             )
             self._listeners.add(state)
             state.on_close = self._forget_state
@@ -271,15 +279,15 @@ class Client:
         return self._ask(command, channel, terms, _published)
 
     def call(
-        self, method: str, payload: object = None, *, timeout: float | None = None
+        self, method: str, payload: object = None, *, timeout: float | None = None, repeat: bool = False
     ) -> asyncio.Future[Any]:
         """Ask the app service behind the gateway; now or when there is a connection.  Await it for the
         answer.
 
         `payload` is a value, or bytes; None: none.  `timeout` in seconds (`Options.timeout`) bounds all of
         it.  A call whose connection ends before the answer came is not repeated: it fails with
-        `disconnected`, and `unknown` is true.  Raises UsageError for what cannot be sent, and
-        RinggateError.
+        `disconnected`, and `unknown` is true; unless `repeat` says that it may be carried out twice without
+        harm.  Raises UsageError for what cannot be sent, and RinggateError.
         """
         timeout_s = self._options.timeout if timeout is None else timeout
         packed = Payload() if payload is None else self._engine.codec.pack(payload)
@@ -287,10 +295,22 @@ class Client:
             method=method, payload=packed.data, payload64=packed.data64, timeout=max(1, int(timeout_s * 1000))
         )
 
-        def answer(reply: Reply) -> object:
-            return self._engine.codec.unpack(reply.payload, reply.payload64)
+        return self._ask(command, "", Terms(timeout_s, repeat=repeat), self._answer_of)
 
-        return self._ask(command, "", Terms(timeout_s), answer)
+    def send(self, data: object, *, timeout: float | None = None) -> asyncio.Future[Any]:
+        """Say something to the app service behind the gateway; now or when there is a connection.
+
+        `data` is a value, or bytes.  Await it to know that what the service wanted was done, and for what it
+        answered, if anything.  As with `call`, `timeout` bounds all of it, and nothing is sent twice.  Raises
+        UsageError for what cannot be sent, and RinggateError.
+        """
+        packed = self._engine.codec.pack(data)
+        command = commands.Send(data=packed.data, data64=packed.data64)
+        terms = Terms(self._options.timeout if timeout is None else timeout)
+        return self._ask(command, "", terms, self._answer_of)
+
+    def _answer_of(self, reply: Reply) -> Any:
+        return self._engine.codec.unpack(reply.payload, reply.payload64)
 
     def history(self, channel: str, *, limit: int = 50, before: int = 0) -> asyncio.Future[HistoryPage]:
         """Read the newest messages that a channel keeps, with offsets below `before` if that is not 0.

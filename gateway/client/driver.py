@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..closecodes import ABNORMAL
 from .codecs import ClientCodec
 from .credentials import TokenSource
-from .dialing import Address, dial, request_for
+from .dialing import Address, dial, read_url, request_for
 from .link import Link
 from .options import Options
 
@@ -29,14 +30,15 @@ class Driver:
 
     def __init__(
         self,
-        address: Address,
+        url: str | Callable[[], str],
         *,
         codec: ClientCodec,
         token: TokenSource | None,
         options: Options,
         tls: ssl.SSLContext | None,
     ) -> None:
-        self._address = address
+        self._url = url
+        self._address = read_url(url) if isinstance(url, str) else None  # where it is always the same
         self._codec = codec
         self._token = token
         self._options = options
@@ -44,6 +46,7 @@ class Driver:
         self._link: Link | None = None
         self._dialing: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._fetching: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Future[None]] = set()
 
     # -- what the connection wants: see `Port` -----------------------------------------------------
@@ -55,14 +58,20 @@ class Driver:
 
     def open(self, token: str) -> None:
         """Connect."""
+        try:
+            address = self._address or read_url(str(self._url() if callable(self._url) else self._url))
+        except Exception as error:  # noqa: BLE001 - whatever the application raises, there is no address now
+            reason = f"no address: {str(error) or type(error).__name__}"
+            asyncio.get_running_loop().call_soon(self.connection.lost, ABNORMAL, reason, 0.0)
+            return
         link = self._link = Link(
             self,
-            request_for(self._address, self._codec.subprotocol, token),
+            request_for(address, self._codec.subprotocol, token),
             opcode=self._codec.opcode,
             max_message_bytes=self._options.max_message_bytes,
             close_timeout_s=self._options.close_timeout,
         )
-        self._dialing = asyncio.create_task(self._dial(link))
+        self._dialing = asyncio.create_task(self._dial(link, address))
 
     def send(self, message: bytes) -> None:
         """Send."""
@@ -81,8 +90,18 @@ class Driver:
                 self._ending.add(link.ended)
                 link.ended.add_done_callback(self._ending.discard)
 
+    def fetch(self, source: TokenSource, told: Callable[[str | Exception], None]) -> None:
+        """Get a token for a channel; tell it, or why there is none, in a later turn of the loop."""
+        task = asyncio.create_task(self._fetch(source, told))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+
     async def finish(self) -> None:
         """Wait until every socket is closed, which does not take longer than `close_timeout`."""
+        for task in self._fetching:
+            task.cancel()
+        if self._fetching:
+            await asyncio.wait(set(self._fetching))
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait({self._asking})
@@ -92,11 +111,8 @@ class Driver:
     # -- what it does ---------------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        source = self._token
         try:
-            token = source() if callable(source) else source
-            if inspect.isawaitable(token):
-                token = await token
+            token = await _get(self._token)
         except Exception as error:  # noqa: BLE001 - whatever the application raises, there is no token now
             self._asking = None
             self.connection.token_failed(f"no token: {str(error) or type(error).__name__}")
@@ -104,11 +120,19 @@ class Driver:
             self._asking = None
             self.connection.token_came(token)
 
-    async def _dial(self, link: Link) -> None:
+    async def _fetch(self, source: TokenSource, told: Callable[[str | Exception], None]) -> None:
+        answer: str | Exception
         try:
-            await dial(link, self._address, self._tls)
+            answer = await _get(source) or ""
+        except Exception as error:  # noqa: BLE001 - the same
+            answer = error
+        told(answer)
+
+    async def _dial(self, link: Link, address: Address) -> None:
+        try:
+            await dial(link, address, self._tls)
         except OSError as error:
-            self.link_lost(link, ABNORMAL, _reason(error, self._address), 0.0)
+            self.link_lost(link, ABNORMAL, _reason(error, address), 0.0)
 
     # -- what links tell: see `Owner` -------------------------------------------------------------------
 
@@ -126,6 +150,12 @@ class Driver:
         """It is over."""
         if link is self._link:
             self.connection.lost(code, reason, wait_s)
+
+
+async def _get(source: TokenSource | None) -> str | None:
+    """Return a token; where it is a function of the application's, what that gives or raises."""
+    token = source() if callable(source) else source
+    return await token if inspect.isawaitable(token) else token
 
 
 def _reason(error: OSError, address: Address) -> str:

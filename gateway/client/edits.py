@@ -12,6 +12,7 @@ carried out at most once, and ends exactly once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from .errors import RinggateError
@@ -20,20 +21,35 @@ from .results import Position
 
 
 class Edit:
-    """One change that the application made.  `done` is called once: with its version, or why it was
-    refused.
+    """One change that the application made: a patch, or a function that makes one of the value it is put on.
+
+    `patch` is what is sent, or was.  `done` is called once: with its version, or why it was refused.
     """
 
-    __slots__ = ("_done", "_is_over", "acknowledged", "is_sent", "key", "patch", "refused_in")
+    __slots__ = ("_done", "_is_over", "_make", "acknowledged", "is_sent", "key", "patch", "refused_in")
 
-    def __init__(self, patch: Any, key: str, done: Callable[[int | RinggateError], None]) -> None:
-        self.patch = patch
+    def __init__(self, change: Any, key: str, done: Callable[[int | RinggateError], None]) -> None:
+        self._make: Callable[[Any], Any] | None = change if callable(change) else None
+        self.patch = None if self._make is not None else change
         self.key = key
         self._done = done
         self._is_over = False
         self.is_sent = False
         self.acknowledged: Position | None = None  # where the gateway put it
         self.refused_in: str | None = None  # a life in which it came too late, when another is there already
+
+    @property
+    def is_made(self) -> bool:
+        """A function makes the patch, so it is never at odds with what others did."""
+        return self._make is not None
+
+    def on(self, value: Any) -> Any:
+        """Return the patch for a value.  Raises what the application's function raises."""
+        return self.patch if self._make is None else self._make(value)
+
+    def become(self, patch: Any) -> None:
+        """Let it be another patch."""
+        self._make, self.patch = None, patch
 
     def end(self, result: int | RinggateError) -> None:
         """Tell the application what became of it; only the first time counts."""
@@ -91,9 +107,13 @@ class Edits:
     # -- what the application does -----------------------------------------------------------------
 
     def add(self, edit: Edit) -> None:
-        """Make an edit: it is seen at once, and sent when it is its turn."""
+        """Make an edit: it is seen at once, and sent when it is its turn.
+
+        Raises what its function raises, and then there is none.
+        """
+        value = merge(self.value, edit.on(self.value))
         self.pending.append(edit)
-        self.value = merge(self.value, edit.patch)
+        self.value = value
         self._changed()
         self.push()
 
@@ -105,7 +125,7 @@ class Edits:
     def replace(self, edit: Edit, patch: Any) -> None:
         """Let an edit that is not carried out do something else."""
         if edit in self.pending:
-            edit.patch = patch
+            edit.become(patch)
             self._show()
 
     def clear(self, error: RinggateError) -> None:
@@ -156,9 +176,16 @@ class Edits:
 
     def push(self) -> None:
         """Send the first pending edit, unless it is on its way."""
-        if self.at is not None and self.pending and not self.pending[0].is_sent:
-            self.pending[0].is_sent = True
-            self._send(self.pending[0], self.at)
+        while self.at is not None and self.pending and not self.pending[0].is_sent:
+            edit = self.pending[0]
+            try:
+                edit.patch = edit.on(self.confirmed)
+            except Exception as error:  # noqa: BLE001 - the application's; the edit cannot be made
+                self._end(edit, RinggateError("aborted", f"its function failed: {error!r}", retry=False))
+                self._show()
+                continue
+            edit.is_sent = True
+            self._send(edit, self.at)
 
     # -- inside ---------------------------------------------------------------------------------------
 
@@ -184,7 +211,7 @@ class Edits:
 
     def _meet(self, patch: Any) -> None:
         for edit in list(self.pending):
-            paths = overlaps(edit.patch, patch)
+            paths = [] if edit.is_made else overlaps(edit.patch, patch)
             if paths and edit.acknowledged is None:
                 self._conflict(Conflict(self, edit, patch, paths))
 
@@ -196,7 +223,8 @@ class Edits:
     def _show(self) -> None:
         value = self.confirmed
         for edit in self.pending:
-            value = merge(value, edit.patch)
+            with suppress(Exception):  # a function that fails is told of when it is its turn
+                value = merge(value, edit.on(value))
         if value != self.value:
             self.value = value
             self._changed()

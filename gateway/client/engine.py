@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from ..message.commands import Command
-from .channels import Channels
+from .channels import Channels, Fetch
 from .codecs import ClientCodec
 from .connection import Collaborators, Connection, Port
 from .credentials import TokenSource
@@ -21,9 +22,14 @@ from .outbox import Entry, Outbox, Terms
 from .requests import Answer
 from .results import ChannelEvent, Status
 
+_EARLIER: Final = 8  # ids that are named to the gateway: what excluded one of them is not for us
+
 
 class Engine:
-    """`on_status` is told how the connection is, `stray` what happens in channels to which nobody listens."""
+    """`on_status` is told how the connection is, `stray` what happens in channels to which nobody listens.
+
+    `fetch` calls functions that give tokens for channels.
+    """
 
     def __init__(
         self,
@@ -35,6 +41,7 @@ class Engine:
         options: Options,
         on_status: Callable[[Status], None],
         stray: Callable[[ChannelEvent], None],
+        fetch: Fetch | None = None,
     ) -> None:
         self.codec = codec
         self._ids: deque[str] = deque(maxlen=100)
@@ -43,7 +50,7 @@ class Engine:
             port, self, world, codec=codec, token=token, options=options, on_status=on_status
         )
         requests = self.connection.requests
-        self.channels = Channels(requests, codec, world.timers, world.random, stray)
+        self.channels = Channels(requests, codec, world.timers, world.random, stray, fetch)
         self.outbox = Outbox(requests, world.timers, world.random, options.max_queued)
 
     def ask(self, command: Command, channel: str, terms: Terms, answer: Answer) -> Entry:
@@ -64,8 +71,9 @@ class Engine:
 
     def greet(self, hello: Hello) -> None:
         """The gateway said hello."""
+        earlier = list(self._ids)[-_EARLIER:]
         self._ids.append(hello.client)
-        self.channels.open()
+        self.channels.open(earlier)
         self.outbox.open()
 
     def down(self, code: int) -> None:

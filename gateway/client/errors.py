@@ -11,6 +11,7 @@ from typing import Any, Final
 from ..errors import ERROR_CODES, GatewayError
 
 LOCAL_CODES: Final[dict[str, bool]] = {
+    "aborted": False,  # the application's own function could not make the edit
     "closed": False,  # the application closed the client
     "disconnected": True,  # the connection ended before the answer came
     "expired": True,  # it waited longer than its time to live, or its timeout

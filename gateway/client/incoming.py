@@ -66,6 +66,7 @@ class Reply(Event, frozen=True, kw_only=True):
     payload: msgspec.Raw = NO_DATA
     payload64: bytes | None = None
     expires: int | None = None
+    mark: str | None = None
 
 
 class Error(Event, frozen=True, kw_only=True):
@@ -153,6 +154,7 @@ class Subscribed(Event, frozen=True, kw_only=True):
     channel: str
     epoch: str
     offset: int
+    mark: str | None = None
 
 
 class Pong(Event, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ by the names of the fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
@@ -22,6 +23,7 @@ _DATA: Final = {"json": "data", "binary": "data64"}
 _PAYLOAD: Final = {"json": "payload", "binary": "payload64"}
 """How payloads are called in records: `payload` in calls and their answers, `data` in everything else."""
 _RAW: Final = frozenset({"data", "info", "patch", "payload"})
+_EVENTS: Final[dict[str, type[Event]]] = {kind.__name__.lower(): kind for kind in get_args(AnyEvent)}
 
 
 class ProtobufClientCodec:
@@ -52,7 +54,8 @@ class ProtobufClientCodec:
             if kind is None:
                 return None
             fields = _read(getattr(event, kind))
-            decoded: Event = msgspec.convert({**fields, "type": kind}, AnyEvent)
+            fields["type"] = kind
+            decoded: Event = msgspec.convert(fields, _EVENTS[kind])
         except (DecodeError, msgspec.ValidationError):
             raise no_event() from None
         return decoded
@@ -61,18 +64,25 @@ class ProtobufClientCodec:
 def _fields_of(record: msgspec.Struct) -> dict[str, Any]:
     """Return the fields of a command that are set, by their names in Protobuf; its id stands outside."""
     fields: dict[str, Any] = {}
-    for field in msgspec.structs.fields(record):
-        value = getattr(record, field.name)
-        if field.name != "id" and value is not field.default:
-            fields[_NAMES.get(field.name, field.encode_name)] = _value(value)
+    for name, written, default in _fields_in(type(record)):
+        value = getattr(record, name)
+        if value is not default:
+            fields[written] = _value(value)
     return fields
+
+
+@cache
+def _fields_in(kind: Any) -> tuple[tuple[str, str, object], ...]:
+    """Return the fields of a kind of command: names in the record and in Protobuf, and default."""
+    fields = msgspec.structs.fields(kind)
+    return tuple((f.name, _NAMES.get(f.name, f.encode_name), f.default) for f in fields if f.name != "id")
 
 
 def _value(value: object) -> object:
     if isinstance(value, msgspec.Raw):
         return bytes(value)
     if isinstance(value, Since):
-        return {"epoch": value.epoch, "offset": value.offset}
+        return msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
         return {name: _value(item) for name, item in value.items()}
     return value
@@ -81,20 +91,42 @@ def _value(value: object) -> object:
 def _read(message: Message) -> dict[str, Any]:
     """Return the fields of a message by their names in the records, also those that are 0 or empty."""
     fields: dict[str, Any] = {}
-    names = _PAYLOAD if isinstance(message, pb.Reply) else _DATA
-    for field in message.DESCRIPTOR.fields:
-        if field.has_presence and not message.HasField(field.name):
+    kind: Any = type(message)
+    for field in _fields_of_message(kind):
+        if field.has_presence and not message.HasField(field.written):
             continue
-        name = names.get(field.name, field.name)
-        fields[name] = _read_value(name, getattr(message, field.name))
+        value = getattr(message, field.written)
+        if field.is_list:
+            fields[field.name] = [_read_value(field, item) for item in value]
+        else:
+            fields[field.name] = _read_value(field, value)
     return fields
 
 
-def _read_value(name: str, value: object) -> object:
-    if isinstance(value, Message):
+def _read_value(field: _Field, value: Any) -> object:
+    if field.is_message:
         return _read(value)
-    if isinstance(value, bytes) and name in _RAW:
-        return msgspec.Raw(value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_read_value(name, item) for item in value]
-    return value
+    return msgspec.Raw(value) if field.is_raw else value
+
+
+class _Field(NamedTuple):
+    """One field of a message, in Protobuf (`written`) and in the record."""
+
+    written: str
+    name: str
+    has_presence: bool
+    is_list: bool
+    is_message: bool
+    is_raw: bool
+
+
+@cache
+def _fields_of_message(kind: Any) -> tuple[_Field, ...]:
+    names = _PAYLOAD if kind is pb.Reply else _DATA
+    found = []
+    for field in kind.DESCRIPTOR.fields:
+        name = names.get(field.name, field.name)
+        is_raw = name in _RAW and field.type == field.TYPE_BYTES
+        is_message = field.message_type is not None
+        found.append(_Field(field.name, name, field.has_presence, field.is_repeated, is_message, is_raw))
+    return tuple(found)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from .channels import Channel, Channels
+from .credentials import TokenSource
 from .edits import Conflict, Edit, Edits
 from .errors import RinggateError
 from .results import ChannelEvent, Ended, Patched, Position, StateSet
@@ -45,6 +46,7 @@ class State:
         is_mine: Callable[[str], bool],
         guard: Guard,
         max_pending: int,
+        token: TokenSource = "",
     ) -> None:
         self.channel = name
         self.on_close: Callable[[State], None] = _nobody
@@ -61,7 +63,7 @@ class State:
         self._is_closed = False
         self._ready = asyncio.Event()
         self._news = asyncio.Event()
-        self._inner: Channel = channels.add(name, self, is_state=True)
+        self._inner: Channel = channels.add(name, self, is_state=True, token=token)
 
     # -- what it is ---------------------------------------------------------------------------------
 
@@ -115,12 +117,14 @@ class State:
 
     # -- changing it -----------------------------------------------------------------------------------
 
-    def update(self, patch: Any) -> asyncio.Future[int]:
+    def update(self, change: Any) -> asyncio.Future[int]:
         """Change the state by a JSON Merge Patch (RFC 7396): it is seen here at once, and carried out in
         its turn.
 
-        Await it for the version that it made.  Whatever was changed elsewhere meanwhile, it is applied on
-        top. Raises RinggateError: `closed`, `queue_full` at once; later what the gateway answers.
+        A function instead makes the patch of the value that it will be applied to, and makes it anew if
+        somebody else was faster.  Await it for the version that it made.  Whatever was changed elsewhere
+        meanwhile, it is applied on top.  Raises RinggateError: `closed`, `queue_full` at once; later what
+        the gateway answers, or `aborted` where the function fails then; and at once what the function raises.
         """
         if self._is_closed or self._error is not None:
             raise self._error or RinggateError("closed", "the state was closed")
@@ -136,7 +140,7 @@ class State:
             else:
                 future.set_result(result)
 
-        self._edits.add(Edit(patch, self._new_key(), done))
+        self._edits.add(Edit(change, self._new_key(), done))
         return future
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Self, TypedDict
 
 from .channels import Channel, Channels
+from .credentials import TokenSource
 from .errors import RinggateError
 from .results import ChannelEvent, Ended, Joined, Left, Lost, Message, Patched, Position, StateSet, Subscribed
 
@@ -57,7 +58,7 @@ class Subscription:
         name: str,
         *,
         since: Position | None,
-        token: str = "",
+        token: TokenSource = "",
         max_unread: int,
         guard: Guard,
         callbacks: Callbacks,
@@ -79,6 +80,11 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"<Subscription to {self.channel!r}{', closed' if self._is_closed else ''}>"
+
+    @property
+    def active(self) -> bool:
+        """Whether the gateway has confirmed it on the present connection."""
+        return self._inner.state == "live"
 
     @property
     def position(self) -> Position | None:
