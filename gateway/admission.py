@@ -8,16 +8,14 @@ rules as the claims of a token.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 from urllib.parse import unquote_plus
 
 import msgspec
 
-from .asking import NOTHING_FORWARDED, Admission, Refusal
+from .asking import NOTHING_FORWARDED, Admission
 from .auth.claims import ClaimRules, permissions_of
 from .auth.grant import Grant
-
-MAX_REASON_BYTES: Final = 123
 
 
 class Handshake(Protocol):
@@ -65,8 +63,3 @@ def merged(
         claims=claims,
         forwarded=forwarded,
     )
-
-
-def reason_of(refusal: Refusal) -> str:
-    """Return what a close frame says of a refusal: as much as fits (RFC 6455 section 5.5)."""
-    return refusal.message.encode()[:MAX_REASON_BYTES].decode("utf-8", "ignore")

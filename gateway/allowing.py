@@ -6,7 +6,7 @@ no other way is left an app service is asked.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from .asking import CallVerdict, MessageVerdict, PublishVerdict, Refusal, SubscribeVerdict
 from .errors import CommandError
@@ -42,21 +42,33 @@ def may_subscribe(session: Session, channel: str) -> bool:
     return namespace.may_subscribe or namespace.subscribe.allows(session, channel)
 
 
-async def check_may_subscribe(session: Session, command: Subscribe) -> bytes:
-    """Return what others see in the channel of this client, empty for what they see everywhere.
+class Allowed(NamedTuple):
+    """On what terms a client may subscribe.
+
+    `info` is what others see of it in the channel, empty for what they see everywhere.  `expires` is when the
+    subscription ends, in seconds since 1970; 0: never.
+    """
+
+    info: bytes = b""
+    expires: int = 0
+
+
+async def check_may_subscribe(session: Session, command: Subscribe) -> Allowed:
+    """Return on what terms a client may subscribe.
 
     Raises CommandError unless the client may subscribe.
     """
     channel = check_channel_name(command.channel)
     if may_subscribe(session, channel):
-        return b""
+        return Allowed()
     node = session.node
     if not channel.startswith("@"):
         rule = node.options.namespace(channel).subscribe
         if rule.with_token and command.token and node.door is not None:
-            return (await node.door.channel_grant(session, command.token, channel)).info
+            grant = await node.door.channel_grant(session, command.token, channel)
+            return Allowed(grant.info, grant.expires)
         if rule.asks and node.app_service is not None:
-            return allowed(await node.app_service.subscribe(session.caller(), channel)).info
+            return Allowed(allowed(await node.app_service.subscribe(session.caller(), channel)).info)
     raise CommandError("permission_denied", "this client may not subscribe to the channel")
 
 

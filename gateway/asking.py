@@ -97,11 +97,36 @@ class CallVerdict(msgspec.Struct, frozen=True, kw_only=True):
     binary: bool = False
 
 
-class MessageVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent back to a client of a route whose messages only the service understands, in order."""
+class Said(msgspec.Struct, frozen=True):
+    """A payload: JSON text, or bytes where `binary`."""
 
-    messages: tuple[tuple[bytes, bool], ...] = ()
-    """Payload, and whether it is binary."""
+    data: bytes
+    binary: bool = False
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service has published; `exclude` is a client that does not get it, `key` lets it happen once."""
+
+    channel: str
+    said: Said
+    key: str = ""
+    exclude: str = ""
+
+
+class MessageVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service wants done upon a client's message, in the order of these fields.
+
+    `messages` are for this client alone.  `answer` is for the reply.  `close_code` ends the connection, with
+    `reason` (at most 123 bytes), where it is not 0.
+    """
+
+    publish: tuple[Announced, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    messages: tuple[Said, ...] = ()
+    answer: Said | None = None
+    close_code: int = 0
+    reason: str = ""
 
 
 class AppService(Protocol):
@@ -127,7 +152,5 @@ class AppService(Protocol):
     ) -> CallVerdict | Refusal:
         """Carry a call of a client to the service, and its answer back."""
 
-    async def message(
-        self, caller: Caller, path: str, data: bytes, *, binary: bool
-    ) -> MessageVerdict | Refusal:
-        """Carry a message of a client of the route `path` to the service, and what it says back."""
+    async def message(self, caller: Caller, data: bytes, *, binary: bool) -> MessageVerdict | Refusal:
+        """Carry a message of a client to the service; return what is to be done upon it."""

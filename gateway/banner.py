@@ -45,7 +45,7 @@ def insecurities(config: Config) -> list[str]:
     return [
         *_open_ports(config),
         *([] if config.authenticates else [_DEVELOPMENT]),
-        *([] if config.api.every_key else ["no api.keys: whoever reaches the internal port may use it"]),
+        *([] if config.every_api_key else ["no api.keys: whoever reaches the internal port may use it"]),
         *_weak_settings(config),
     ]
 
@@ -55,7 +55,7 @@ def _open_ports(config: Config) -> list[str]:
     found = []
     if edge and not config.authenticates:
         found.append(f"the client port is open to the network ({edge}) without authentication")
-    if api and not config.api.every_key:
+    if api and not config.every_api_key:
         found.append(f"the internal port is open to the network ({api}) without a key")
     return found
 
@@ -75,7 +75,7 @@ def _weak_settings(config: Config) -> list[str]:
         found.append("auth.anonymous: clients without a token are let in")
     if "*" in config.websocket.origins:
         found.append('websocket.origins is "*": pages of any site may connect')
-    if any(len(key.reveal()) < _SHORT_KEY_CHARS for key in config.api.every_key):
+    if any(len(key.reveal()) < _SHORT_KEY_CHARS for key in config.every_api_key):
         found.append(f"an api key is shorter than {_SHORT_KEY_CHARS} characters")
     return found
 

@@ -1,16 +1,20 @@
 """A client's `call`: carried to the app service, and its answer back.
 
-It knows sessions and the seam to services, no HTTP.  What always holds: a call is in its place among the
-client's commands, so what follows it waits; when the client goes, the call is given up.
+It knows sessions and the seam to services, no HTTP.  What always holds: a call begins in its place among the
+client's commands; what follows it waits for its end, unless several may be under way at once (`CallsAtOnce`);
+when the client goes, the call is given up.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .asking import Refusal
+from .eager import run_eagerly
 from .errors import CommandError
 from .message.commands import Call
 from .message.events import Event, Reply
@@ -18,6 +22,41 @@ from .message.json import check_json
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+class CallsAtOnce:
+    """Calls for which nothing waits: up to `most` of one connection, which end in any order."""
+
+    def __init__(self, most: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._most = most
+        self._loop = loop
+        self._under_way: dict[str, set[asyncio.Task[None]]] = {}
+
+    def has_room(self, session: Session) -> bool:
+        """Tell whether one more may begin."""
+        return len(self._under_way.get(session.client, ())) < self._most
+
+    def begin(self, session: Session, answering: Coroutine[Any, Any, None]) -> None:
+        """Have a call answered, whenever that is; the session goes on when it is done."""
+        task = run_eagerly(answering, self._loop)
+        if task is None:
+            return
+        self._under_way.setdefault(session.client, set()).add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            tasks = self._under_way.get(session.client)
+            if tasks is not None:
+                tasks.discard(task)
+                if not tasks:
+                    del self._under_way[session.client]
+            session.finished(task)
+
+        task.add_done_callback(end)
+
+    def give_up(self, session: Session) -> None:
+        """End the calls of a connection that is gone."""
+        for task in self._under_way.pop(session.client, ()):
+            task.cancel()
 
 
 async def call(session: Session, command: Call) -> Event | None:

@@ -43,6 +43,9 @@ NO_PONG: Final = 4201
 DRAIN: Final = 4202
 STATE_LOST: Final = 4203
 
+MAX_REASON_BYTES: Final = 123
+"""What fits behind the code in a close frame (RFC 6455 section 5.5)."""
+
 CLOSE_CODES: Final[dict[int, CloseInfo]] = {
     info.code: info
     for info in (
@@ -62,14 +65,16 @@ CLOSE_CODES: Final[dict[int, CloseInfo]] = {
         CloseInfo(
             POLICY_VIOLATION,
             "policy_violation",
-            "a bound on fragments or on the time of one message was reached",
+            "a bound on fragments or on the time of one message was reached, or a limit by a connection that "
+            "is passed through or a GRIP service's",
         ),
         CloseInfo(MESSAGE_TOO_BIG, "message_too_big", "a message is larger than the configured bound"),
         CloseInfo(INTERNAL_ERROR, "internal_error", "an error inside the gateway"),
         CloseInfo(
             SERVICE_RESTART,
             "service_restart",
-            "of a connection that is passed through: its service is gone, or the gateway is stopping",
+            "of a connection that is passed through or a GRIP service's: its service is gone, or knows it no "
+            "more, or the gateway is stopping",
         ),
         CloseInfo(MISUSE, "misuse", "frames that hold no commands at all, again and again"),
         CloseInfo(UNAUTHORIZED, "unauthorized", "the token is missing, wrong or expired"),
@@ -100,3 +105,8 @@ def may_receive(code: int) -> bool:
     are unassigned; 3000 to 4999 belong to libraries and applications.
     """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def is_for_services(code: int) -> bool:
+    """Tell whether an app service may have a connection closed with a code."""
+    return code == NORMAL or 3000 <= code <= 4999

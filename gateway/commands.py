@@ -7,7 +7,7 @@ sessions and the node, but no sockets.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +26,7 @@ from .message.commands import (
     Presence,
     Publish,
     RefusedCommand,
+    Send,
     Since,
     Subscribe,
     Unsubscribe,
@@ -34,8 +35,9 @@ from .message.commands import (
 from .message.events import Event, Pong, Reply, Resumed
 from .message.json import check_json
 from .message.names import check_channel_name, check_known_name
-from .message.publication import Position
+from .message.publication import Position, Proof
 from .message.views import view_member, view_publication
+from .saying import send
 from .subscribing import join, subscribe
 
 if TYPE_CHECKING:
@@ -65,15 +67,52 @@ def _position(since: Since | None) -> Position | None:
     return None if since is None else Position(since.epoch, since.offset)
 
 
+def _proofs(since: Mapping[str, Since]) -> Mapping[str, Proof]:
+    return {name: Proof(at.id, at.mark) for name, at in since.items() if at.id or at.mark}
+
+
 async def _subscribe(session: Session, command: Subscribe) -> None:
-    info = await check_may_subscribe(session, command)
+    if command.token and await _renewed(session, command):
+        return
+    terms = await check_may_subscribe(session, command)
+    door = session.node.door
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         (s,) = subscriptions
-        reply = Reply(id=command.id, channel=s.channel, epoch=s.epoch, offset=s.offset, recovered=s.recovered)
+        if terms.expires and door is not None:
+            door.hold(session, s.channel, terms.expires)
+        reply = Reply(
+            id=command.id,
+            channel=s.channel,
+            epoch=s.epoch,
+            offset=s.offset,
+            recovered=s.recovered,
+            expires=terms.expires or None,
+            mark=s.mark,
+        )
         return reply if command.id else None
 
-    await subscribe(session, {command.channel: _position(command.since)}, answer, info=info)
+    since = {command.channel: command.since} if command.since is not None else {}
+    was = command.since.clients if command.since is not None else ()
+    wanted = {command.channel: _position(command.since)}
+    await subscribe(session, wanted, answer, info=terms.info, was=was, proofs=_proofs(since))
+
+
+async def _renewed(session: Session, command: Subscribe) -> bool:
+    """Let a subscription that a token made go on with another one; tell whether there is such a subscription.
+
+    Raises CommandError where the token is not good for it: it ends with the old one then.
+    """
+    door, channel = session.node.door, command.channel
+    if door is None or channel not in door.tickets.ends_of(session):
+        return False
+    grant = await door.channel_grant(session, command.token, channel)
+    if not session.hears(channel):  # it ended while the token was verified
+        return False
+    door.hold(session, channel, grant.expires)
+    session.node.on_session_changed(session)
+    _reply(session, Reply(id=command.id, channel=channel, expires=grant.expires))
+    return True
 
 
 def subscribe_at_once(session: Session, command: Subscribe) -> bool:
@@ -95,8 +134,8 @@ def subscribe_at_once(session: Session, command: Subscribe) -> bool:
     session.attach(here)
     node.on_session_changed(session)
     if command.id:
-        at = here.position
-        session.send(Reply(id=command.id, channel=name, epoch=at.epoch, offset=at.offset))
+        at, mark = here.position, node.mark(name) if node.proving is not None else None
+        session.send(Reply(id=command.id, channel=name, epoch=at.epoch, offset=at.offset, mark=mark))
     if namespace.broker.presence:
         session.run(join(session, name, namespace.broker))
     return True
@@ -126,19 +165,27 @@ async def _connect(session: Session, command: Connect) -> None:
         _reply(session, Reply(id=command.id, session=session.session, subscriptions=[], expires=expires))
         return
     record = await session.take(command.session)
+    door = session.node.door
     wanted = {
         name: _position(command.since.get(name))
         for name in record.channels
-        if not session.hears(name) and name not in session.subscribing
+        if (not session.hears(name) or (name.startswith("@") and name in command.since))
+        and name not in session.subscribing
+        and (door is None or name not in record.ends or not door.has_ended(record.ends[name]))
     }
 
     def answer(subscriptions: list[Resumed]) -> Event | None:
         session.adopt(command.session)
+        if door is not None:
+            for name in wanted.keys() & record.ends.keys():
+                door.hold(session, name, record.ends[name])
         reply = Reply(id=command.id, session=session.session, subscriptions=subscriptions, expires=expires)
         return reply if command.id else None
 
     try:
-        await subscribe(session, wanted, answer)
+        earlier = {client for since in command.since.values() for client in since.clients}
+        proofs = _proofs(command.since)
+        await subscribe(session, wanted, answer, was={record.client, *earlier}, proofs=proofs)
     finally:
         if session.session != command.session:
             session.put_back(command.session, record)  # so that it can be tried again
@@ -223,6 +270,7 @@ def publish_at_once(session: Session, command: Publish, publisher: Publisher) ->
         command.channel, data, publisher,
         binary=binary, key=command.key, client=session.client, user=session.user,
     )  # fmt: skip
+    session.node.routes.learn(command.channel)
     return True
 
 
@@ -272,6 +320,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Any, Any], Awaitable[Event | None
     History: _history,
     Presence: _presence,
     Call: call,
+    Send: send,
     Ping: _ping,
     MalformedCommand: _malformed,
     RefusedCommand: _refused,

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 import msgspec
 
 from . import closecodes
 from .admission import merged
+from .allowing import may_subscribe
 from .asking import Caller, ConnectQuestion, Refusal
 from .auth.credentials import Handshake, Places, find_token
 from .auth.grant import ANONYMOUS, ChannelGrant, Grant
@@ -34,7 +35,9 @@ from .node import Node
 from .permissions import Client
 from .publish_times import Sample
 from .revoking import REVOCATIONS, RevocationLog, unpack
+from .seldom import Seldom
 from .session import Session
+from .tickets import Tickets
 from .visitor import Visitor
 
 _MOST_COUNTS: Final = 1000
@@ -92,9 +95,11 @@ class Door:
         self.node = node
         self.verifier = verifier
         self.options = options
-        self.expiries = Expiries()
+        self.expiries: Expiries[Held] = Expiries()
+        self.tickets = Tickets()
         self.refusals: Counter[str] = Counter()
         self.admitted = 0
+        self._seldom = Seldom(node.loop.time)
         self._guests: dict[str, Held] = {}
         self._closed: dict[Revocation, int] = {}  # connections that the last entries closed
         self.revocations = revocations
@@ -126,6 +131,9 @@ class Door:
         now_ms = self.node.wall_ms()
         for session in self.expiries.due(now_ms / 1000):
             session.connection.close(closecodes.UNAUTHORIZED, "the token is expired")
+        for holder, channel in self.tickets.due(now_ms / 1000):
+            if not may_subscribe(holder, channel):
+                self.node.spawn(holder.end_subscription(channel, "token_expired"))
         self.revocations.forget_old(now_ms)
         self.log.sweep()
         stale = self.verifier.stale
@@ -188,9 +196,11 @@ class Door:
         return session
 
     def count(self, problem: TokenRefusedError, remote: str) -> None:
-        """Count a refusal, and log it where that helps."""
+        """Count a refusal, and log it now and then."""
         self.refusals[problem.reason] += 1
-        _log.info("a token was refused", extra={"reason": str(problem), "remote": remote})
+        if times := self._seldom.times(problem.reason):
+            extra = {"reason": str(problem), "remote": remote, "times": times}
+            _log.info("a token was refused", extra=extra)
 
     async def judge(self, token: str, caller: Caller, question: ConnectQuestion) -> Grant | Refusal:
         """Return what a client is granted that shows a token, or none; ask all who have to say so.
@@ -223,11 +233,14 @@ class Door:
 
     def _watch(self, session: Session) -> None:
         if session.grant.expires:
-            self.expiries.watch(session, session.grant.expires + self.options.leeway_s)
+            ends_s = session.grant.expires + self.options.leeway_s
+            self.expiries.watch(session.client, session, ends_s)
 
-    def left(self, session: Session) -> None:
-        """Forget a session that is over."""
-        self.expiries.forget(session)
+    def left(self, session: Session) -> Mapping[str, int]:
+        """Forget a session that is over; return when its subscriptions would have ended, by channel."""
+        if session.grant.expires:
+            self.expiries.forget(session.client)
+        return self.tickets.left(session)
 
     # -- clients that are passed through ------------------------------------------------------
 
@@ -236,12 +249,12 @@ class Door:
         self._guests[guest.client] = guest
         self.admitted += 1
         if guest.grant.expires:
-            self.expiries.watch(guest, guest.grant.expires + self.options.leeway_s)
+            self.expiries.watch(guest.client, guest, guest.grant.expires + self.options.leeway_s)
 
     def gone(self, guest: Held) -> None:
         """Forget somebody who was passed through.  Idempotent."""
         self._guests.pop(guest.client, None)
-        self.expiries.forget(guest)
+        self.expiries.forget(guest.client)
 
     # -- sessions that are in -----------------------------------------------------------------
 
@@ -263,10 +276,10 @@ class Door:
 
     async def _apply(self, session: Session, old: Grant) -> None:
         """End the subscriptions that only the old grant allowed; make those that only the new one has."""
-        new = session.grant
+        new, by_token = session.grant, self.tickets.ends_of(session)
         for channel in session.channels:
             rule = self.node.options.namespace(channel).subscribe
-            if channel.startswith("@") or rule.with_token or rule.asks or channel in new.channels:
+            if channel.startswith("@") or channel in by_token or channel in new.channels:
                 continue
             had = channel in old.channels or rule.allows(Client(session.user, old), channel)
             if had and not rule.allows(session, channel):
@@ -291,6 +304,14 @@ class Door:
         if grant.channel != channel or grant.user != session.user:
             raise CommandError("permission_denied", "the token is for another channel or another user")
         return grant
+
+    def hold(self, session: Session, channel: str, expires: int) -> None:
+        """End a subscription with the token for its channel, in place of an earlier one."""
+        self.tickets.hold(session, channel, expires, self.options.leeway_s)
+
+    def has_ended(self, expires: int) -> bool:
+        """Tell whether a token that ends then is over."""
+        return expires + self.options.leeway_s <= self.node.wall_ms() / 1000
 
     async def _verified(self, session: Session, token: str) -> ChannelGrant:
         verifier = self.verifier

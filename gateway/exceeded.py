@@ -1,18 +1,17 @@
 """What limits were reached: a counter for each, and a log line now and then.
 
-It knows no limit and nobody who is limited.  What always holds: of one limit at most one line is logged in
-`QUIET_S`, and it says how many were not; labels are the program's own, never names of users or channels.
+It knows no limit and nobody who is limited.  What always holds: of one limit a line is logged only now and
+then, and says for how many it stands (see `seldom`); labels are the program's own, never names of users or
+channels.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from .publish_times import Sample
-
-QUIET_S: Final = 10.0
+from .seldom import Seldom
 
 _logger = logging.getLogger("gateway.limits")
 
@@ -22,18 +21,13 @@ class Exceeded:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.counts: dict[str, int] = {}
-        self._clock = clock
-        self._logged: dict[str, tuple[float, int]] = {}  # by limit: when, and its count then
+        self._seldom = Seldom(clock)
 
     def count(self, limit: str, who: str = "") -> None:
         """Count that a limit was reached by somebody: an address, a user, a channel."""
-        self.counts[limit] = count = self.counts.get(limit, 0) + 1
-        now = self._clock()
-        at, counted = self._logged.get(limit, (-QUIET_S, 0))
-        if now - at >= QUIET_S:
-            self._logged[limit] = (now, count)
-            more = {"limit": limit, "who": who, "times": count - counted}
-            _logger.warning("a limit was reached", extra=more)
+        self.counts[limit] = self.counts.get(limit, 0) + 1
+        if times := self._seldom.times(limit):
+            _logger.warning("a limit was reached", extra={"limit": limit, "who": who, "times": times})
 
     def samples(self) -> Iterable[Sample]:
         """Yield the counters for `/metrics`."""

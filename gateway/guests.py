@@ -36,6 +36,11 @@ class Guest:
         """Who it is, as far as that is known."""
         return self.grant.user
 
+    @property
+    def login(self) -> str:
+        """The login that it comes from, as far as that is known."""
+        return self.grant.login
+
     def leave(self) -> None:
         """Forget it.  Idempotent."""
         self._door.gone(self)

@@ -12,7 +12,7 @@ from typing import Final
 from .config import Config
 from .config.endpoints import tcp_addresses
 from .http.app import CurrentApp, build_app
-from .http.gateway_view import GatewayView, HttpOptions
+from .http.gateway_view import GatewayView, GripOptions, HttpOptions, NamedKeys
 from .http.metrics import Metrics
 from .http.server import HttpServer
 from .listeners import Listeners
@@ -52,10 +52,24 @@ class InternalPort:
             keys=tuple(key.reveal() for key in config.api.keys),
             publish_keys=tuple(key.reveal() for key in config.api.publish_keys),
             read_keys=tuple(key.reveal() for key in config.api.read_keys),
+            named_keys=tuple(
+                NamedKeys(name, tuple(key.reveal() for key in named.keys), named.scopes, named.channels)
+                for name, named in config.api_keys.items()
+            ),
             listen_hosts=tuple(hosts),
             max_body_bytes=config.api.max_body_bytes,
             hosts=config.api.hosts,
             demo=bool(ws_ports),
             ws_port=ws_ports[0] if ws_ports else 0,
             ws_tls=bool(config.server.tls_cert),
+            login=config.authenticates,
+            grip=_grip(config),
         )
+
+
+def _grip(config: Config) -> GripOptions | None:
+    if not config.speaks_grip:
+        return None
+    from .grip_parts import publishing  # it brings cryptography, of which others need nothing
+
+    return publishing(config)

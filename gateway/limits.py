@@ -1,10 +1,11 @@
-"""The limits of sessions: messages and bytes in a second, and connections of a user.
+"""The limits of clients: messages and bytes in a second, and connections of a user.
 
-It knows sessions and meters; a node without such limits has none of this (`Node.limits` is None).  How it
-works: a message is taken, or refused, at once, on what this process knows.  Where several processes serve the
-same users (`share`), what users spent is told around a few times in a second, and the answer is what all of
-them let pass: so for a moment each may let a whole burst through, and in the long run all together no
-more than one.
+It knows sessions, other clients as things that can be closed, and meters; a node without such limits has none
+of this (`Node.limits` is None).  How it works: a message is taken, or refused, at once, on what this process
+knows.  Where several processes serve the same users and addresses (`share`), what these spent is told around
+a few times in a second, and the answer is what all of them let pass: so for a moment each may let a whole
+burst through, and in the long run all together no more than one.  Connections of users are counted at once,
+also over all workers (`counts`).
 
 What always holds: what is refused costs nothing of the allowance; every command of a refused message is
 answered `rate_limited` in its place; who goes on all the same is closed with 4102; meters of users and
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from . import closecodes
+from .connection.counts import Counting, Counts
 from .exceeded import Exceeded
 from .message.commands import Command, RefusedCommand
 from .meters import Allowance, Meter, Meters
@@ -50,32 +52,58 @@ class LimitOptions(msgspec.Struct, frozen=True, kw_only=True):
         return any(rate.limited for rate in rates) or bool(self.connections_per_user)
 
 
-class Spent(NamedTuple):
-    """What a user spent, or the level of the user's meter: messages, bytes."""
+USER: Final = "u:"
+ADDRESS: Final = "a:"
 
-    user: str
+
+class Spent(NamedTuple):
+    """What somebody spent, or the level of that meter: messages, bytes.  `who` is `u:NAME` or `a:ADDRESS`."""
+
+    who: str
     messages: float
     bytes: float
 
 
-class Places(Protocol):
-    """Who counts the connections of several processes."""
+class LimitedConnection(Protocol):
+    """A connection, as far as limits need one."""
 
-    def enter(self, client: str, keys: Sequence[tuple[str, int]]) -> None:
-        """Count a connection under each key, of which the most are told; calls `over` if it is too many."""
+    @property
+    def address(self) -> str:
+        """Under which name the client's address is counted; "" where nobody counts."""
 
-    def leave(self, client: str) -> None:
-        """Count it no more.  Idempotent."""
+    @property
+    def remote(self) -> str:
+        """The client's address, for logs."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake.  Idempotent."""
+
+
+class LimitedClient(Protocol):
+    """Who is limited: a session, or somebody who is passed through."""
+
+    @property
+    def client(self) -> str:
+        """The id of the connection."""
+
+    @property
+    def user(self) -> str:
+        """Who it is; "" where that is not known."""
+
+    @property
+    def connection(self) -> LimitedConnection:
+        """What is closed."""
 
 
 class _Limited:
-    """What is known of one session."""
+    """What is known of one client."""
 
-    __slots__ = ("address", "own", "refused", "user")
+    __slots__ = ("address", "counted", "own", "refused", "user")
 
     def __init__(self, user: str, address: str, now: float) -> None:
         self.user = user
         self.address = address
+        self.counted = bool(user)  # as a connection of that user
         self.own = Meter(now)
         self.refused = Meter(now)
 
@@ -83,82 +111,92 @@ class _Limited:
 class Limits:
     """The limits of one process.  `exceeded` counts, and logs.
 
-    `share`, where it is not None, is given what users spent since the last time; its answer is to go to
-    `told`.  `places` counts connections for all processes.
+    `share`, where it is not None, is given what those of the kinds in `shared` spent since the last time; its
+    answer is to go to `told`.  `counts` counts connections of users.
     """
 
-    def __init__(self, options: LimitOptions, loop: asyncio.AbstractEventLoop, exceeded: Exceeded) -> None:
+    def __init__(
+        self,
+        options: LimitOptions,
+        loop: asyncio.AbstractEventLoop,
+        exceeded: Exceeded,
+        counts: Counting | None = None,
+    ) -> None:
         self.options = options
         self.share: Callable[[list[Spent]], None] | None = None
-        self.places: Places | None = None
+        self.shared: frozenset[str] = frozenset({USER, ADDRESS})
+        self._counts = Counts() if counts is None else counts
         self._loop = loop
         self._exceeded = exceeded
-        self._sessions: dict[Session, _Limited] = {}
+        self._clients: dict[LimitedClient, _Limited] = {}
         self._users = Meters()
         self._addresses = Meters()
-        self._counts: dict[str, int] = {}  # connections of users
         self._spent: dict[str, tuple[float, float]] = {}  # not told yet
         self._timer: asyncio.TimerHandle | None = None
 
-    # -- sessions ---------------------------------------------------------------------------
+    # -- connections ------------------------------------------------------------------------
 
-    def enter(self, session: Session) -> None:
-        """Count a session that begins; close it, soon, if its user has too many."""
-        if session in self._sessions:
+    def enter(self, client: LimitedClient) -> None:
+        """Count a client that comes; close its connection, soon, if its user has too many."""
+        if client in self._clients:
             return
         now = self._loop.time()
-        limited = self._sessions[session] = _Limited(session.user, session.connection.address, now)
-        count = 0
-        if limited.user:
-            count = self._counts[limited.user] = self._counts.get(limited.user, 0) + 1
+        limited = self._clients[client] = _Limited(client.user, client.connection.address, now)
+        if not limited.user:
+            return
+        count = self._counts.add(USER + limited.user)
         most = self.options.connections_per_user
         if most and count > most:
-            self._loop.call_soon(self.over, session, f"u:{limited.user}")
-        elif self.places is not None:
-            self.places.enter(session.client, [*self._keys(limited)])
+            self._uncount(limited)
+            self._loop.call_soon(self._turn_out, client, limited.user)
 
-    def _keys(self, limited: _Limited) -> Iterable[tuple[str, int]]:
-        if limited.user and self.options.connections_per_user:
-            yield f"u:{limited.user}", self.options.connections_per_user
-        if limited.address and self.options.connections_per_address:
-            yield f"a:{limited.address}", self.options.connections_per_address
+    def _turn_out(self, client: LimitedClient, user: str) -> None:
+        """Close a connection that is one too many of a user."""
+        self._exceeded.count("connections_per_user", user)
+        client.connection.close(closecodes.OVER_CAPACITY, "too many connections")
 
-    def over(self, session: Session, key: str) -> None:
-        """Close a session that is one too many of a user (`u:NAME`) or an address (`a:...`)."""
-        kind, _, who = key.partition(":")
-        self._exceeded.count("connections_per_user" if kind == "u" else "connections_per_address", who)
-        session.connection.close(closecodes.OVER_CAPACITY, "too many connections")
+    def _uncount(self, limited: _Limited) -> None:
+        if limited.counted:
+            limited.counted = False
+            self._counts.take(USER + limited.user)
 
-    def leave(self, session: Session) -> None:
-        """Forget a session.  Idempotent."""
-        limited = self._sessions.pop(session, None)
-        if limited is None:
-            return
-        if self.places is not None:
-            self.places.leave(session.client)
-        left = self._counts.get(limited.user, 0) - 1
-        if left > 0:
-            self._counts[limited.user] = left
-        else:
-            self._counts.pop(limited.user, None)
+    def leave(self, client: LimitedClient) -> None:
+        """Forget a client.  Idempotent."""
+        limited = self._clients.pop(client, None)
+        if limited is not None:
+            self._uncount(limited)
+
+    # -- messages ---------------------------------------------------------------------------
 
     def judge(self, session: Session, commands: Sequence[Command], size_bytes: int) -> Sequence[Command]:
         """Return the commands of a message of so many bytes; refused ones in their place if it is too big."""
-        limited = self._sessions.get(session)
+        limit = self.take(session, len(commands), size_bytes)
+        return self._refuse(session, commands, limit) if limit else commands
+
+    def take(self, client: LimitedClient, messages: int, size_bytes: int, *, begun: bool = False) -> str:
+        """Take what a client says; return which limit forbids it, "" if none does.  That is not counted.
+
+        What is part of something that has `begun`, and was taken, is only paid for.
+        """
+        limited = self._clients.get(client)
         if limited is None:  # it is older than the limits
-            self.enter(session)
-            limited = self._sessions[session]
-        now, options, messages = self._loop.time(), self.options, len(commands)
+            self.enter(client)
+            limited = self._clients[client]
+        now, options = self._loop.time(), self.options
         meters = [*self._meters(limited, now)]
         for scope, rate, meter in meters:
-            what = meter.refuses(rate, options.burst_s, messages, size_bytes)
+            what = "" if begun else meter.refuses(rate, options.burst_s, messages, size_bytes)
             if what:
-                return self._refuse(session, limited, commands, f"{scope}_{what}")
+                return f"{scope}_{what}"
         for _, rate, meter in meters:
             meter.spend(rate, messages, size_bytes)
-        if self.share is not None and limited.user and options.user.limited:
-            self._note(limited.user, messages, size_bytes)
-        return commands
+        if self.share is not None:
+            self._note(limited, messages, size_bytes)
+        return ""
+
+    def count(self, limit: str, client: LimitedClient) -> None:
+        """Count that a client reached a limit, and log it now and then."""
+        self._exceeded.count(limit, client.user if limit.startswith("user_") else client.connection.remote)
 
     def _meters(self, limited: _Limited, now: float) -> Iterable[tuple[str, Allowance, Meter]]:
         options = self.options
@@ -170,10 +208,9 @@ class Limits:
         if limited.address and options.address.limited:
             yield "address", options.address, self._addresses.get(limited.address, options.address, now)
 
-    def _refuse(
-        self, session: Session, limited: _Limited, commands: Sequence[Command], limit: str
-    ) -> Sequence[Command]:
-        self._exceeded.count(limit, session.connection.remote)
+    def _refuse(self, session: Session, commands: Sequence[Command], limit: str) -> Sequence[Command]:
+        limited = self._clients[session]
+        self.count(limit, session)
         limited.refused.sink(_REFUSALS, self._loop.time())
         if limited.refused.refuses(_REFUSALS, _REFUSALS_S, len(commands), 0):
             self._exceeded.count("refusals", session.connection.remote)
@@ -191,29 +228,39 @@ class Limits:
     def __len__(self) -> int:
         """Return the number of things that are remembered."""
         meters = len(self._users) + len(self._addresses)
-        return meters + len(self._sessions) + len(self._counts) + len(self._spent)
+        return meters + len(self._clients) + len(self._counts) + len(self._spent)
 
     # -- several processes --------------------------------------------------------------------
 
-    def _note(self, user: str, messages: float, size_bytes: float) -> None:
-        before = self._spent.get(user, (0.0, 0.0))
-        self._spent[user] = (before[0] + messages, before[1] + size_bytes)
-        if self._timer is None:
-            self._timer = self._loop.call_later(SHARE_S, self._tell)
+    def _note(self, limited: _Limited, messages: float, size_bytes: float) -> None:
+        for kind, who, rate in (
+            (USER, limited.user, self.options.user),
+            (ADDRESS, limited.address, self.options.address),
+        ):
+            if not who or not rate.limited or kind not in self.shared:
+                continue
+            before = self._spent.get(kind + who, (0.0, 0.0))
+            self._spent[kind + who] = (before[0] + messages, before[1] + size_bytes)
+            if self._timer is None:
+                self._timer = self._loop.call_later(SHARE_S, self._tell)
 
     def _tell(self) -> None:
         self._timer = None
         if self.share is None:
             return
         spent, self._spent = self._spent, {}  # unanswered, it stays counted here alone
-        self.share([Spent(user, *what) for user, what in spent.items()])
+        self.share([Spent(who, *what) for who, what in spent.items()])
 
     def told(self, levels: Iterable[Spent]) -> None:
-        """Learn what users spent in all processes, what was shared from here included."""
-        now = self._loop.time()
+        """Learn what was spent in all processes, what was shared from here included."""
+        now, options = self._loop.time(), self.options
         for level in levels:
-            since = self._spent.get(level.user, (0.0, 0.0))
-            meter = self._users.get(level.user, self.options.user, now)
+            since = self._spent.get(level.who, (0.0, 0.0))
+            name = level.who[len(USER) :]
+            if level.who.startswith(USER):
+                meter = self._users.get(name, options.user, now)
+            else:
+                meter = self._addresses.get(name, options.address, now)
             meter.messages = level.messages + since[0]
             meter.bytes = level.bytes + since[1]
 

@@ -15,19 +15,21 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ._publishing import Numbering
 from .ahead import Ahead
 from .asking import AppService
+from .bare import BareClients
 from .broker import (
     Broker,
     ChannelOptions,
     Control,
-    ControlKind,
     HistoryPage,
     PresenceChange,
     Publisher,
     PublishResult,
     State,
 )
+from .controls import carry_out
 from .eager import run_eagerly
 from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .exceeded import Exceeded
@@ -40,10 +42,13 @@ from .message.publication import Member, Position, Publication
 from .missed import MissedReads
 from .noticing import Listener
 from .options import NodeOptions
+from .publishing import Routes
+from .seldom import Seldom
 from .session import Session
 from .states import States
 
 if TYPE_CHECKING:
+    from .calling import CallsAtOnce
     from .door import Door
 
 _logger = logging.getLogger(__name__)
@@ -75,8 +80,7 @@ class _Opening:
 class Node:
     """One gateway process's heart.  Everything runs on one event loop.
 
-    `clock` is monotonic seconds (the loop's), `wall_ms` wall-clock milliseconds, `random_id`
-    returns an unguessable identifier.
+    `wall_ms` is wall-clock milliseconds, `random_id` returns an unguessable identifier.
     """
 
     def __init__(
@@ -102,18 +106,22 @@ class Node:
         self.on_session_dropped: Callable[[str, str], None] = lambda session, client: None
         self.limits: Limits | None = None
         self.exceeded = Exceeded(loop.time)
+        self.seldom = Seldom(loop.time)
         self.key_shares = KeyShares(loop.time)
         self.rates = PublishRates(loop.time, self.exceeded)
         self.listener: Listener | None = None
         self.draining = False
-        self.door: Door | None = None
-        """Who lets clients in; without it they say who they are, and are believed."""
+        self.door: Door | None = None  # lets clients in; without it they say who they are
         self.app_service: AppService | None = None
+        self.calls: CallsAtOnce | None = None  # where nothing has to wait for a call
         self.own_channels: dict[str, OwnChannel] = {}
         """Channels of the gateway's own, by names that no client can say: who hears of them."""
-        self._published = 0
+        self.numbering = Numbering(self.id)
+        self.routes = Routes(self, self.numbering)
+        self.bare = BareClients(self)
         self._missed = MissedReads(self._history_since, self._history_newest, loop=loop, spawn=self.spawn)
         self.states = States(self._state, is_open=self._is_open, loop=loop, spawn=self.spawn)
+        self.proving = broker.proving
         self.ahead = Ahead(self._top, loop=loop, spawn=self.spawn)
         self._opening: dict[str, _Opening] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
@@ -281,26 +289,7 @@ class Node:
 
     def on_control(self, control: Control) -> int:
         """Carry out a control message on this node's sessions; return how many it reached."""
-        if control.kind is ControlKind.REVOKE:
-            return self.door.on_control(control) if self.door is not None else 0
-        if control.client:
-            session = self.sessions.get(control.client)
-            targets = [session] if session is not None else []
-        else:
-            targets = list(self.users.get(control.user, {}).values())
-        for session in targets:
-            self._control(session, control)
-        return len(targets)
-
-    def _control(self, session: Session, control: Control) -> None:
-        if control.kind is ControlKind.DISCONNECT:
-            session.connection.close(control.close_code, control.reason)
-        elif control.kind is ControlKind.SEND and control.publication is not None:
-            session.send_directly(control.publication)
-        elif control.kind is ControlKind.SUBSCRIBE:
-            self.spawn(session.subscribe_by_server(control.channel))
-        elif control.kind is ControlKind.UNSUBSCRIBE:
-            self.spawn(session.end_subscription(control.channel, "unsubscribed"))
+        return carry_out(self, control)
 
     # -- what sessions and services ask -------------------------------------------------
 
@@ -315,9 +304,8 @@ class Node:
         patch: bool = False,
     ) -> Publication:
         """Return a publication that is not numbered yet, with an id of its own."""
-        self._published += 1
         return Publication(
-            id=f"{self.id}-{self._published:x}",
+            id=self.numbering.next(),
             data=data,
             binary=binary,
             time_ms=self.wall_ms(),
@@ -341,7 +329,7 @@ class Node:
         """Publish a checked payload.  Raises CommandError and BrokerError."""
         started = self.loop.time()
         check_channel_name(channel)
-        self._check_size(data)
+        self.check_size(data)
         options = self._message_options(channel)
         if key and client:
             self._take_key(options, client, user)
@@ -398,7 +386,7 @@ class Node:
 
         What the times of publications count is the publisher's to tell.  Raises CommandError.
         """
-        self._check_size(data)
+        self.check_size(data)
         options = self._message_options(channel)
         if key:
             self._take_key(options, client, user)
@@ -420,7 +408,12 @@ class Node:
             raise CommandError("bad_request", "the channel has a state: it is changed by update")
         return options
 
-    def _check_size(self, data: bytes) -> None:
+    def check_publish(self, channel: str) -> ChannelOptions:
+        """Return how an app service publishes to a channel.  Raises CommandError where it cannot."""
+        return self._message_options(check_channel_name(channel))
+
+    def check_size(self, data: bytes) -> None:
+        """Raise CommandError where a payload is too large."""
         most = self.options.max_publish_bytes
         if len(data) > most:
             self.exceeded.count("payload_bytes")
@@ -445,6 +438,10 @@ class Node:
         here = self.hub.get(channel)
         top = here.position.offset if here is not None else reaching
         return await self._missed.read(channel, since, reaching=reaching, top=top)
+
+    def mark(self, channel: str) -> str | None:
+        """Return what goes into the answer to a subscription, see `Proving.mark`; None: nothing does."""
+        return self.proving.mark(channel) if self.proving is not None else None
 
     async def _history_since(self, channel: str, since: Position) -> HistoryPage:
         options = self.options.namespace(channel).broker

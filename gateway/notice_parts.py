@@ -17,21 +17,21 @@ import msgspec
 
 from .broker import Broker, wire
 from .broker.memory_outbox import MemoryOutbox
-from .broker.outbox import Deliver, MakeVacated, Notice, Outbox, OutboxOptions, Told
+from .broker.outbox import Deliver, Outbox, OutboxOptions, Told
 from .broker.redis.broker import RedisBroker
 from .broker.redis.outbox import RedisOutbox
 from .config import Config
 from .config.schema import HookOptions
 from .config.services import split_place
 from .hooks.asked import Signer
-from .hooks.notices import Delivery, Notices, make_notice
+from .hooks.notices import Delivery, Maker, Notices
 from .hooks.options import HookPlace
 from .hooks.signing import key_of
 from .identifiers import RandomIds
 from .node import Node
 
 if TYPE_CHECKING:
-    from .upstreams.upstream import Upstreams
+    from .upstreams.groups import Upstreams
 
 TOLD = "told"
 """What a worker's notice to the supervisor is called."""
@@ -55,18 +55,23 @@ def listen(config: Config, node: Node, tell: Callable[[Told], None]) -> None:
     node.listener = Notices(kinds, tell, wall_ms=_wall_ms, random_id=RandomIds())
 
 
-def make_outbox(config: Config, node: Node, broker: Broker, upstreams: Upstreams) -> Outbox:
+def make_delivery(config: Config, upstreams: Upstreams) -> Delivery:
+    """Return what sends notices."""
+    hooks = config.hooks
+    place, kinds = HookPlace(*split_place(hooks.notices)), frozenset(hooks.events)
+    return Delivery(upstreams, place, kinds, make_signer(hooks), source=hooks.source)
+
+
+def change_delivery(config: Config, delivery: Delivery) -> None:
+    """Have notices sent as a new configuration says."""
+    delivery.change(HookPlace(*split_place(config.hooks.notices)), make_signer(config.hooks))
+
+
+def make_outbox(config: Config, node: Node, broker: Broker, delivery: Delivery) -> Outbox:
     """Return where notices are kept, and from where they are delivered; not started."""
     hooks, random_id = config.hooks, RandomIds()
-    kinds = frozenset(hooks.events)
-    place = HookPlace(*split_place(hooks.notices))
-    deliver: Deliver = Delivery(upstreams, place, kinds, make_signer(hooks), source=hooks.source).deliver
-
-    def make_vacated(channel: str) -> Notice:
-        fields = {"channel": channel}
-        return make_notice("channel_vacated", channel, fields, id_=f"n_{random_id()}", time_ms=_wall_ms())
-
-    made: MakeVacated = make_vacated
+    deliver: Deliver = delivery.deliver
+    make = Maker(hooks.source, wall_ms=_wall_ms, random_id=random_id)
     options = OutboxOptions(
         grace_s=hooks.vacated_after,
         give_up_s=hooks.give_up_after,
@@ -76,10 +81,10 @@ def make_outbox(config: Config, node: Node, broker: Broker, upstreams: Upstreams
     )
     if isinstance(broker, RedisBroker):
         return RedisOutbox(
-            broker, deliver, made, options,
+            broker, deliver, make, options,
             owner=random_id(), loop=node.loop, random=SystemRandom(), wall_ms=_wall_ms,
         )  # fmt: skip
-    return MemoryOutbox(deliver, made, options, loop=node.loop, random=SystemRandom(), wall_ms=_wall_ms)
+    return MemoryOutbox(deliver, make, options, loop=node.loop, random=SystemRandom(), wall_ms=_wall_ms)
 
 
 def to_supervisor(send: Callable[[wire.Notice], None]) -> Callable[[Told], None]:

@@ -18,6 +18,9 @@ class Listener(Protocol):
     def connected(self, caller: Caller) -> None:
         """Hear that a client was let in."""
 
+    def resumed(self, caller: Caller) -> None:
+        """Hear that a client goes on as an earlier session; `connected` was called before."""
+
     def disconnected(self, caller: Caller, code: int, channels: Sequence[str]) -> None:
         """Hear that a client is gone, and what it was subscribed to until then."""
 

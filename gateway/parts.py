@@ -10,7 +10,6 @@ import asyncio
 import logging
 import secrets
 import socket
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import SystemRandom
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs
 
 from . import closecodes
+from ._publishing import wall_ms
 from .broker import Broker, ChannelOptions
 from .broker.memory import MemoryBroker
 from .broker.redis.broker import BrokerOptions, RedisBroker
@@ -27,6 +27,7 @@ from .broker.redis.options import RedisOptions as ConnectionOptions
 from .cluster_view import answer_for
 from .config import Config, NamespaceOptions
 from .config.broker_url import MEMORY
+from .connection._census import Census
 from .connection._connection import Connection as EdgeConnection
 from .connection._edge import Edge, EdgeStats
 from .connection._sockets import Listener
@@ -59,6 +60,7 @@ from .session import Session
 from .tls import EdgeTls
 
 if TYPE_CHECKING:
+    from .grip.route import GripRoute
     from .passthrough.passage import Passage
 
 _log = logging.getLogger("gateway.server")
@@ -75,7 +77,7 @@ def make_node(
         broker=broker,
         options=node_options(config),
         loop=loop,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
+        wall_ms=wall_ms,
         random_id=RandomIds(),
     )
     if isinstance(broker, RedisBroker):
@@ -135,9 +137,18 @@ def make_codecs() -> tuple[Codec, ...]:
 
 
 def make_edge(
-    config: Config, node: Node, services: Services, *, api_ports: tuple[int, ...], max_connections: int
+    config: Config,
+    node: Node,
+    services: Services,
+    *,
+    api_ports: tuple[int, ...],
+    max_connections: int,
+    census: Census | None = None,
 ) -> Edge:
-    """Return the edge of a node, for at most so many connections.  `api_ports` are those for services."""
+    """Return the edge of a node, for at most so many connections.  `api_ports` are those for services.
+
+    `census` counts those of all workers.
+    """
     codecs = make_codecs()
     factories: dict[str, HandlerFactory | None] = {
         "/ws": session_factory(
@@ -146,14 +157,9 @@ def make_edge(
             config.websocket.compression_threshold,
         )
     }
-    routes = {"/ws": _route(config, api_ports, subprotocols=tuple(c.subprotocol for c in codecs))}
     if config.server.echo:
         factories["/echo"] = None
-        routes["/echo"] = _route(config, api_ports)
-    passages: Mapping[str, Passage] = services.passages(lambda: edge, node)
-    if passages:
-        routes = PathTable(routes | dict.fromkeys(passages, _route(config, api_ports)))
-        passages = PathTable(passages)
+    routes, passages = _tables(config, services.passages(lambda: edge, node), api_ports)
     edge = Edge(
         loop=node.loop,
         protocol=EdgeConnection,
@@ -162,9 +168,32 @@ def make_edge(
         passages=passages,
         options=edge_options(config, max_connections),
         stats=EdgeStats(),
-        admission=make_admission(config, node.exceeded),
+        admission=make_admission(config, node.exceeded, census),
     )
+    edge.on_limit = node.exceeded.count
+    edge.census = census
     return edge
+
+
+def change_edge(
+    config: Config, edge: Edge, node: Node, services: Services, *, api_ports: tuple[int, ...]
+) -> None:
+    """Have an edge use what a new configuration says of paths and origins, for those who come from now on."""
+    routes, passages = _tables(config, services.passages(lambda: edge, node), api_ports)
+    edge.change(routes=routes, passages=passages)
+
+
+def _tables(
+    config: Config, passages: Mapping[str, Passage | GripRoute], api_ports: tuple[int, ...]
+) -> tuple[Mapping[str, RouteOptions], Mapping[str, Passage | GripRoute]]:
+    """Return what an edge has by path: how to shake hands, and who takes connections that are not ours."""
+    subprotocols = tuple(codec.subprotocol for codec in make_codecs())
+    routes = {"/ws": _route(config, api_ports, subprotocols=subprotocols)}
+    if config.server.echo:
+        routes["/echo"] = _route(config, api_ports)
+    if not passages:
+        return routes, {}
+    return PathTable(routes | dict.fromkeys(passages, _route(config, api_ports))), PathTable(passages)
 
 
 def _route(config: Config, api_ports: tuple[int, ...], *, subprotocols: tuple[str, ...] = ()) -> RouteOptions:
@@ -219,7 +248,10 @@ async def _serve_socket(edge: Edge, sock: socket.socket, config: Config, tls: Ed
 
 
 async def drain(node: Node, edge: Edge, servers: Iterable[Closable], *, timeout_s: float) -> None:
-    """Accept nobody any more; tell every client to come back and resume; end within `timeout_s`."""
+    """Accept nobody any more; tell every client to come back and resume; end within `timeout_s`.
+
+    Ringgate's own clients are told over which time to come back; those of other services are closed over it.
+    """
     deadline = node.loop.time() + timeout_s
     node.draining = True
     for server in servers:
@@ -227,7 +259,7 @@ async def drain(node: Node, edge: Edge, servers: Iterable[Closable], *, timeout_
     after = node.options.drain_after_ms
     for session in list(node.sessions.values()):
         session.send(Reconnect(after=after, reason="drain"))
-    edge.drain(closecodes.DRAIN, "the gateway is stopping")
+    edge.drain(closecodes.DRAIN, "the gateway is stopping", min(after[1] / 1000, timeout_s / 2))
     while edge.connections and node.loop.time() < deadline:  # noqa: ASYNC110 the edge has no event for it
         await asyncio.sleep(0.02)
     edge.stop()
@@ -335,6 +367,7 @@ def _namespace(options: NamespaceOptions, config: Config) -> Namespace:
             bound_bytes=options.ring_bytes,
             idle_s=options.ring_idle,
             resumable=options.history_size > 0 or options.state,
+            keep_s=options.history_ttl,
         ),
         join_leave=bool(options.join_leave),
         may_subscribe=subscribe.always,

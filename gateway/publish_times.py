@@ -5,10 +5,11 @@ It knows nothing of who shows them.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Final
+
+from ._publishing import Buckets
 
 Sample = tuple[str, str, str, Mapping[str, str], float]
 """Name, kind ("counter", "gauge" or "histogram"), help text, labels, value.
@@ -24,21 +25,15 @@ _NAME: Final = "ringgate_publish_seconds"
 _HELP: Final = "Time from a publication's arrival at the node to its acknowledgement by the broker"
 
 
-class PublishTimes:
+class PublishTimes(Buckets):
     """A histogram of seconds."""
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(BUCKETS_S) + 1)
-        self._sum_s = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one publication."""
-        self._counts[bisect_left(BUCKETS_S, seconds)] += 1
-        self._sum_s += seconds
+        super().__init__(BUCKETS_S)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the buckets, and the sum."""
         bounds = [*(repr(bound) for bound in BUCKETS_S), "+Inf"]
-        for bound, count in zip(bounds, accumulate(self._counts), strict=True):
+        for bound, count in zip(bounds, accumulate(self.counts), strict=True):
             yield _NAME, "histogram", _HELP, {"le": bound}, count
-        yield _NAME, "histogram", _HELP, {}, self._sum_s
+        yield _NAME, "histogram", _HELP, {}, self.sum

@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from .config import Config
 from .config.load import shown_key
+from .config.option import NAMED
 from .config.problems import InvalidConfigError
 from .config.rules import check_rules
-from .config.schema import NAMED, SECTIONS, RouteOptions, UpstreamOptions, options_of
+from .config.schema import SECTIONS, ApiKeyOptions, RouteOptions, UpstreamOptions, options_of
 
 RELOADABLE: Final = frozenset(
     {
@@ -27,12 +28,22 @@ RELOADABLE: Final = frozenset(
         ("api", "max_body_bytes"),
         *(("auth", row.name) for row in options_of("auth")),
         *(("session", row.name) for row in options_of("session")),
+        ("websocket", "origins"),
+        *(("grip", row.name) for row in options_of("grip")),
+        *(
+            ("hooks", name)
+            for name in (
+                *("connect", "subscribe", "publish", "call", "message", "notices", "secrets", "headers"),
+                *("hash_by", "call_timeout", "call_timeout_most"),
+            )
+        ),
         *(("limits", row.name) for row in options_of("limits")),
     }
 )
-"""Options outside of namespaces that can change; those of namespaces all can.
+"""Options outside of tables by name that can change; those of namespaces, API keys and upstreams all can.
 
-Whether clients need a token at all cannot.
+Whether clients have to show who they are cannot, nor whether there are notices, nor what the channels of GRIP
+begin with, once a route speaks it.
 """
 
 _log = logging.getLogger("gateway.server")
@@ -54,7 +65,7 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
     changed: list[str] = []
     refused: list[str] = []
     sections: dict[str, Any] = {}
-    stays = running.authenticates == wanted.authenticates
+    stays = _Stays(running.authenticates == wanted.authenticates, running.speaks_grip)
     for section in SECTIONS:
         if section in NAMED:
             continue
@@ -65,21 +76,45 @@ def plan_reload(running: Config, wanted: Config) -> Reload:
             if value == getattr(old, row.name):
                 continue
             path = (section, row.name)
-            taken_over = path in RELOADABLE and (stays or section != "auth")
+            taken_over = path in RELOADABLE and not _is_bound(path, value, getattr(old, row.name), stays)
             (changed if taken_over else refused).append(shown_key(path))
             if taken_over:
                 taken[row.name] = value
         sections[section] = replace(old, **taken)
     changed += _changed_namespaces(running, wanted)
-    refused += _changed_named("upstream", running.upstreams, wanted.upstreams, UpstreamOptions())
-    refused += _changed_named("route", running.routes, wanted.routes, RouteOptions())
+    changed += _changed_named("apikey", running.api_keys, wanted.api_keys, ApiKeyOptions())
+    changed += _changed_named("upstream", running.upstreams, wanted.upstreams, UpstreamOptions())
+    changed += _changed_named("route", running.routes, wanted.routes, RouteOptions())
     config = Config(
-        **sections, namespaces=wanted.namespaces, upstreams=running.upstreams, routes=running.routes
+        **sections,
+        api_keys=wanted.api_keys,
+        namespaces=wanted.namespaces,
+        upstreams=wanted.upstreams,
+        routes=wanted.routes,
     )
     broken = check_rules(config, {})
     if broken:
         raise InvalidConfigError(broken)
     return Reload(config, changed, refused)
+
+
+class _Stays(NamedTuple):
+    """What stays as it is: that clients are asked who they are, or are not; that GRIP is spoken already."""
+
+    authentication: bool
+    grip: bool
+
+
+def _is_bound(path: tuple[str, str], new: object, old: object, stays: _Stays) -> bool:
+    """Tell whether an option that can change cannot in this way."""
+    if path[0] == "auth" or path == ("hooks", "connect"):
+        return not stays.authentication
+    if path == (
+        "grip",
+        "channels",
+    ):  # clients that are there hear the old ones, and could not be published to
+        return stays.grip
+    return path == ("hooks", "notices") and bool(new) != bool(old)
 
 
 def _changed_namespaces(running: Config, wanted: Config) -> list[str]:

@@ -11,12 +11,12 @@ hearing of one twice does nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from .auth.revocations import MAX_KEPT, Revocation
+from .auth.revocations import MAX_KEPT, Revocation, Revocations
 from .broker import Broker, ChannelOptions, Control, ControlKind
 from .errors import BrokerError
 from .message.publication import Publication
@@ -68,6 +68,34 @@ async def revoke(node: Publisher, entry: Revocation) -> int:
     return await node.broker.control(Control(kind=ControlKind.REVOKE, publication=publication))
 
 
+async def revoked_now(node: Publisher, now_ms: int) -> list[Revocation]:
+    """Return what is refused, the newest first, as the broker's log has it.  Raises BrokerError."""
+    kept = Revocations()
+    async for page in _pages(node.broker, log_options(node.options.revocation_ttl_s)):
+        for entry in _entries_of(page):
+            kept.add(entry)
+    kept.forget_old(now_ms)
+    return sorted(kept, key=lambda entry: entry.at_ms, reverse=True)
+
+
+async def _pages(broker: Broker, options: ChannelOptions) -> AsyncIterator[list[Publication]]:
+    """Yield all that is kept, newest first."""
+    before, complete = 0, False
+    while not complete:
+        page = await broker.history_before(REVOCATIONS, options, before=before, limit=_PAGE)
+        yield page.publications
+        complete = page.complete or not page.publications
+        before = page.publications[0].offset if page.publications else 0
+
+
+def _entries_of(publications: Iterable[Publication]) -> Iterator[Revocation]:
+    for publication in publications:
+        try:
+            yield unpack(publication.data)
+        except msgspec.MsgspecError:
+            _log.error("an entry of the log of revocations cannot be read, and is left out")
+
+
 class RevocationLog:
     """What this node hears of the log.  `on_entry` is told of every entry, perhaps more than once."""
 
@@ -103,12 +131,7 @@ class RevocationLog:
 
     def on_publications(self, publications: list[Publication]) -> None:
         """Take new entries."""
-        for publication in publications:
-            try:
-                entry = unpack(publication.data)
-            except msgspec.MsgspecError:
-                _log.error("an entry of the log of revocations cannot be read, and is left out")
-                continue
+        for entry in _entries_of(publications):
             self._on_entry(entry)
 
     def on_loss(self) -> None:
@@ -128,10 +151,6 @@ class RevocationLog:
 
     async def _read(self) -> None:
         """Read all that is kept, newest first."""
-        before, complete = 0, False
-        while not complete:
-            page = await self._broker.history_before(REVOCATIONS, self._options, before=before, limit=_PAGE)
-            self.on_publications(page.publications)
-            complete = page.complete or not page.publications
-            before = page.publications[0].offset if page.publications else 0
+        async for publications in _pages(self._broker, self._options):
+            self.on_publications(publications)
         self._behind = False

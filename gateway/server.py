@@ -35,6 +35,7 @@ from .message.publication import Position
 from .node import Node
 from .parts import (
     Closable,
+    change_edge,
     change_node,
     connect_view,
     drain,
@@ -43,7 +44,8 @@ from .parts import (
     make_node,
     serve_edge,
 )
-from .reload import log_reload, plan_reload
+from .reload import Reload, log_reload, plan_reload
+from .running import Running, show_config
 from .service_view import ServiceView
 from .services import Services
 from .tls import EdgeTls, edge_tls
@@ -61,6 +63,7 @@ class Gateway:
 
     def __init__(self, config: Config | Mapping[str, Any] | None = None) -> None:
         self.config = config if isinstance(config, Config) else from_mapping(config or {})
+        self.running = Running(self.config)
         self._started = False
         self._edge: Edge | None = None
         self._node: Node | None = None
@@ -127,8 +130,13 @@ class Gateway:
             await services.start()
             undo.push_async_callback(services.stop)
             self._tls = edge_tls(self.config)
-            ports, most = listeners.api_ports, options.max_connections
-            edge = make_edge(self.config, node, services, api_ports=ports, max_connections=most)
+            edge = make_edge(
+                self.config,
+                node,
+                services,
+                api_ports=listeners.api_ports,
+                max_connections=options.max_connections,
+            )
             undo.callback(edge.stop)
             self._limiting = limiting = Limiting(self.config, node, edge)
             undo.callback(limiting.stop)
@@ -138,6 +146,7 @@ class Gateway:
                 view = ServiceView(node, edge.stats)
             connect_view(view, broker)
             services.show(view)
+            show_config(view, self.running)
             http = InternalPort(self.config, view, listeners)
             await http.start()
             undo.push_async_callback(http.stop)
@@ -180,6 +189,18 @@ class Gateway:
             self._tls.reload()
         if self._limiting is not None:
             self._limiting.reload(reload.config)
+        self._node.spawn(self._reload_services(self._node, reload))
+
+    async def _reload_services(self, node: Node, reload: Reload) -> None:
+        edge, services = self._edge, self._services
+        if edge is None or services is None:
+            return
+
+        def then() -> None:
+            change_edge(reload.config, edge, node, services, api_ports=self.listeners.api_ports)
+
+        await services.reload(reload.config, node, then)
+        self.running.took(reload.config, reload.refused)
         log_reload(reload)
 
     async def publish(self, channel: str, data: object, *, key: str = "", exclude: str = "") -> Position:
@@ -212,6 +233,8 @@ def log_listening(listeners: Listeners) -> None:
 
 class Servable(Protocol):
     """A gateway that `run` runs: of one process, or of several."""
+
+    running: Running
 
     @property
     def listeners(self) -> Listeners:
@@ -271,6 +294,8 @@ def _reload(gateway: Servable, read_again: Callable[[], Config]) -> None:
         gateway.reload(replace(config, server=replace(config.server, workers=wanted)))
         logging.getLogger().setLevel(config.server.log_level.upper())
     except ConfigError as problem:
+        gateway.running.failed()
         _log.error("the configuration was not reloaded: %s", problem)
     except Exception:  # noqa: BLE001 the gateway goes on as it is
+        gateway.running.failed()
         _log.exception("the configuration was not reloaded")

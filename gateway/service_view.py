@@ -14,16 +14,19 @@ from typing import Any, Final
 
 from . import closecodes
 from .auth.revocations import Revocation, RevokedKind
+from .bare import close_channel
 from .broker import Control, ControlKind, HistoryPage, PublishResult, State
-from .broker.outbox import DeadLetter, Outbox
+from .broker.outbox import DeadPage, Outbox, Wanted
 from .connection._edge import EdgeStats
+from .draining import Drain, Drained, no_such_upstream
 from .errors import BrokerError, CommandError
 from .listing import Asked, Listing
 from .message.names import check_channel_name, personal_channel
-from .message.publication import Member, Position
+from .message.publication import Draft, Member, Position
 from .node import Node
 from .publish_times import PublishTimes, Sample
-from .revoking import revoke
+from .publishing import publish_all
+from .revoking import revoke, revoked_now
 
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -38,6 +41,10 @@ class ServiceView:
         self.broker_samples: Callable[[], Iterable[Sample]] = lambda: ()
         """What else the broker counts."""
         self.describe_upstreams: Callable[[], list[dict[str, object]]] = list
+        self.drain_here: Callable[[Drain], Drained] = no_such_upstream
+        """Has an address of an upstream left, or used again, by this process.  Raises CommandError."""
+        self.describe_config: Callable[[], Mapping[str, object]] = dict
+        """What is known of the configuration."""
         self.outbox: Outbox | None = None
         self.more_samples: list[Callable[[], Iterable[Sample]]] = []
         """What parts count that are there only where they are configured."""
@@ -50,6 +57,12 @@ class ServiceView:
     ) -> Coroutine[Any, Any, PublishResult]:
         """Publish a checked payload; `exclude` is a client id that must not get it."""
         return self._node.publish(channel, data, binary=binary, key=key, exclude=exclude)
+
+    def publish_all(
+        self, drafts: Iterable[Draft]
+    ) -> Coroutine[Any, Any, Sequence[PublishResult | Exception]]:
+        """Publish checked payloads, in order; return what `publish` would return or raise for each."""
+        return publish_all(self._node, drafts)
 
     async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
         """Apply a checked patch to version `base` of the channel's state."""
@@ -96,10 +109,10 @@ class ServiceView:
     async def disconnect(self, *, user: str = "", client: str = "", code: int = 0, reason: str = "") -> int:
         """Close connections; return how many were reached."""
         code = code or closecodes.DISCONNECTED
-        if not (code == closecodes.NORMAL or 3000 <= code <= 4999):
+        if not closecodes.is_for_services(code):
             raise CommandError("bad_request", "a close code is 1000, or 3000 to 4999")
-        if len(reason.encode()) > 123:
-            raise CommandError("bad_request", "a reason is at most 123 bytes")
+        if len(reason.encode()) > closecodes.MAX_REASON_BYTES:
+            raise CommandError("bad_request", f"a reason is at most {closecodes.MAX_REASON_BYTES} bytes")
         return await self._control(
             Control(
                 kind=ControlKind.DISCONNECT,
@@ -109,6 +122,10 @@ class ServiceView:
                 reason=reason or "disconnected",
             )
         )
+
+    async def close_bare(self, channel: str, code: int, reason: str, exclude: str = "") -> int:
+        """Close the connections that hear a channel as bare frames; return how many."""
+        return await close_channel(self._node, channel, code, reason, exclude)
 
     async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
         """Refuse tokens from now on; return how many connections that closed.  `ttl_s` 0: as configured."""
@@ -120,6 +137,16 @@ class ServiceView:
         now_ms = self._node.wall_ms()
         until_ms = now_ms + int((ttl_s or longest) * 1000)
         return await revoke(self._node, Revocation(RevokedKind(kind), value, now_ms, until_ms))
+
+    async def revocations(self, limit: int) -> Sequence[Mapping[str, object]]:
+        """Return what is refused now, the newest first."""
+        if not self._node.options.revocation_ttl_s:
+            raise CommandError("bad_request", "no tokens are asked for here, so none are revoked")
+        entries = await revoked_now(self._node, self._node.wall_ms())
+        return [
+            {"kind": e.kind, "value": e.value, "revoked_ms": e.at_ms, "until_ms": e.until_ms}
+            for e in entries[:limit]
+        ]
 
     # -- what there is --------------------------------------------------------------------
 
@@ -179,21 +206,29 @@ class ServiceView:
             raise CommandError("bad_request", "no notices are configured")
         return self.outbox
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        """Return notices that were given up, the oldest first."""
-        return await self._kept().dead_letters(limit)
+    async def dead_letters(self, wanted: Wanted, *, limit: int, after: str) -> DeadPage:
+        """Return a page of notices that were given up, the oldest first."""
+        return await self._kept().dead_letters(wanted, limit=limit, after=after)
 
-    async def replay_dead_letters(self, ids: Sequence[str]) -> int:
-        """Have dead letters delivered again (all where none is named); return how many."""
-        return await self._kept().replay(list(ids))
+    async def replay_dead_letters(self, wanted: Wanted) -> int:
+        """Have dead letters delivered again; return how many."""
+        return await self._kept().replay(wanted)
 
-    async def drop_dead_letters(self, ids: Sequence[str]) -> int:
-        """Forget dead letters (all where none is named); return how many."""
-        return await self._kept().drop(list(ids))
+    async def drop_dead_letters(self, wanted: Wanted) -> int:
+        """Forget dead letters; return how many."""
+        return await self._kept().drop(wanted)
+
+    async def configuration(self) -> Mapping[str, object]:
+        """Return what is known of the configuration of this gateway."""
+        return self.describe_config()
 
     async def upstreams(self) -> Sequence[Mapping[str, object]]:
         """Return the groups of app services as this gateway sees them."""
         return self.describe_upstreams()
+
+    async def drain_upstream(self, drain: Drain) -> Drained:
+        """Have an address of an upstream left, or used again, by this gateway."""
+        return self.drain_here(drain)
 
     def node_here(self) -> dict[str, object]:
         """Describe the node of this process."""

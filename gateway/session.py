@@ -2,8 +2,8 @@
 
 It knows its connection only by `Connection`, and neither HTTP nor the broker.  What always
 holds: commands are carried out and answered in order, one after the other (of publishes that follow each
-other several may wait for the broker), each with an id is answered exactly once; after on_close no
-subscription is left.
+other several may wait for the broker; calls may be let overlap; a ping that comes alone is answered at
+once), each with an id is answered exactly once; after on_close no subscription is left.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from . import closecodes
+from ._publishing import Publishing, count_settled, encode_answers
 from ._sink import Sink
 from .asking import Caller
 from .auth.grant import ANONYMOUS, Grant
@@ -25,12 +26,12 @@ from .eager import run_eagerly
 from .errors import BrokerError, CommandError
 from .hub.channel import Channel
 from .hub.encoding import Encoding
-from .message.commands import Command, MalformedCommand, Publish, Subscribe
-from .message.events import Event, Hello, Resumed, Subscribed, Unsubscribed
+from .message.commands import Call, Command, MalformedCommand, Ping, Publish, Subscribe
+from .message.events import Event, Hello, Pong, Resumed, Subscribed, Unsubscribed
 from .message.names import personal_channel
 from .message.publication import Member, Publication
 from .message.views import error_of
-from .publishing import Publishing, refusal_of
+from .publishing import refusal_of, refuse_publish
 from .subscribing import NONE_UNDER_WAY, subscribe
 
 if TYPE_CHECKING:
@@ -45,11 +46,14 @@ _NO_COMMANDS: Final[list[Command]] = []  # of all sessions that have nothing to 
 _NO_PUBLISHES: Final[list[Publishing]] = []  # the same
 
 
-class SessionRecord(msgspec.Struct, frozen=True):
-    """What is remembered of a lost connection: as whom, and subscribed to what."""
+class SessionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is remembered of a lost connection: as whom, subscribed to what, and its client id."""
 
     user: str
     channels: list[str]
+    client: str = ""
+    ends: dict[str, int] = {}
+    """When subscriptions end that a token for the channel made, in seconds since 1970."""
 
     def encode(self) -> bytes:
         """Return the record as a broker keeps it."""
@@ -122,7 +126,8 @@ class Session:
                 await subscribe(self, {personal_channel(self.user): None})
             await self.hear(self.grant.channels)
         except BrokerError as problem:
-            _logger.warning("a client was turned away: %s", problem)
+            if times := self.node.seldom.times("turned away"):
+                _logger.warning("a client was turned away: %s", problem, extra={"times": times})
             self.connection.close(closecodes.SERVER_ERROR, "try again later")
 
     @property
@@ -158,7 +163,7 @@ class Session:
         commands = self.codec.decode(payload, most=self.node.options.max_commands_per_frame)
         if self.node.limits is not None:
             commands = self.node.limits.judge(self, commands, len(payload))
-        if not self._pending and len(commands) == 1 and self._publish_first(commands[0]):
+        if len(commands) == 1 and (self._publish_first(commands[0]) or self._pong_at_once(commands[0])):
             return
         if self._pending:
             self._pending.extend(commands)
@@ -182,9 +187,10 @@ class Session:
         """End the client's subscriptions; keep its session for a while if it may come back."""
         for task in self._tasks:
             task.cancel()
+        if self.node.calls is not None:
+            self.node.calls.give_up(self)
         self.node.remove_session(self)
-        if self.grant.expires and self.node.door is not None:
-            self.node.door.left(self)
+        ends = {} if self.node.door is None else dict(self.node.door.left(self))
         channels = sorted(self._channels)
         self._channels = ()
         self._publishes = _NO_PUBLISHES
@@ -195,7 +201,8 @@ class Session:
         if any(map(self._is_present_in, channels)):
             self.node.spawn(self.leave(channels))
         if not closecodes.MISUSE <= code < closecodes.OVER_CAPACITY:
-            self.put_back(self.session, SessionRecord(self.user, channels), client=self.client)
+            record = SessionRecord(self.user, channels, self.client, ends)
+            self.put_back(self.session, record, client=self.client)
         else:
             self.node.on_session_dropped(self.session, self.client)
 
@@ -220,7 +227,10 @@ class Session:
             self._pending.pop(0)
             if type(command) is Subscribe and subscribe_at_once(self, command):
                 continue
-            self.run(self._answer(command))
+            if type(command) is Call and self.node.calls is not None:
+                self.node.calls.begin(self, self._answer(command))
+            else:
+                self.run(self._answer(command))
         if not self._pending:
             self._pending = _NO_COMMANDS
 
@@ -231,62 +241,75 @@ class Session:
         """
         if self._tasks:
             return False
+        if type(command) is Call and self.node.calls is not None and not self.node.calls.has_room(self):
+            return False
         return not self._publishes or (type(command) is Publish and len(self._publishes) < _MOST_AT_ONCE)
 
     def _publish_first(self, command: Command) -> bool:
         """Publish where nothing that came before has to be begun; tell whether that was done."""
         return (
             type(command) is Publish
+            and not self._pending
             and not self.connection.closed
-            and self._may_begin(command)
+            and not self._tasks
+            and len(self._publishes) < _MOST_AT_ONCE
             and self.connection.queued_bytes <= self.node.options.max_queued_bytes
             and self._publish(command)
         )
 
+    def _pong_at_once(self, command: Command) -> bool:
+        """Answer a sign of life, whatever is under way; tell whether that was done."""
+        if type(command) is not Ping or command.id or self.connection.closed:
+            return False
+        if self.connection.queued_bytes > self.node.options.max_queued_bytes:
+            return False
+        self.send(Pong())
+        return True
+
     def _publish(self, command: Publish) -> bool:
         """Give a publish to the broker, if nothing else has to be waited for; tell whether that was done."""
-        publishing = Publishing(self, command)
-        try:
-            if not publish_at_once(self, command, publishing):
-                return False
-        except Exception as problem:  # noqa: BLE001 - what nobody expected is logged
-            publishing.outcome = problem
-        if publishing.outcome is not None and not self._publishes:
-            self._tell([publishing])
-        elif self._publishes:
+        route = self.node.routes.find(command.channel)
+        publishing = route.begin(self, command) if route is not None else None
+        if publishing is None:
+            publishing = Publishing(self, command)
+            try:
+                if not publish_at_once(self, command, publishing):
+                    return False
+            except Exception as problem:  # noqa: BLE001 - what nobody expected is logged
+                publishing.settle(problem)
+        if self._publishes:
             self._publishes.append(publishing)
+        elif publishing.known:
+            self._tell([publishing])
         else:
+            publishing.is_first = True
             self._publishes = [publishing]
         return True
 
-    def on_settled(self, publishing: Publishing) -> None:
-        """Answer in the next turn of the loop if this was what the others wait for."""
-        if self._publishes and self._publishes[0] is publishing:
-            self.node.loop.call_soon(self._answer_publishes)
+    def on_settled(self) -> None:
+        """Answer in the next turn of the loop: the publish that the others wait for is settled."""
+        self.node.loop.call_soon(self._answer_publishes)
 
     def _answer_publishes(self) -> None:
         """Answer all that is settled, in order, in one piece; then go on."""
         publishes = self._publishes
-        settled = 0
-        for publishing in publishes:
-            if publishing.outcome is None:
-                break
-            settled += 1
+        settled = count_settled(publishes)
         if settled:  # none, if the connection was closed meanwhile
-            self._publishes = publishes[settled:] or _NO_PUBLISHES
+            if settled == len(publishes):
+                self._publishes = _NO_PUBLISHES
+            else:
+                self._publishes = publishes[settled:]
+                self._publishes[0].is_first = True
+                publishes = publishes[:settled]
             try:
-                self._tell(publishes[:settled])
+                self._tell(publishes)
             except Exception:
                 _logger.exception("answers could not be sent")
                 self.connection.close(closecodes.INTERNAL_ERROR, "internal error")
             self._go_on()
 
     def _tell(self, publishes: list[Publishing]) -> None:
-        answers: list[bytes] = []
-        for publishing in publishes:
-            answer = publishing.answer()
-            if answer is not None:
-                answers.append(self.codec.encode(answer))
+        answers = encode_answers(publishes, self.codec, refuse_publish)
         if len(answers) == 1:
             self.connection.send(self.codec.opcode, answers[0])
         elif answers:
@@ -297,9 +320,10 @@ class Session:
         task = run_eagerly(work, self.node.loop)
         if task is not None:
             self._tasks += (task,)
-            task.add_done_callback(self._finished)
+            task.add_done_callback(self.finished)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def finished(self, task: asyncio.Task[None]) -> None:
+        """Go on after what had to be waited for; close the connection if that raised."""
         self._tasks = tuple(other for other in self._tasks if other is not task)
         if not task.cancelled() and task.exception() is not None:
             _logger.error("a command failed", exc_info=task.exception())
@@ -377,6 +401,8 @@ class Session:
             self._channels.discard(channel)
         elif channel in self._channels:
             self._channels = tuple(name for name in self._channels if name != channel)
+        if self.node.door is not None:
+            self.node.door.tickets.forget(self, channel)
         self.node.on_session_changed(self)
         self._unhear(channel)
 
@@ -392,12 +418,13 @@ class Session:
 
         def tell(subscriptions: list[Resumed]) -> Event:
             (s,) = subscriptions
-            return Subscribed(channel=s.channel, epoch=s.epoch, offset=s.offset)
+            return Subscribed(channel=s.channel, epoch=s.epoch, offset=s.offset, mark=s.mark)
 
         try:
             await subscribe(self, {channel: None}, tell)
         except CommandError as problem:
-            _logger.warning("a service could not subscribe a client: %s", problem)
+            if times := self.node.seldom.times("not subscribed"):
+                _logger.warning("a service could not subscribe a client: %s", problem, extra={"times": times})
 
     async def hear(self, channels: Iterable[str]) -> None:
         """Subscribe the client to channels that it was granted; it is told.  Raises BrokerError."""
@@ -436,11 +463,14 @@ class Session:
         """Go on as an earlier session; nobody will ask for the one that this was."""
         self.node.on_session_dropped(self.session, self.client)
         self.session = session
+        if self.node.listener is not None:
+            self.node.listener.resumed(self.caller())
 
     @property
     def record(self) -> SessionRecord:
         """What there is to remember of it now."""
-        return SessionRecord(self.user, sorted(self._channels))
+        ends = {} if self.node.door is None else dict(self.node.door.tickets.ends_of(self))
+        return SessionRecord(self.user, sorted(self._channels), self.client, ends)
 
     async def take(self, session: str) -> SessionRecord:
         """Take what a lost connection of the same user was.  Raises CommandError and BrokerError."""

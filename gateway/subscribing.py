@@ -7,13 +7,17 @@ A client may know more of a channel than this node, which was cut off or stopped
 node catches up first.  What always holds: the answer precedes the missed messages, and these precede new
 ones; a client that goes while it subscribes leaves nothing behind.
 
+To its personal channel a client is subscribed from the beginning.  It may subscribe to it all the same, to
+learn where that stands, or to go on where an earlier connection was: then what came of it before the answer
+comes again.
+
 Where a channel has a state, and what a client missed is not to be had, it gets the state: it is then resumed
 from the version of that, as if it had named it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,7 +27,7 @@ from .broker import ChannelOptions, State
 from .errors import BrokerError, BrokerUnavailableError, CommandError
 from .hub.channel import Channel
 from .message.events import Event, Resumed
-from .message.publication import Position, Publication
+from .message.publication import Position, Proof, Publication
 from .message.views import state_of
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ NONE_UNDER_WAY: Final[
 
 
 _MOST_TRIES: Final = 5
+_NO_PROOFS: Final[Mapping[str, Proof]] = {}
 
 
 class _Ready(NamedTuple):
@@ -60,10 +65,15 @@ async def subscribe(
     answer: Callable[[list[Resumed]], Event | None] = lambda subscriptions: None,
     *,
     info: bytes = b"",
+    was: Collection[str] = (),
+    proofs: Mapping[str, Proof] = _NO_PROOFS,
 ) -> None:
     """Subscribe a client to channels, to each from its position on, or to none of them.
 
-    `info` (JSON text), where it is not empty, is what others see there beside the user.
+    `proofs` says of channels how the client knows the position.
+
+    `info` (JSON text), where it is not empty, is what others see there beside the user.  `was` are the ids of
+    connections that the client had before: it is not sent what excludes one of them.
     `answer` is called once it is subscribed; what it returns is sent before the missed messages.
     Raises CommandError when it is subscribed to one of them already or has too many, and BrokerError;
     `answer` was not called then.
@@ -72,13 +82,13 @@ async def subscribe(
     turn = object()  # a service may end a subscription that is being made: it removes this
     session.subscribing = {**session.subscribing, **dict.fromkeys(wanted, turn)}
     try:
-        ready = await _prepare(session, wanted)
+        ready = await _prepare(session, wanted, proofs)
         if session.connection.closed:
             return
         ready = [r for r in ready if session.subscribing.get(r.here.name) is turn]
         if len(ready) < len(wanted) == 1:
             raise CommandError("permission_denied", "the app service ended the subscription")
-        _attach_all(session, ready, answer)
+        _attach_all(session, ready, answer, was)
     finally:
         for name in wanted:
             if session.subscribing.get(name) is turn:
@@ -92,21 +102,24 @@ async def subscribe(
 
 
 def _check_room(session: Session, wanted: Mapping[str, Position | None]) -> None:
-    if any(session.hears(name) or name in session.subscribing for name in wanted):
+    new = [name for name in wanted if not (name.startswith("@") and session.hears(name))]
+    if any(session.hears(name) for name in new) or any(name in session.subscribing for name in wanted):
         raise CommandError("already_subscribed", "this connection is subscribed to the channel already")
     most = session.node.options.max_channels
-    if session.channel_count + len(session.subscribing) + len(wanted) > most:
+    if session.channel_count + len(session.subscribing) + len(new) > most:
         session.node.exceeded.count("channels_per_connection", session.connection.remote)
         raise CommandError("limit_exceeded", f"at most {most} channels a connection")
 
 
-async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> list[_Ready]:
+async def _prepare(
+    session: Session, wanted: Mapping[str, Position | None], proofs: Mapping[str, Proof]
+) -> list[_Ready]:
     """Open the channels and read what was missed.  When this returns, all of them are open."""
     node = session.node
     for tries in count():
         ready = []
         for name, since in wanted.items():
-            ready.append(await _prepare_one(session, name, since))
+            ready.append(await _prepare_one(session, name, since, proofs.get(name)))
         # One that fell idle while others were waited for may have been closed: begin again.
         if not session.connection.closed and not all(node.hub.get(r.here.name) is r.here for r in ready):
             continue
@@ -117,13 +130,13 @@ async def _prepare(session: Session, wanted: Mapping[str, Position | None]) -> l
     return ready
 
 
-async def _prepare_one(session: Session, name: str, since: Position | None) -> _Ready:
+async def _prepare_one(session: Session, name: str, since: Position | None, proof: Proof | None) -> _Ready:
     """Open a channel; read what was missed, or the state where that is not to be had."""
     here = await session.node.open_channel(name)
     stateful = session.node.options.namespace(name).broker.max_state_bytes > 0
     missed: list[Publication] | None = []
     if since is not None:
-        missed = await _read_missed(session, here, since)
+        missed = await _read_missed(session, here, since, proof)
     ready = _Ready(here, since, missed or [], missed is None, stateful, since is not None)
     if not stateful or (since is not None and _adjoins(session, ready)):
         return ready
@@ -154,35 +167,55 @@ def _is_open(session: Session, here: Channel) -> bool:
     return session.node.hub.get(here.name) is here and not session.connection.closed
 
 
-async def _read_missed(session: Session, here: Channel, since: Position) -> list[Publication] | None:
+async def _read_missed(
+    session: Session, here: Channel, since: Position, proof: Proof | None = None
+) -> list[Publication] | None:
     """Wait until the channel is at `since`; return what must be read from the broker's history because the
     ring does not reach back to it.
 
-    None where history does not either.
+    None where history does not either, and where the position is of a count that was lost.
     """
     await session.node.ahead.settle(here, since, lambda: _is_open(session, here))
+    if proof is not None and not await _knows(session, here, since, proof):
+        return None
     ring = here.ring(session.encoding)  # from now on it keeps what is published while history is read
-    if since.epoch != here.position.epoch or ring.covered <= since.offset:
+    now = session.node.loop.time()
+    if since.epoch != here.position.epoch or here.serves(session.encoding, since.offset, now):
         return []
     page = await session.node.history_since(here.name, since, reaching=ring.covered)
     return page.publications if page.complete else None
 
 
+async def _knows(session: Session, here: Channel, since: Position, proof: Proof) -> bool:
+    """Tell whether a position is of the count as it is, as far as that can be doubted."""
+    proving = session.node.proving
+    if proving is None or since.epoch != here.position.epoch:
+        return True
+    return await proving.knows(here.name, session.node.options.namespace(here.name).broker, since, proof)
+
+
 def _attach_all(
-    session: Session, ready: list[_Ready], answer: Callable[[list[Resumed]], Event | None]
+    session: Session,
+    ready: list[_Ready],
+    answer: Callable[[list[Resumed]], Event | None],
+    was: Collection[str],
 ) -> None:
     """Subscribe, answer, and send what was missed: all in one go, so that nothing comes between."""
     subscriptions: list[Resumed] = []
     directly: list[tuple[str, Publication]] = []
     for r in ready:
         here, recovered, at = r.here, None, r.here.position
-        session.attach(here)
+        if session.hears(here.name):
+            at = here.standing(session.client)
+        else:
+            session.attach(here)
         if r.since is not None:
-            recovered, publications = _resume(session, here, r.since, r.missed)
+            recovered, publications = _resume(session, r, was)
             directly += [(here.name, publication) for publication in publications]
+            at = here.position if recovered else at
         if r.state is not None:
             recovered, at = False if r.asked else None, Position(r.state.epoch, r.state.version)
-        subscriptions.append(Resumed(here.name, *at, recovered))
+        subscriptions.append(Resumed(here.name, *at, recovered, session.node.mark(here.name)))
     event = answer(subscriptions)
     session.node.on_session_changed(session)
     if event is not None:
@@ -194,23 +227,22 @@ def _attach_all(
         session.connection.send(session.codec.opcode, session.codec.encode_publication(name, publication))
 
 
-def _resume(
-    session: Session, here: Channel, since: Position, missed: list[Publication]
-) -> tuple[bool, list[Publication]]:
-    """Set a subscriber back to `since`; tell whether all it missed will come.
+def _resume(session: Session, ready: _Ready, was: Collection[str]) -> tuple[bool, list[Publication]]:
+    """Set a subscriber back to where it was; tell whether all it missed will come.
 
     The second part of the result is what does not fit into the ring and must be sent from here.
     """
-    if since.epoch != here.position.epoch:
+    here, start = ready.here, ready.since
+    if start is None or ready.lost or start.epoch != here.position.epoch:
         return False, []
-    start, directly = since, []
-    if missed and not here.backfill(session.encoding, missed):
+    directly: list[Publication] = []
+    if ready.missed and not here.backfill(session.encoding, ready.missed):
         covered = here.ring(session.encoding).covered
-        directly = [publication for publication in missed if publication.offset <= covered]
-        start = Position(since.epoch, directly[-1].offset)
-    if not here.resume(session.client, start):
+        directly = [publication for publication in ready.missed if publication.offset <= covered]
+        start = Position(start.epoch, directly[-1].offset)
+    if not here.resume(session.client, start, was):
         return False, []
-    return True, directly
+    return True, [p for p in directly if p.exclude != session.client and p.exclude not in was]
 
 
 async def join(session: Session, channel: str, options: ChannelOptions, info: bytes = b"") -> None:

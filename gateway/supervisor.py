@@ -15,10 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from .broker.memory import MemoryBroker
 from .broker.memory_outbox import MemoryOutbox
@@ -30,13 +33,15 @@ from .config import Address, ApiOptions, Config
 from .config.broker_url import MEMORY
 from .config.load import Loaded
 from .config.render import render_toml
+from .connection._census import Census, make_memory
 from .errors import BrokerError, GatewayError, UsageError
 from .internal_port import InternalPort
 from .limiting import WorkerTally
 from .listeners import Listeners
 from .node import Node
 from .parts import change_node, make_broker, make_memory_broker, make_node
-from .reload import log_reload, plan_reload
+from .reload import Reload, log_reload, plan_reload
+from .running import Running, show_config
 from .server import log_listening
 from .services import Services
 from .whole_view import WholeView, WorkerId
@@ -78,6 +83,7 @@ class Supervisor:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.running = Running(config)
         self.wanted = config.server.workers
         self.restarts = 0
         self._listeners: Listeners | None = None
@@ -89,6 +95,8 @@ class Supervisor:
         self._http: InternalPort | None = None
         self._services: Services | None = None
         self._tally: WorkerTally | None = None
+        self._census: Census | None = None
+        self._census_fd = -1
         self._stopping = False
 
     @property
@@ -129,6 +137,7 @@ class Supervisor:
         self._services.serve(self._node, broker)
         await self._services.start()
         self._tally = WorkerTally(self.config, self._node)
+        self._make_census()
         await self._start_workers()
         if isinstance(broker, RedisBroker):
             view: WholeView = WholeClusterView(self._node, self, broker)
@@ -136,10 +145,18 @@ class Supervisor:
         else:
             view = WholeView(self._node, self)
         self._services.show(view)
+        show_config(view, self.running)
         self._http = InternalPort(self.config, view, self._listeners)
         await self._http.start()
         self._keepers += [loop.create_task(self._keep(number)) for number in self._workers]
         self._keepers.append(loop.create_task(self._check(self._node)))
+
+    def _make_census(self) -> None:
+        """Share memory with the workers in which they count connections; this process only clears it."""
+        most = self.config.server.max_connections
+        self._census_fd = make_memory(self.wanted + 1, most)
+        self._open.callback(os.close, self._census_fd)
+        self._census = Census(self._census_fd, processes=self.wanted + 1, me=self.wanted, most=most)
 
     async def _start_workers(self) -> None:
         for number in range(self.wanted):
@@ -200,8 +217,16 @@ class Supervisor:
         if self._tally is not None:
             self._tally.reload(reload.config)
         text = self._worker_config().encode()
-        for worker in self._workers.values():
-            self._node.spawn(_tell(worker, text))
+        told = [asyncio.ensure_future(_tell(worker, text)) for worker in self._workers.values()]
+        self._node.spawn(self._finish_reload(self._node, reload, told))
+
+    async def _finish_reload(self, node: Node, reload: Reload, told: Sequence[asyncio.Future[None]]) -> None:
+        try:
+            if self._services is not None:
+                await self._services.reload(reload.config, node)
+        finally:
+            await asyncio.gather(*told)
+        self.running.took(reload.config, reload.refused)
         log_reload(reload)
 
     # -- workers --------------------------------------------------------------------------
@@ -220,14 +245,15 @@ class Supervisor:
             ],
             sockets=[shared.sock.fileno() for shared in edge if not shared.holder],
             api_ports=list(self.listeners.api_ports),
-            max_connections=-(-self.config.server.max_connections // self.wanted),
+            max_connections=self.config.server.max_connections,
+            census=self._census_fd,
+            processes=self.wanted + 1,
             log_format=self.config.server.log_format,
             broker=self.config.server.broker,
         )
         worker = self._workers[number] = await WorkerProcess.start(settings, self._service)
         if self._tally is not None:
             worker.on_notice = partial(self._tally.hear, worker)
-            worker.on_gone = partial(self._tally.forget, worker)
         outbox = self._services.outbox if self._services is not None else None
         if isinstance(outbox, MemoryOutbox):
             _hand_over(worker, outbox)
@@ -240,7 +266,8 @@ class Supervisor:
         """
         nowhere = (Address("127.0.0.1", 0),)
         server = replace(self.config.server, workers=1, listen=nowhere, api_listen=nowhere, broker=MEMORY)
-        return render_toml(Loaded(replace(self.config, server=server, api=ApiOptions()), {}), reveal=True)
+        config = replace(self.config, server=server, api=ApiOptions(), api_keys={})
+        return render_toml(Loaded(config, {}), reveal=True)
 
     async def _keep(self, number: int) -> None:
         """Replace a worker whenever it ends."""
@@ -249,6 +276,8 @@ class Supervisor:
         while True:
             since = worker.listening_since
             how = await worker.wait()
+            if self._census is not None:
+                self._census.clear(number)
             wait_s = backoff.next(loop.time() - since if since is not None else 0.0)
             _log.warning(
                 "a worker ended",
@@ -259,6 +288,8 @@ class Supervisor:
             try:
                 worker = await self._spawn(number)
                 await worker.wait_until_listening()
+                for drain in self._services.drained if self._services is not None else ():
+                    await worker.ask("drain", msgspec.msgpack.encode(drain))
             except (OSError, WorkerFailedError) as problem:
                 _log.error("a worker could not be started: %s", problem, extra={"worker": number})
             except Exception:  # noqa: BLE001 whatever it is, it must be tried again
@@ -281,10 +312,10 @@ class Supervisor:
         workers = self._workers.values()
         return [WorkerId(w.number, w.pid) for w in workers if w.listening_since is not None]
 
-    async def gather(self, what: str) -> Mapping[WorkerId, bytes]:
+    async def gather(self, what: str, data: bytes = b"") -> Mapping[WorkerId, bytes]:
         """Ask all workers; one that does not answer within GATHER_TIMEOUT_S is left out."""
         asked = {
-            asyncio.ensure_future(worker.ask(what)): WorkerId(worker.number, worker.pid)
+            asyncio.ensure_future(worker.ask(what, data)): WorkerId(worker.number, worker.pid)
             for worker in self._workers.values()
             if worker.listening_since is not None
         }

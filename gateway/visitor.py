@@ -15,7 +15,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from . import closecodes
-from .admission import Handshake, forwarded_of, reason_of, without_token
+from .admission import Handshake, forwarded_of, without_token
 from .asking import NOTHING_FORWARDED, Caller, ConnectQuestion, Refusal
 from .auth.grant import Grant
 from .auth.refusals import KeysUnavailableError, TokenRefusedError
@@ -136,7 +136,7 @@ class Visitor:
     def _obey(self, verdict: Grant | Refusal) -> None:
         self._task = None
         if isinstance(verdict, Refusal):
-            self._end(verdict.close_code or closecodes.FORBIDDEN, reason_of(verdict))
+            self._end(verdict.close_code or closecodes.FORBIDDEN, verdict.message)
         elif not self._connection.closed:
             self._enter(verdict)
             self._connection.release()

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from .connection._edge import EdgeStats
+from .draining import Drain, Drained
 from .listing import Asked, Listing, merge_channels, merge_connections
 from .node import Node
 from .publish_times import Sample
@@ -43,7 +44,7 @@ class Workers(Protocol):
     def listening(self) -> Sequence[WorkerId]:
         """Return the workers that serve clients now."""
 
-    async def gather(self, what: str) -> Mapping[WorkerId, bytes]:
+    async def gather(self, what: str, data: bytes = b"") -> Mapping[WorkerId, bytes]:
         """Ask all of them; one that does not answer in time is left out."""
 
 
@@ -76,6 +77,12 @@ class WholeView(ServiceView):
         theirs = [{**u, "worker": who.number} for who, groups in sorted(told.items()) for u in groups]
         return [*theirs, *self.describe_upstreams()]
 
+    async def drain_upstream(self, drain: Drain) -> Drained:
+        """Have every process leave an address of an upstream, or use it again."""
+        here = self.drain_here(drain)
+        told = await self._gather("drain", msgspec.msgpack.encode(drain))
+        return Drained(here.targets, here.pending + sum(pending for _, pending in told.values()))
+
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether every worker is up, and the broker too."""
         ready, details = await super().ready()
@@ -101,8 +108,8 @@ class WholeView(ServiceView):
         yield "ringgate_workers_wanted", "gauge", "worker processes there should be", {}, self._workers.wanted
         yield "ringgate_worker_restarts", "counter", "workers replaced", {}, self._workers.restarts
 
-    async def _gather(self, what: str) -> dict[WorkerId, Any]:
-        answers = await self._workers.gather(what)
+    async def _gather(self, what: str, data: bytes = b"") -> dict[WorkerId, Any]:
+        answers = await self._workers.gather(what, data)
         decoded = {who: msgspec.msgpack.decode(answer) for who, answer in answers.items() if answer}
         return {who: answer for who, answer in decoded.items() if answer is not None}
 

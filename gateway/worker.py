@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -32,14 +32,17 @@ from .collector import leave_out_what_is_there
 from .config import Address, Config
 from .config.broker_url import MEMORY
 from .config.load import from_mapping
+from .connection._census import Census
 from .connection._edge import Edge
-from .errors import GatewayError
+from .draining import Drain, Drained
+from .errors import CommandError, GatewayError
 from .holding import SessionHolder
 from .limiting import Limiting
 from .listeners import EDGE, listen_tcp
 from .listing import read_question
 from .parts import (
     Closable,
+    change_edge,
     change_node,
     connect_view,
     drain,
@@ -69,7 +72,8 @@ class TcpPort(msgspec.Struct, frozen=True, array_like=True):
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor tells a worker at its start.
 
-    `config` is TOML, without secrets; `sockets` are descriptors of listening sockets that it inherits.
+    `config` is TOML, without secrets; `sockets` are descriptors of listening sockets that it inherits,
+    `census` is that of the memory in which the connections of `processes` are counted.
     """
 
     number: int
@@ -78,6 +82,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     sockets: list[int]
     api_ports: list[int]
     max_connections: int
+    census: int
+    processes: int
     log_format: str
     broker: str = MEMORY
 
@@ -106,16 +112,16 @@ class Worker:
         to_supervisor = self._link.tell if self._redis is None else None
         self._services.serve(self._node, broker, to_supervisor=to_supervisor)
         self._view: ServiceView | None = None
+        self._edge: Edge | None = None
         self._tls: EdgeTls | None = None
         self._limiting: Limiting | None = None
         self._questions: dict[str, Callable[[bytes], object]] = {
             "ping": lambda data: None,
-            "reload": self._reload,
             "node": lambda data: self._view and self._view.node_here(),
             "metrics": lambda data: [*self._samples()],
             "upstreams": lambda data: self._view and self._view.describe_upstreams(),
-            "over": lambda data: self._hear_limits("over", data),
-            "levels": lambda data: self._hear_limits("levels", data),
+            "drain": self._drain,
+            "levels": self._hear_levels,
             "healthy": lambda data: self._redis is None or self._redis.healthy,
         }
 
@@ -176,13 +182,21 @@ class Worker:
             self._services,
             api_ports=ports,
             max_connections=s.max_connections,
+            census=self._census(),
         )
+        self._edge = edge
         self._limiting = Limiting(self._config, self._node, edge, self._notify)
         self._view = ServiceView(self._node, edge.stats)
         connect_view(self._view, self._node.broker)
         self._services.show(self._view)
         self._tls = edge_tls(self._config)
         return await serve_edge(edge, socks, self._config, self._tls), edge
+
+    def _census(self) -> Census:
+        s = self._settings
+        census = Census(s.census, processes=s.processes, me=s.number, most=s.max_connections)
+        os.close(s.census)
+        return census
 
     def _orphan(self) -> None:
         _log.error("the supervisor is gone, or this worker was given up: it ends")
@@ -191,7 +205,9 @@ class Worker:
 
     # -- what the supervisor asks, and is told ------------------------------------------------
 
-    def _answer(self, what: str, data: bytes) -> bytes:
+    def _answer(self, what: str, data: bytes) -> bytes | Awaitable[bytes]:
+        if what == "reload":
+            return self._reload(data)
         if what not in self._questions:  # a page of a list
             what, asked = read_question(what)
             lists: dict[str, Callable[[ServiceView], object]] = {
@@ -201,7 +217,7 @@ class Worker:
             return msgspec.msgpack.encode(self._view and lists[what](self._view))
         return msgspec.msgpack.encode(self._questions[what](data))
 
-    def _reload(self, data: bytes) -> None:
+    async def _reload(self, data: bytes) -> bytes:
         self._config = self._read(data.decode())
         change_node(self._config, self._node)
         logging.getLogger().setLevel(self._config.server.log_level.upper())
@@ -209,6 +225,19 @@ class Worker:
             self._tls.reload()
         if self._limiting is not None:
             self._limiting.reload(self._config)
+        await self._services.reload(self._config, self._node, self._change_edge)
+        return b""
+
+    def _drain(self, data: bytes) -> Drained | None:
+        try:
+            return self._services.drain(msgspec.msgpack.decode(data, type=Drain))
+        except CommandError:  # it is about to be told of another configuration, or was
+            return None
+
+    def _change_edge(self) -> None:
+        if self._edge is not None:
+            ports = tuple(self._settings.api_ports)
+            change_edge(self._config, self._edge, self._node, self._services, api_ports=ports)
 
     def _samples(self) -> list[Sample]:
         samples = [*self._view.samples()] if self._view is not None else []
@@ -221,9 +250,9 @@ class Worker:
         ]
         return samples
 
-    def _hear_limits(self, what: str, data: bytes) -> None:
+    def _hear_levels(self, data: bytes) -> None:
         if self._limiting is not None:
-            self._limiting.hear(what, data)
+            self._limiting.hear(data)
 
     def _notify(self, what: str, data: bytes) -> None:
         self._link.tell(wire.Notice(what, data))

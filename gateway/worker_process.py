@@ -61,7 +61,7 @@ class WorkerProcess:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "gateway.worker", str(theirs.fileno()),
                 stdin=stdin,
-                pass_fds=(theirs.fileno(), *settings.sockets),
+                pass_fds=(theirs.fileno(), settings.census, *settings.sockets),
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )  # fmt: skip
             undo.pop_all()

@@ -107,7 +107,7 @@ def channel_grant_of(claims: Mapping[str, Any], rules: ClaimRules) -> ChannelGra
         login=_text(claims, rules.login),
         claims=claims,
     )
-    return ChannelGrant(channel=channel, user=user, info=info, grant=grant)
+    return ChannelGrant(channel=channel, user=user, info=info, expires=int(claims["exp"]), grant=grant)
 
 
 def _time(claims: Mapping[str, Any], name: str) -> None:

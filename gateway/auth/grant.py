@@ -47,6 +47,10 @@ class Pattern:
             at += len(part)
         return len(name) - at >= len(self._last) and name.endswith(self._last)
 
+    def covers_prefix(self, prefix: str) -> bool:
+        """Tell whether every name that begins with `prefix` is of this pattern, as far as its form shows."""
+        return self._last == "" and not self._middle and prefix.startswith(self._first)
+
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Who a client is, and for how long.
@@ -73,11 +77,15 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChannelGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token for a single channel says: who may subscribe, and what others see there of this client."""
+    """What a token for a single channel says: who may subscribe, and what others see there of this client.
+
+    `expires` is in seconds since 1970.
+    """
 
     channel: str
     user: str
     info: bytes
+    expires: int
     grant: Grant
 
 

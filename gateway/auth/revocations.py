@@ -6,6 +6,7 @@ entry refuses until its time is over, and is forgotten then; entries may come in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from heapq import heappop, heappush
 from typing import Final
@@ -55,6 +56,9 @@ class Revocations:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def __iter__(self) -> Iterator[Revocation]:
+        return iter(self._kept.values())
 
     def add(self, entry: Revocation) -> bool:
         """Keep an entry; tell whether it says something new.  Of several for the same the latest holds."""

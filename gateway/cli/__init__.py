@@ -14,7 +14,21 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import GatewayError
-from . import bench, call, check_config, config, deadletters, publish, serve, subscribe, token, version
+from . import (
+    bench,
+    call,
+    check_config,
+    config,
+    deadletters,
+    key,
+    publish,
+    revoke,
+    serve,
+    subscribe,
+    token,
+    upstreams,
+    version,
+)
 from .parser import HelpFormatter, parse
 
 _DESCRIPTION = """\
@@ -67,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         call,
         deadletters,
         token,
+        key,
+        revoke,
+        upstreams,
         bench,
         check_config,
         config,

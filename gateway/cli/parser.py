@@ -13,14 +13,20 @@ from typing import Any, Final
 
 from ..config.lists import ListKind
 from ..config.load import Loaded, load
+from ..config.option import NAMED, Option
 from ..config.problems import suggestion
 from ..config.render import render_default
-from ..config.schema import NAMED, SECTIONS, Option, all_options, options_of, section_doc
+from ..config.schema import SECTIONS, all_options, options_of, section_doc
 from ..config.sources import FILE_VARIABLE
 from ..errors import GatewayError
 from ..logs import escape
 
-_A: Final = {"namespace": "a namespace", "upstream": "an upstream", "route": "a route"}
+_A: Final = {
+    "apikey": "API keys of one name",
+    "namespace": "a namespace",
+    "upstream": "an upstream",
+    "route": "a route",
+}
 
 Commands = Any  # argparse names the type of `add_subparsers()` only privately
 

@@ -19,6 +19,7 @@ import orjson
 
 from ..config.kinds import Address, Secret, ValueRefusedError
 from ..config.lists import Secrets
+from ..http.key_hashes import is_hash
 from ..logs import escape
 from ..message.names import is_channel_name
 from .connecting import add_client_flags, answer_to, client_of
@@ -133,6 +134,8 @@ def authorization(given: str | None, environment: Mapping[str, str]) -> dict[str
     except ValueRefusedError as error:
         name = _KEYS_VARIABLE if given is None else "--api-key"
         raise CommandFailedError(f"{name}: {error}") from None
+    if keys and is_hash(keys[0].reveal()):
+        raise CommandFailedError("this is the hash of an API key; --api-key wants the key itself")
     return {"Authorization": f"Bearer {keys[0].reveal()}"} if keys else {}
 
 

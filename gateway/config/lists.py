@@ -12,6 +12,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
+from ..http.scopes import SCOPES
 from .kinds import Kind, Secret, ValueRefusedError, quote
 
 HIDDEN: Final = "<hidden>"
@@ -19,6 +20,7 @@ _MAX_SECRET_FILE_BYTES: Final = 4096
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]{0,31}://(?:\[[0-9a-f:.]+\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?")
 _HOST = re.compile(r"\[[0-9a-f:.]{2,45}\]|[a-z0-9_.\-]{1,253}")
 _SECRET = re.compile(r"[!-~]{1,1024}")
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ListKind(Kind):
@@ -126,6 +128,18 @@ class Networks(ListKind):
         return "[" + ", ".join(quote(network) for network in value) + "]"
 
 
+class ServiceNetworks(Networks):
+    """Networks in which services are."""
+
+    def _allowed(self) -> str:
+        return 'a list of networks or addresses such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"'
+
+    def _item(self, text: str) -> object:
+        if text == "unix":
+            raise ValueRefusedError
+        return super()._item(text)
+
+
 class Secrets(ListKind):
     """Secrets as they are, or "file:/path" for one that is the text of a file."""
 
@@ -155,6 +169,64 @@ class Secrets(ListKind):
 
     def _to_toml(self, value: Any) -> str:
         return "[" + ", ".join(quote(secret.source or HIDDEN) for secret in value) + "]"
+
+
+class ApiKeys(Secrets):
+    """API keys: each as it is, as the text of a file, or by its SHA-256, which is no secret."""
+
+    name = "list of API keys"
+
+    def _allowed(self) -> str:
+        return (
+            "a list of keys of 1 to 1024 visible ASCII characters each, "
+            '"file:/path" for a file that holds one, or "sha256:" and the 64 digits of its hash'
+        )
+
+    def _item(self, text: str) -> object:
+        key = super()._item(text)
+        if isinstance(key, Secret) and key.reveal().startswith("sha256:"):
+            if not _HASH.fullmatch(key.reveal()):
+                raise ValueRefusedError("the hash of a key has 64 hexadecimal digits in lower case")
+            return Secret(key.reveal(), key.source or text)
+        return key
+
+
+class Scopes(ListKind):
+    """What an API key is for."""
+
+    name = "list of words"
+    metavar = "WORD[,WORD...]"
+
+    def _allowed(self) -> str:
+        return f"a list of the words {', '.join(SCOPES)}"
+
+    def _item(self, text: str) -> object:
+        if text not in set(SCOPES):
+            raise ValueRefusedError
+        return text
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(word) for word in value) + "]"
+
+
+class ChannelPatterns(ListKind):
+    """Names of channels, in which `*` is any characters."""
+
+    name = "list of patterns"
+    metavar = "PATTERN[,PATTERN...]"
+
+    def _allowed(self) -> str:
+        return 'a list of channels such as "news", or with * for any characters, such as "chat:*"'
+
+    def _item(self, text: str) -> object:
+        from ..auth.claims import is_pattern
+
+        if not is_pattern(text):
+            raise ValueRefusedError("a pattern is the name of a channel, in which * is any characters")
+        return text
+
+    def _to_toml(self, value: Any) -> str:
+        return "[" + ", ".join(quote(pattern) for pattern in value) + "]"
 
 
 def _checked(text: str) -> str:

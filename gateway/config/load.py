@@ -19,16 +19,16 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from .kinds import ValueRefusedError, quote
+from .option import NAMED, Option
 from .problems import InvalidConfigError, Problem, describe, suggestion
 from .rules import check_rules
 from .scan import KeyPath, key_lines, line_of
 from .schema import (
     DEFAULT_NAMESPACE,
-    NAMED,
     SECTIONS,
+    ApiKeyOptions,
     Config,
     NamespaceOptions,
-    Option,
     RouteOptions,
     UpstreamOptions,
     options_of,
@@ -43,6 +43,7 @@ _NAMES: Final = {
         re.compile(r"[A-Za-z0-9_\-=@,.;/#]{1,199}"),
         "a name of 1 to 199 characters of A-Z a-z 0-9 _ - = @ , . ; / #",
     ),
+    "apikey": _PLAIN,
     "upstream": _PLAIN,
     "route": _PLAIN,
 }
@@ -207,8 +208,12 @@ class _Merger:
         routes = {
             name: RouteOptions(**self._section_values(("route", name))) for name in self._names("route")
         }
+        api_keys = {
+            name: ApiKeyOptions(**self._section_values(("apikey", name))) for name in self._names("apikey")
+        }
         return Config(
             **sections,
+            api_keys=MappingProxyType(api_keys),
             namespaces=MappingProxyType(namespaces),
             upstreams=MappingProxyType(upstreams),
             routes=MappingProxyType(routes),

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from .load import Loaded, shown_key
+from .option import NAMED, Option
 from .scan import KeyPath
-from .schema import NAMED, SECTIONS, Config, Option, options_of, section_doc
+from .schema import SECTIONS, Config, options_of, section_doc
 
 _TABLE_HEAD: Final = (
     "| option | type | default | allowed | environment | flag | meaning |",

@@ -9,7 +9,9 @@ from .kinds import Kind, ValueRefusedError, quote
 
 _ROUTE = re.compile(r"/(?:[A-Za-z0-9._~!$&'()+,;=:@%\-]+/)*(?:[A-Za-z0-9._~!$&'()+,;=:@%\-]+|\*)?")
 _UPSTREAM = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-_STAYS_WITH = re.compile(r"address|header:[A-Za-z0-9\-]{1,64}|(?:cookie|query):[A-Za-z0-9_.\-]{1,64}")
+_STAYS_WITH = re.compile(
+    r"address|user|session|path|header:[A-Za-z0-9\-]{1,64}|(?:cookie|query):[A-Za-z0-9_.\-]{1,64}"
+)
 _MOST: Final = 512
 
 
@@ -56,7 +58,7 @@ class StaysWith(Kind):
     metavar = "KEY"
 
     def _allowed(self) -> str:
-        return '"address", "header:NAME", "cookie:NAME" or "query:NAME"'
+        return '"address", "user", "session", "path", "header:NAME", "cookie:NAME" or "query:NAME"'
 
     def _from_toml(self, value: object) -> object:
         if not isinstance(value, str) or not _STAYS_WITH.fullmatch(value):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..http.key_hashes import digest_of
+from ..http.scopes import SCOPES
 from .endpoints import Endpoint
 from .kinds import Address, format_duration, format_size, quote
 from .problems import Problem
@@ -59,11 +61,28 @@ def _edge_is_private(config: Config, where: Where) -> Iterator[Problem]:
 
 def _api_is_private(config: Config, where: Where) -> Iterator[Problem]:
     """Without a key the internal port is for this machine only."""
-    if config.server.insecure or config.api.every_key:
+    if config.server.insecure or config.every_api_key:
         return
     allowed = f"{_LOOPBACK} while api.keys is empty; --insecure overrides"
     for endpoint in _open_to_others(config.server.api_listen):
         yield Problem("server.api_listen", where(_API_LISTEN), quote(str(endpoint)), allowed)
+
+
+def _api_keys_are_whole(config: Config, where: Where) -> Iterator[Problem]:
+    """A name has a key and is for something; a key has one name, so that it is clear what it is for."""
+    owners = {digest_of(key.reveal()): "[api]" for key in config.api.every_key}
+    for name, options in config.api_keys.items():
+        path = ("apikey", name, "keys")
+        if not options.keys:
+            yield Problem(".".join(path), where(path), "[]", "at least one key, or its hash")
+        if not options.scopes:
+            scopes = ("apikey", name, "scopes")
+            yield Problem(".".join(scopes), where(scopes), "[]", f"at least one of {', '.join(SCOPES)}")
+        for key in options.keys:
+            owner = owners.setdefault(digest_of(key.reveal()), f"[apikey.{name}]")
+            if owner != f"[apikey.{name}]":
+                found = f"a key that {owner} has, too"
+                yield Problem(".".join(path), where(path), found, "keys that no other name has")
 
 
 def _open_to_others(endpoints: tuple[Endpoint, ...]) -> Iterator[Endpoint]:
@@ -237,7 +256,7 @@ def _routes_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
 def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
     """A hook's upstream is configured; what leaves this machine is signed."""
     hooks = config.hooks
-    for name in ("connect", "subscribe", "publish", "call", "notices"):
+    for name in ("connect", "subscribe", "publish", "call", "message", "notices"):
         place = getattr(hooks, name)
         if not place:
             continue
@@ -249,6 +268,29 @@ def _hooks_lead_somewhere(config: Config, where: Where) -> Iterator[Problem]:
         elif not hooks.secrets and not config.server.insecure and not all(map(_is_here, upstream.addresses)):
             allowed = f"at least one, since {quote(place)} is another machine; --insecure overrides"
             yield Problem("hooks.secrets", where(("hooks", "secrets")), "[]", allowed)
+
+
+def _hash_by_is_seen(config: Config, where: Where) -> Iterator[Problem]:
+    """Requests can only be kept together by a header that the gateway keeps of the handshake."""
+    hash_by, headers = config.hooks.hash_by, config.hooks.headers
+    name = hash_by.removeprefix("header:")
+    if name != hash_by and name not in headers:
+        known = (
+            ", ".join(quote(f"header:{header}") for header in headers) or "none, since hooks.headers is empty"
+        )
+        allowed = f'"user", "session", "channel", "address", or a header of hooks.headers ({known})'
+        yield Problem("hooks.hash_by", where(("hooks", "hash_by")), quote(hash_by), allowed)
+
+
+def _grip_is_signed(config: Config, where: Where) -> Iterator[Problem]:
+    """What a service of GRIP is told has to be known as the gateway's, once it leaves this machine."""
+    if config.grip.keys or config.server.insecure:
+        return
+    for name, route in config.routes.items():
+        upstream = config.upstreams.get(route.upstream)
+        if route.protocol == "grip" and upstream is not None and not all(map(_is_here, upstream.addresses)):
+            allowed = f"at least one, since route.{name} leads to another machine; --insecure overrides"
+            yield Problem("grip.keys", where(("grip", "keys")), "[]", allowed)
 
 
 def _is_here(url: str) -> bool:
@@ -267,6 +309,7 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((_LISTEN, _INSECURE, _AUTH_KEYS, _AUTH_JWKS), _edge_is_private),
     ((_API_LISTEN, _INSECURE, ("api", "keys")), _api_is_private),
     ((_LISTEN, _API_LISTEN), _endpoints_differ),
+    ((), _api_keys_are_whole),
     ((_TLS_CERT, _TLS_KEY), _tls_is_whole),
     ((("websocket", "idle_timeout"), ("websocket", "ping_interval")), _pings_come_before_idle),
     (
@@ -279,6 +322,8 @@ RULES: Final[tuple[tuple[tuple[KeyPath, ...], Rule], ...]] = (
     ((), _states_can_be_kept_up),
     ((), _upstreams_are_whole),
     ((("hooks", "secrets"), _INSECURE), _hooks_lead_somewhere),
+    ((("hooks", "hash_by"), ("hooks", "headers")), _hash_by_is_seen),
+    ((("grip", "keys"), _INSECURE), _grip_is_signed),
     ((), _hooks_that_are_asked_are_there),
     ((), _routes_lead_somewhere),
 )

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final
 
 from .auth import Algorithms, AuthKey, AuthKeys, ClaimName, CookieName, KeySetPlaces, Permissions, Texts
 from .broker_url import BrokerUrls
 from .endpoints import Endpoint, FileMode, ListenAddresses
+from .grip import GripOptions
 from .kinds import (
     GIB,
     KIB,
@@ -29,60 +30,19 @@ from .kinds import (
     Duration,
     FilePath,
     Integer,
-    Kind,
     Prefix,
     Secret,
     Size,
     WorkerCount,
 )
-from .lists import Hosts, Networks, Origins, Secrets
+from .lists import ApiKeys, ChannelPatterns, Hosts, Networks, Origins, Scopes, Secrets, ServiceNetworks
+from .option import Option, option
 from .routes import RoutePath, StaysWith, UpstreamName
 from .services import HashBy, HeaderNames, HookPlace, NoticeKinds, RequestPath, ServiceUrls, Weights
 
-T = TypeVar("T")
-
 DEFAULT_NAMESPACE: Final = "default"
-NAMED: Final[Mapping[str, str]] = MappingProxyType(
-    {"namespace": "namespaces", "upstream": "upstreams", "route": "routes"}
-)
-"""Sections of which there are several, as tables `[SECTION.NAME]`, each with its field of `Config`."""
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
-
-
-class Option(NamedTuple):
-    """One row of the table.  `section` is "namespace" for what every `[namespace.NAME]` can set."""
-
-    section: str
-    name: str
-    kind: Kind
-    default: object
-    doc: str
-    secret: bool
-
-    @property
-    def key(self) -> str:
-        """Its name in the file: `section.name`, or `namespace.NAME.name`."""
-        return f"{self.section}.{'NAME.' if self.section in NAMED else ''}{self.name}"
-
-    @property
-    def flag(self) -> str:
-        """Its flag: without a prefix for the server's own, else `--section-name`."""
-        prefix = "" if self.section == "server" else f"{self.section}-"
-        return f"--{prefix}{self.name}".replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Its environment variable; NAME stands for a namespace's name in capitals."""
-        name = "NAME_" if self.section in NAMED else ""
-        prefix = "" if self.section == "server" else f"{self.section.upper()}_{name}"
-        return f"RINGGATE_{prefix}{self.name.upper()}"
-
-
-def option(default: T, kind: Kind, doc: str, *, secret: bool = False) -> T:
-    """Declare a field of a section.  The result is the dataclass field, typed as the value it will have."""
-    made: Any = field(default=default, metadata={"kind": kind, "doc": doc, "secret": secret})
-    return made  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +86,14 @@ class ApiOptions:
 
     keys: tuple[Secret, ...] = option(
         (),
-        Secrets(),
+        ApiKeys(),
         "what app services send as Bearer token; without any, loopback only",
         secret=True,
     )
     publish_keys: tuple[Secret, ...] = option(
-        (), Secrets(), "more keys, only to publish, broadcast, send and update", secret=True
+        (), ApiKeys(), "more keys, only to publish, broadcast, send and update", secret=True
     )
-    read_keys: tuple[Secret, ...] = option((), Secrets(), "more keys, only to look things up", secret=True)
+    read_keys: tuple[Secret, ...] = option((), ApiKeys(), "more keys, only to look things up", secret=True)
     hosts: tuple[str, ...] = option(
         (), Hosts(), "names by which a port without keys may be called, beside its own address"
     )
@@ -143,6 +103,19 @@ class ApiOptions:
     def every_key(self) -> tuple[Secret, ...]:
         """The keys of all scopes."""
         return (*self.keys, *self.publish_keys, *self.read_keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyOptions:
+    """API keys by a name, which logs and metrics show, for a part of the API and perhaps some channels."""
+
+    keys: tuple[Secret, ...] = option(
+        (), ApiKeys(), "the key, or its hash; several while it is changed", secret=True
+    )
+    scopes: tuple[str, ...] = option((), Scopes(), "what it is for")
+    channels: tuple[str, ...] = option(
+        (), ChannelPatterns(), "for what concerns these channels only; empty is everything"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,9 +316,10 @@ class HookOptions:
     subscribe: str = option("", HookPlace(), "asked where a namespace's subscribe says hook")
     publish: str = option("", HookPlace(), "asked where a namespace's publish says hook")
     call: str = option("", HookPlace(), "answers the call commands of clients")
+    message: str = option("", HookPlace(), "gets what clients send, and says what is to be done upon it")
     notices: str = option("", HookPlace(), "told what happened, until it says 2xx")
     events: tuple[str, ...] = option(
-        ("channel_occupied", "channel_vacated", "disconnect", "subscribed", "unsubscribed"),
+        ("channel_occupied", "channel_vacated", "disconnect", "notices_lost", "subscribed", "unsubscribed"),
         NoticeKinds(),
         "what it is told of",
     )
@@ -369,6 +343,9 @@ class HookOptions:
         10.0, Duration(0.01, _HOUR), "longest time for a call where the client says none"
     )
     call_timeout_most: float = option(30.0, Duration(0.01, _HOUR), "most time that a client may ask for")
+    calls_at_once: int = option(
+        1, Integer(1, 100), "calls of a connection under way at once; from 2 on nothing waits for a call"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,6 +372,11 @@ class UpstreamOptions:
         4.0, Duration(0.01, _HOUR), "how long an unused connection is kept; less than the service keeps it"
     )
     resolve_interval: float = option(10.0, Duration(0.1, _DAY), "time between two look-ups of names")
+    networks: tuple[str, ...] = option(
+        (),
+        ServiceNetworks(),
+        "where names may lead; empty: anywhere but this machine and its links",
+    )
     health_path: str = option("", RequestPath(), "asked with GET to see whether an address works")
     health_interval: float = option(5.0, Duration(0.05, _HOUR), "time between two health checks")
     health_timeout: float = option(2.0, Duration(0.01, _HOUR), "longest time for a health check")
@@ -419,13 +401,21 @@ class UpstreamOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteOptions:
-    """A path whose WebSockets are passed through to an upstream."""
+    """A path whose WebSockets are an upstream's: passed through to it, or told it as events."""
 
     path: str = option("", RoutePath(), "the path, or /prefix/* for all below a prefix")
     upstream: str = option("", UpstreamName(), "who gets the connections, and the clients' path and query")
     authenticate: bool = option(True, Boolean(), "ask clients who they are, where [auth] or a hook does")
+    protocol: str = option(
+        "websocket", Choice("websocket", "grip"), "what the upstream speaks: WebSocket, or events over HTTP"
+    )
     stays_with: str = option(
         "address", StaysWith(), "what keeps clients at one address where the upstream's balance is hash"
+    )
+    move_within: float = option(
+        30.0,
+        Duration(0.0, _HOUR),
+        "clients of an address that fails come back, spread over this time; 0: never",
     )
 
 
@@ -442,6 +432,8 @@ class Config:
     redis: RedisOptions = field(default_factory=RedisOptions)
     session: SessionOptions = field(default_factory=SessionOptions)
     hooks: HookOptions = field(default_factory=HookOptions)
+    grip: GripOptions = field(default_factory=GripOptions)
+    api_keys: Mapping[str, ApiKeyOptions] = field(default_factory=lambda: MappingProxyType({}))
     namespaces: Mapping[str, NamespaceOptions] = field(
         default_factory=lambda: MappingProxyType({DEFAULT_NAMESPACE: NamespaceOptions()})
     )
@@ -449,9 +441,20 @@ class Config:
     routes: Mapping[str, RouteOptions] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
+    def every_api_key(self) -> tuple[Secret, ...]:
+        """All keys of the API, named or not."""
+        named = (key for options in self.api_keys.values() for key in options.keys)
+        return (*self.api.every_key, *named)
+
+    @property
     def authenticates(self) -> bool:
         """Whether clients are let in by a token or by an app service; else this is development mode."""
         return self.auth.configured or bool(self.hooks.connect)
+
+    @property
+    def speaks_grip(self) -> bool:
+        """Whether any route leads to a service that speaks GRIP."""
+        return any(route.protocol == "grip" for route in self.routes.values())
 
     def namespace(self, name: str) -> NamespaceOptions:
         """Return the options of a namespace ("" for channels without one), or else those of the default."""
@@ -462,6 +465,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
     {
         "server": ServerOptions,
         "api": ApiOptions,
+        "apikey": ApiKeyOptions,
         "auth": AuthOptions,
         "websocket": WebSocketOptions,
         "edge": EdgeOptions,
@@ -469,6 +473,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "redis": RedisOptions,
         "session": SessionOptions,
         "hooks": HookOptions,
+        "grip": GripOptions,
         "namespace": NamespaceOptions,
         "upstream": UpstreamOptions,
         "route": RouteOptions,

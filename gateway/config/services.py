@@ -137,7 +137,14 @@ class NoticeKinds(ListKind):
 
     name = "list of words"
     metavar = "WORD[,WORD...]"
-    words = ("channel_occupied", "channel_vacated", "disconnect", "subscribed", "unsubscribed")
+    words = (
+        "channel_occupied",
+        "channel_vacated",
+        "disconnect",
+        "notices_lost",
+        "subscribed",
+        "unsubscribed",
+    )
 
     def _allowed(self) -> str:
         return f"a list of the words {', '.join(self.words)}"

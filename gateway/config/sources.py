@@ -6,13 +6,15 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from .option import NAMED
 from .problems import Problem, describe, suggestion
 from .scan import KeyPath
-from .schema import NAMED, all_options, options_of
+from .schema import all_options, options_of
 
 PREFIX: Final = "RINGGATE_"
 FILE_VARIABLE: Final = "RINGGATE_CONFIG"
 _EXAMPLES: Final = {
+    "apikey": "billing.scopes=publish",
     "namespace": "chat.history_size=50",
     "upstream": "app.addresses=http://127.0.0.1:9000",
     "route": "app.path=/app",

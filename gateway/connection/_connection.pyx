@@ -2,7 +2,8 @@
 
 A `Connection` is a uvloop BufferedProtocol: under TLS of a transport of the loop's, else of one of
 `_sockets`.  All connections of a loop read into one buffer and gather their answers in one other, so an
-idle connection holds neither.  It knows handshakes and frames; channels and sessions are its handler's.
+idle connection holds neither.  How one comes in is in `_entering`.  It knows frames; channels and
+sessions are its handler's.
 
 What always holds:
 
@@ -19,29 +20,27 @@ from asyncio import BufferedProtocol
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memcpy
 
 from gateway import closecodes
 from gateway._encode cimport encode_close
-from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder, new_decoder
+from gateway._frames cimport BINARY, CLOSE, NEED_DATA, PING, PONG, TEXT, Decoder
 from gateway.connection._edge cimport Edge
-from gateway.connection._ending cimport CLOSED, CLOSING, LINGERING, OPEN, OPENING, Ending
-
-from gateway.connection.answers import Plain
-from gateway.connection.accepted import Accepted
-from gateway.connection.handshake import head_is_decidable, respond, unavailable
+from gateway.connection._ending cimport CLOSED, CLOSING, LINGERING, OPEN, OPENING
+from gateway.connection._entering cimport Entering
 
 cdef enum:
-    WELCOME = 0         # as in admission.py
-    FLOOD = 2
-    REFUSED_AT_A_TIME = 64      # connections that are told 503; beyond, they are dropped
+    MOST_CONTROL_BYTES = 125    # RFC 6455 section 5.5
 
-cdef double TURN_AWAY_S = 1.0    # a connection without room that asks for nothing is told after this
 cdef int NO_STATUS = closecodes.NO_STATUS
 cdef int INTERNAL_ERROR = closecodes.INTERNAL_ERROR
+cdef int SERVICE_RESTART = closecodes.SERVICE_RESTART
+cdef int DRAIN = closecodes.DRAIN
+cdef int POLICY_VIOLATION = closecodes.POLICY_VIOLATION
+cdef int OVER_CAPACITY = closecodes.OVER_CAPACITY
+cdef int RATE_LIMITED = closecodes.RATE_LIMITED
 
 
-cdef class Connection(Ending, BufferedProtocol):
+cdef class Connection(Entering, BufferedProtocol):
     """One client's connection: handshake, frames, keep-alive, closing.  See `interface.Connection`."""
 
     def __init__(self, Edge edge not None):
@@ -58,35 +57,6 @@ cdef class Connection(Ending, BufferedProtocol):
             self.began(transport, transport.get_extra_info("socket").fileno() if plain else -1)
         except Exception:
             self.fail("connection_made")
-
-    cdef int began(self, object transport, int fd) except -1:
-        """Begin: the handshake's deadline starts.  `fd` is -1 where everything goes through the transport."""
-        cdef Edge edge = self.edge
-        cdef Py_ssize_t over
-        cdef int fate = WELCOME
-        try:
-            self.transport = transport
-            self.fd = fd
-            self.direct = fd >= 0
-            self.opened_at = self.last_heard = edge.loop.time()
-            edge.stats.accepted += 1
-            edge.connections.add(self)
-            self.deadline = self.opened_at + edge.handshake_timeout
-            over = len(edge.connections) - edge.max_connections
-            if edge.admission is not None:
-                fate = edge.admission.arrive(self)
-            if over > REFUSED_AT_A_TIME or fate == FLOOD:
-                edge.stats.count(edge.stats.refusals, "flood")
-                self.abort()
-                return 0
-            if edge.draining or over > 0 or fate != WELCOME:
-                # It is told once it asks: nginx takes an answer that comes earlier for the next server's.
-                self.turned_away = True
-                self.deadline = self.opened_at + min(TURN_AWAY_S, edge.handshake_timeout)
-            self.schedule(self.deadline)
-        except Exception:
-            self.fail("connection_made")
-        return 0
 
     def get_buffer(self, sizehint):
         """Lend the loop the one read buffer."""
@@ -144,9 +114,7 @@ cdef class Connection(Ending, BufferedProtocol):
                 edge.log.exception("connection_lost", extra={"remote": self.remote})
             self.state = CLOSED
         edge.wheel.remove(self)
-        edge.connections.discard(self)
-        if edge.admission is not None:
-            edge.admission.leave(self)
+        edge.left(self)
         edge.stats.closed += 1
         self.fd = -1
         self.handler = self.transport = self.decoder = self.deflater = None
@@ -210,12 +178,31 @@ cdef class Connection(Ending, BufferedProtocol):
         else:
             self.write(opcode, PyBytes_AS_STRING(payload), len(payload), False)
 
+    def send_control(self, int opcode, bytes payload not None):
+        """Send a ping or a pong of at most 125 bytes; see `interface.Connection`."""
+        if self.state == OPEN and not self.closed and len(payload) <= MOST_CONTROL_BYTES:
+            self.write(opcode, PyBytes_AS_STRING(payload), len(payload), False)
+
     def close(self, int code, str reason):
-        """Begin the closing handshake.  Idempotent."""
+        """Begin the closing handshake.  Idempotent.
+
+        Another service's client does not know Ringgate's own codes: it is told 1012 for that of a gateway
+        that stops, 1008 for those of limits.
+        """
+        if self.relays:
+            if code == DRAIN:
+                code = SERVICE_RESTART
+            elif code == OVER_CAPACITY or code == RATE_LIMITED:
+                code = POLICY_VIOLATION
         if self.state == OPEN:
             self.start_closing(code, reason.encode(), CLOSING)
         elif self.state == OPENING:
             self.abort()
+
+    @property
+    def is_relayed(self):
+        """Whether it is open, and its client that of another service."""
+        return self.relays and self.state == OPEN
 
     @property
     def shared_deflater(self):
@@ -225,98 +212,6 @@ cdef class Connection(Ending, BufferedProtocol):
         """
         deflater = self.deflater
         return deflater if deflater is not None and deflater in self.edge.deflaters.values() else None
-
-    # -- handshake ----------------------------------------------------------------------
-
-    cdef int read_head(self, char* data, size_t n) except -1:
-        cdef Edge edge = self.edge
-        cdef size_t seen
-        if self.turned_away:
-            return self.turn_away()
-        if self.head is None:
-            answer = respond(data[:n], edge.routes)     # nearly always it comes whole
-            if answer is None:
-                self.head = bytearray(data[:n])
-        else:
-            seen = len(self.head)
-            self.head += data[:n]
-            if not head_is_decidable(self.head, seen):
-                return 0
-            answer = respond(self.head, edge.routes)
-        if answer is None:
-            return 0
-        if edge.admission is not None and isinstance(answer, Accepted):
-            answer = edge.admission.judge(self, answer.request) or answer
-        if not isinstance(answer, Accepted):
-            return self.refuse(answer)
-        if self.head is None:
-            return self.go_on(answer, data, n)
-        received, self.head = self.head, None
-        return self.go_on(answer, PyByteArray_AS_STRING(received), len(received))
-
-    cdef int go_on(self, object accepted, char* data, size_t n) except -1:
-        """Open, and read the frames that came behind the head of the request."""
-        cdef size_t head_bytes = accepted.request.consumed
-        passage = self.edge.passages.get(accepted.request.path) if self.edge.passages else None
-        if passage is not None:
-            return self.hand_off(passage, accepted, data[head_bytes:n])
-        self.open(accepted)
-        if head_bytes < n and self.state == OPEN:
-            self.read_frames(data + head_bytes, n - head_bytes)
-        return 0
-
-    cdef int hand_off(self, object passage, object accepted, bytes early) except -1:
-        """Leave the socket to a passage: this is no connection any more."""
-        transport, self.transport, fd, self.fd = self.transport, None, self.fd, -1
-        self.state, self.closed = CLOSED, True
-        self.edge.wheel.remove(self)
-        self.edge.connections.discard(self)
-        passage.take(self, transport, fd, accepted, early)
-
-    cdef int open(self, object accepted) except -1:
-        cdef Edge edge = self.edge
-        cdef bytes response = accepted.response
-        cdef double now = edge.loop.time()
-        inflater = None
-        if accepted.deflate is not None:
-            inflater = edge.inflater(accepted.deflate)
-            self.deflater = edge.deflater(accepted.deflate)
-        self.decoder = new_decoder(edge.max_message_bytes, edge.max_fragments, inflater)
-        self.state = OPEN
-        edge.stats.opened += 1
-        self.last_heard = now
-        self.next_ping = now + edge.ping_interval
-        self.deadline = 0
-        # The wheel visits it when the handshake would have been late, soon enough for anything else.
-        if self.next_visit(now) < self.opened_at + edge.handshake_timeout:
-            self.schedule(self.next_visit(now))
-        memcpy(edge.reserve(len(response)), PyBytes_AS_STRING(response), len(response))
-        edge.out_bytes += len(response)
-        self.gathering = self.corked = True
-        try:
-            factory = edge.factories[accepted.request.path]
-            if factory is None:
-                self.echo = True
-            else:
-                self.handler = factory(self, accepted)
-        finally:
-            self.gathering = False
-            self.send_out()
-        return 0
-
-    cdef int turn_away(self) except -1:
-        """Tell a peer for which there is no room."""
-        admission = self.edge.admission
-        return self.refuse(unavailable() if admission is None else admission.refusal(self))
-
-    cdef int refuse(self, object refusal) except -1:
-        """Send a complete HTTP answer and hang up."""
-        cdef Edge edge = self.edge
-        if not isinstance(refusal, Plain):
-            edge.stats.count(edge.stats.refusals, refusal.reason_label)
-        self.head = None
-        self.transport.write(refusal.response)
-        return self.linger()
 
     # -- frames in ----------------------------------------------------------------------
 
@@ -347,14 +242,21 @@ cdef class Connection(Ending, BufferedProtocol):
                             self.pong = decoder.payload[:decoder.payload_bytes]
                         else:
                             self.write(PONG, decoder.payload, decoder.payload_bytes, False)
+                        if self.relays:
+                            self.handler.on_control(PING, decoder.payload[:decoder.payload_bytes])
                 elif kind == PONG:
                     self.pings_unanswered = 0
                     self.edge.stats.pongs_in += 1
+                    if self.relays and self.state == OPEN:
+                        self.handler.on_control(PONG, decoder.payload[:decoder.payload_bytes])
                 elif kind == CLOSE:
+                    if self.relays and self.state == OPEN:
+                        self.handler.on_goodbye(decoder.close_code, decoder.close_reason)
                     self.answer_close(decoder.close_code, decoder.close_reason)
                     break
                 else:
                     if self.state == OPEN:
+                        self.edge.broken(decoder.close_code, self.remote)
                         self.start_closing(decoder.close_code, decoder.close_reason, LINGERING)
                     self.linger()
                     break

@@ -1,6 +1,7 @@
 # What all connections of a loop share.  See _edge.pyx.
 from libc.stdint cimport uint64_t
 
+from gateway.connection._census cimport Census
 from gateway.connection._wheel cimport TimerWheel
 
 
@@ -31,6 +32,8 @@ cdef class Edge:                    # what the connections of one loop share
     cdef dict deflaters             # by window bits: they keep no context, and serve everybody
     cdef readonly bint draining, stopped
     cdef public object admission    # finds clients' addresses and bounds them; None where that is not wanted
+    cdef public object on_limit     # hears which bound was reached, and by whom; None where nobody listens
+    cdef public Census census       # the connections of several processes; None where there is one
     # one read buffer for all, and one place where the answers of one read are gathered
     cdef object read_view
     cdef bytearray read_buffer
@@ -44,6 +47,9 @@ cdef class Edge:                    # what the connections of one loop share
     cdef size_t compression_threshold, max_message_bytes, max_fragments
     cdef Py_ssize_t max_connections
 
+    cdef int reached(self, str limit, str who) except -1
+    cdef int broken(self, int code, str who) except -1
+    cdef int left(self, object connection) except -1
     cdef object deflater(self, object parameters)
     cdef object inflater(self, object parameters)
     cdef char* reserve(self, size_t n) except NULL

@@ -4,16 +4,21 @@ One read buffer, one place where the answers of one read are gathered, one timer
 the bounds.  It knows connections only as things that are visited, closed and aborted.
 """
 import logging
+from random import random
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdlib cimport free, realloc
 
 from gateway.connection._wheel cimport TimerWheel
 
+from gateway import closecodes
 from gateway.deflate import Deflater, Inflater
 
 cdef enum:
     OUT_BYTES = 65536           # the least memory for gathered answers
+
+cdef int TOO_BIG = closecodes.MESSAGE_TOO_BIG
+cdef int TOO_MANY = closecodes.POLICY_VIOLATION      # of frames: fragments
 
 
 cdef class EdgeStats:
@@ -37,7 +42,7 @@ cdef class Edge:
 
     `protocol` makes a connection of this edge (`_connection.Connection`).  `routes` maps a path to its
     RouteOptions, `factories` the same path to the HandlerFactory of its connections, or to None for
-    echo.  `passages` maps a path to the Passage of connections that are passed through, without a factory.
+    echo.  `passages` maps a path to whatever takes its connections, without a factory.
     `options` is an EdgeOptions, `admission` an `admission.Admission` or None.
     """
 
@@ -86,11 +91,23 @@ cdef class Edge:
             connection.visit(now)
         self.timer = self.loop.call_later(self.wheel.tick_s, self._tick)
 
-    def drain(self, int code, str reason):
-        """Let nobody in any more; send every open connection a close frame."""
+    def change(self, *, routes, passages):
+        """Use other routes and passages for those who come from now on; who is there stays."""
+        self.routes = routes
+        self.passages = passages or {}
+
+    def drain(self, int code, str reason, double spread_s=0.0):
+        """Let nobody in any more; send every open connection a close frame.
+
+        Clients of other services are told so at random times within `spread_s`: no event of ours tells them
+        when to come back, so they do it at once.
+        """
         self.draining = True
         for connection in list(self.connections):
-            connection.close(code, reason)
+            if spread_s > 0 and connection.is_relayed:
+                self.loop.call_later(random() * spread_s, connection.close, code, reason)
+            else:
+                connection.close(code, reason)
 
     def stop(self):
         """Drop what is left and end the timer."""
@@ -100,6 +117,27 @@ cdef class Edge:
         self.timer.cancel()
         if self.outbound is not None:
             self.outbound.close()
+
+    cdef int reached(self, str limit, str who) except -1:
+        """Tell that a bound was reached: its name, and the address of who reached it, if it was one."""
+        if self.on_limit is not None:
+            self.on_limit(limit, who)
+        return 0
+
+    cdef int broken(self, int code, str who) except -1:
+        """Tell of the bound that was reached where frames are refused with a close code for that."""
+        if code == TOO_BIG:
+            return self.reached("message_bytes", who)
+        return self.reached("fragments", who) if code == TOO_MANY else 0
+
+    cdef int left(self, object connection) except -1:
+        """Forget a connection whose socket is gone."""
+        self.connections.discard(connection)
+        if self.admission is not None:
+            self.admission.leave(connection)
+        if self.census is not None:
+            self.census.tell(len(self.connections))
+        return 0
 
     cdef object deflater(self, object parameters):
         """Return what compresses for a connection: one for all that keep no context, else one of its own."""

@@ -1,6 +1,6 @@
 """The states of a socket of the edge, its place in the timer wheel, and how it comes to its end.
 
-It knows the edge and a transport; what is said before the end is its subclasses' (`_connection`, `_tunnel`).
+It knows the edge and a transport; what is said before the end is its subclasses' (`_entering`, `_tunnel`).
 """
 
 

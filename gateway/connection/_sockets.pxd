@@ -58,3 +58,7 @@ cdef class SocketTransport(Watched):
     cdef int read(self) except -1
     cdef int send_waiting(self) except -1
     cdef int drop(self) except -1
+
+
+# Have a transport's socket watched, and its endpoint begin.
+cdef int start(Poller poller, SocketTransport transport, Endpoint endpoint) except -1

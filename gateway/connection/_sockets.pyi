@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from ._connection import Connection
 from ._edge import Edge
-from ._tunnel import TunnelEnd
 
 class Listener:
     def __init__(
@@ -17,5 +16,3 @@ class Listener:
     ) -> None: ...
     def adopt(self, fd: int, endpoint: Connection) -> None: ...
     def close(self) -> None: ...
-
-def attach(edge: Edge, endpoint: TunnelEnd, sock: socket.socket) -> None: ...

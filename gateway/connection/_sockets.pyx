@@ -46,6 +46,24 @@ cdef extern from "<sys/socket.h>" nogil:
     int c_shutdown "shutdown"(int fd, int how)
     int SOCK_NONBLOCK, SOCK_CLOEXEC, SHUT_WR
 
+    cdef struct sockaddr:
+        pass
+    cdef struct sockaddr_storage:
+        unsigned short ss_family
+    int getpeername(int fd, sockaddr* address, unsigned int* size)
+    int AF_INET
+
+cdef extern from "<netinet/in.h>" nogil:
+    cdef struct in_addr:
+        pass
+    cdef struct sockaddr_in:
+        in_addr sin_addr
+        unsigned short sin_port
+    unsigned short ntohs(unsigned short value)
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char* inet_ntop(int family, const void* address, char* to, unsigned int size)
+
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
 
@@ -230,18 +248,6 @@ cdef class Listener(Watched):
         self.poller.watch(EPOLL_CTL_ADD, self.fd, self, EPOLLIN)
 
 
-def attach(Edge edge not None, Endpoint endpoint not None, sock):
-    """Begin an endpoint's life at a connected socket of the gateway's own making, which becomes its own.
-
-    Raises OSError when it cannot be watched; it is closed then, too.
-    """
-    if edge.outbound is None:
-        edge.outbound = Poller(edge, edge.loop)
-    cdef SocketTransport transport = SocketTransport.__new__(SocketTransport)
-    transport.fd = sock.detach()
-    start(edge.outbound, transport, endpoint)
-
-
 cdef int start(Poller poller, SocketTransport transport, Endpoint endpoint) except -1:
     transport.poller = poller
     transport.interest = EPOLLIN
@@ -251,9 +257,22 @@ cdef int start(Poller poller, SocketTransport transport, Endpoint endpoint) exce
     return endpoint.began(transport, transport.fd)
 
 
+cdef object ip_peer(int fd):
+    """Return address and port of the other end where they are IPv4, without a Python socket; else None."""
+    cdef sockaddr_storage peer
+    cdef sockaddr_in* ip = <sockaddr_in*>&peer
+    cdef char[16] text
+    cdef unsigned int size = sizeof(peer)
+    if getpeername(fd, <sockaddr*>&peer, &size) < 0 or peer.ss_family != AF_INET:
+        return None
+    if inet_ntop(AF_INET, &ip.sin_addr, text, sizeof(text)) == NULL:
+        return None
+    return (<bytes>text).decode(), ntohs(ip.sin_port)
+
+
 @no_gc
 cdef class SocketTransport(Watched):
-    """The transport of one plain socket.  Made by a Listener, or by `attach`."""
+    """The transport of one plain socket.  Made by a Listener, or by `_dialing.connect`."""
 
     def __cinit__(self):
         self.fd = -1
@@ -399,6 +418,9 @@ cdef class SocketTransport(Watched):
         """Return the peer's address for `peername`, or what is known of a peer without; nothing else is."""
         if name != "peername" or self.fd < 0:
             return default
+        peer = ip_peer(self.fd)
+        if peer is not None:
+            return peer
         with socket.socket(fileno=self.fd) as sock:
             try:
                 return sock.getpeername() or unix_peer(sock)

@@ -1,8 +1,16 @@
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from ._connection import Connection
 from ._edge import Edge
+
+class Owner(Protocol):
+    def heard(self, data: bytes) -> None: ...
+    def late(self, end: TunnelEnd) -> None: ...
+    def over(self, end: TunnelEnd) -> None: ...
+
+class Meter(Protocol):
+    def take(self, messages: int, size_bytes: int) -> bool: ...
 
 class TunnelEnd(asyncio.BufferedProtocol):
     client: bool
@@ -10,16 +18,14 @@ class TunnelEnd(asyncio.BufferedProtocol):
     closed: bool
     blocked: bool
     opened_at: float
-    def __init__(
-        self,
-        edge: Edge,
-        *,
-        client: bool,
-        on_over: Callable[[], None],
-        on_bytes: Callable[[bytes], None] | None = None,
-    ) -> None: ...
+    meter: Meter | None
+    def __init__(self, edge: Edge, owner: Owner, *, client: bool, patience_s: float) -> None: ...
     @property
     def remote(self) -> str: ...
+    @property
+    def is_relayed(self) -> bool: ...
+    @property
+    def address(self) -> str: ...
     @property
     def queued_bytes(self) -> int: ...
     def take_over(self, connection: Connection, transport: object, fd: int, early: bytes) -> None: ...
@@ -28,11 +34,11 @@ class TunnelEnd(asyncio.BufferedProtocol):
     def tunnel(
         self,
         upstream: TunnelEnd,
+        owner: Owner,
         response: bytes,
         upstream_early: bytes,
         *,
         rsv: int,
-        max_message_bytes: int,
     ) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
     def abort(self) -> None: ...

@@ -23,19 +23,22 @@ cdef enum:
 
 cdef int PROTOCOL_ERROR = closecodes.PROTOCOL_ERROR
 cdef int TOO_BIG = closecodes.MESSAGE_TOO_BIG
+cdef int TOO_MANY = closecodes.POLICY_VIOLATION
 cdef int NO_STATUS = closecodes.NO_STATUS
 
 
 cdef class FrameWalker:
     """Follows one direction.  `masked`: it comes from a client.  `rsv`: the bits 0x70 that are in use.
 
-    `max_message_bytes` bounds a message as it is on the wire; 0 is no bound.
+    `max_message_bytes` bounds a message as it is on the wire, `max_fragments` the data frames of one; 0 is no
+    bound.
     """
 
-    def __init__(self, *, bint masked, int rsv=0, uint64_t max_message_bytes=0):
+    def __init__(self, *, bint masked, int rsv=0, uint64_t max_message_bytes=0, uint64_t max_fragments=0):
         self.masked = masked
         self.rsv = rsv
         self.most = max_message_bytes
+        self.most_fragments = max_fragments
         self.close_code = NO_STATUS
 
     cdef bint at_boundary(self) noexcept:
@@ -49,16 +52,19 @@ cdef class FrameWalker:
         return <bytes>self.head_sent[:self.carried] + whole[:self.good], wrong
 
     cdef int walk(self, const unsigned char* data, size_t n) noexcept:
-        """Look at what came; set `carried` and `good`.  Return 0, or the close code for what is wrong."""
+        """Look at what came; set `carried`, `good`, `seen`.  Return 0, or the code for what is wrong."""
         cdef size_t at = 0
         cdef size_t before = self.head_bytes        # of a header that began in earlier bytes
         cdef int wrong
         self.carried = 0
         self.good = 0
+        self.seen = n
         while at < n and not self.closed:
             if self.left:
                 at += self.skip(data + at, n - at)
                 self.good = at
+                if self.left == 0 and self.one_frame:
+                    break
                 continue
             while at < n and self.head_bytes < self.needed():
                 self.head[self.head_bytes] = data[at]
@@ -77,6 +83,7 @@ cdef class FrameWalker:
             self.good = at
             if self.left == 0:
                 self.end_frame()
+        self.seen = at
         return 0
 
     cdef int needed(self) noexcept:
@@ -118,11 +125,21 @@ cdef class FrameWalker:
             if opcode > BINARY or (opcode == CONTINUATION) != self.in_message:
                 return PROTOCOL_ERROR
             if opcode != CONTINUATION:
-                self.message_bytes = 0
+                self.message_bytes = self.fragments = 0
+            self.fragments += 1
             if self.most and length > self.most - self.message_bytes:
                 return TOO_BIG
+            if self.most_fragments and self.fragments > self.most_fragments:
+                return TOO_MANY
             self.message_bytes += length
             self.in_message = not fin
+        if opcode == PING:
+            self.pings += 1
+        if opcode == PONG and self.owed:
+            self.owed -= 1
+        elif opcode != CLOSE:
+            self.begun += opcode != CONTINUATION
+            self.begun_bytes += self.head_bytes + length
         if self.masked:
             memcpy(self.key, self.head + self.head_bytes - 4, 4)
         self.opcode = opcode

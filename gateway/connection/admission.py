@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from .addresses import Ip, TrustedNetworks, limit_key, parse_ip, shown
 from .answers import Refusal, too_many, unavailable
+from .counts import Counting, Counts
 from .forwarded import ENTRIES, Node, client_of
 from .request import Request
 
@@ -49,7 +50,8 @@ class Admission:
     """Finds clients' addresses, and bounds their connections.
 
     `header` is a key of `ENTRIES`, or "none"; `most` connections of one address are let in, 0 being no bound.
-    `on_refused` hears the address of everybody who is refused.
+    `counts` counts them where other processes do, too.  `on_refused` hears the address of everybody who is
+    refused.
     """
 
     def __init__(
@@ -58,16 +60,17 @@ class Admission:
         trusted: TrustedNetworks,
         header: str,
         most: int,
+        counts: Counting | None = None,
         on_refused: Callable[[str], None] = lambda address: None,
     ) -> None:
         self.most = most
+        self._counts = Counts() if counts is None else counts
         self._trusted = trusted
         self._header = header.encode()
         self._entries = ENTRIES.get(header)
         self._on_refused = on_refused
         self._clients: dict[Peer, _Client] = {}
-        self._counts: dict[str, int] = {}
-        self._refused: dict[str, int] = {}  # by address: connections that wait to be told
+        self._refused = Counts()  # by address: connections that wait to be told
 
     # -- what the edge tells --------------------------------------------------------------
 
@@ -86,10 +89,10 @@ class Admission:
             return WELCOME
         key = limit_key(client.node[0]) if client.node else ""
         self._on_refused(key)
-        if self._refused.get(key, 0) >= _TOLD_AT_A_TIME:
+        if self._refused.add(key) > _TOLD_AT_A_TIME:
+            self._refused.take(key)
             return FLOOD
         client.told = key
-        self._refused[key] = self._refused.get(key, 0) + 1
         return TURNED_AWAY
 
     def refusal(self, connection: Peer) -> Refusal:
@@ -119,8 +122,9 @@ class Admission:
         """Forget a connection.  Idempotent."""
         client = self._clients.pop(connection, None)
         if client is not None:
-            _take_one(self._counts, client.key)
-            _take_one(self._refused, client.told)
+            if client.key:
+                self._counts.take(_name(client.key))
+            self._refused.take(client.told)
 
     # -- what others ask --------------------------------------------------------------------
 
@@ -135,8 +139,8 @@ class Admission:
         return limit_key(client.node[0]) if client is not None and client.node is not None else ""
 
     def __len__(self) -> int:
-        """Return for how many addresses something is held."""
-        return len({*self._counts, *self._refused})
+        """Return how much is held of addresses."""
+        return len(self._counts) + len(self._refused)
 
     def _is_told_by(self, node: Node | None) -> bool:
         """Tell whether a peer is a proxy whose header says who the client is."""
@@ -147,20 +151,16 @@ class Admission:
         if not self.most or client.node is None:
             return True
         key = limit_key(client.node[0])
-        count = self._counts.get(key, 0)
-        if count >= self.most:
+        if self._counts.add(_name(key)) > self.most:
+            self._counts.take(_name(key))
             return False
-        self._counts[key] = count + 1
         client.key = key
         return True
 
 
-def _take_one(counts: dict[str, int], key: str) -> None:
-    left = counts.get(key, 0) - 1
-    if left > 0:
-        counts[key] = left
-    else:
-        counts.pop(key, None)
+def _name(key: str) -> str:
+    """Return under which name an address is counted: never that of a user."""
+    return f"a:{key}"
 
 
 def _node_of(name: Any) -> Node | None:

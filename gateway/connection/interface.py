@@ -82,3 +82,20 @@ class HandlerFactory(Protocol):
 
     def __call__(self, connection: Connection, accepted: Accepted) -> Handler:
         """Return the handler.  The 101 answer has left: it may send at once."""
+
+
+class Waiting(Protocol):
+    """Who has yet to say whether a client comes in (see `_edge.Passage`)."""
+
+    def on_close(self, code: int, reason: str) -> None:
+        """The client did not wait.  Called at most once."""
+
+
+class RelayHandler(Handler, Protocol):
+    """A handler that hears of control frames, too; pings are answered, and closing is, without it."""
+
+    def on_control(self, opcode: int, payload: bytes) -> None:
+        """Take a ping (opcode 9) or a pong (10)."""
+
+    def on_goodbye(self, code: int, reason: bytes) -> None:
+        """The client sent a close frame; 1005: without a code.  `on_close` follows."""

@@ -26,8 +26,8 @@ class HeadLimits(NamedTuple):
 
 DEFAULT_LIMITS: Final = HeadLimits()
 
-_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_TEXT: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+TOKEN_BYTES: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+TEXT_BYTES: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _LINE_ENDS: Final = tuple(b"\r\n" * count for count in range(DEFAULT_LIMITS.headers + 1))
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -160,7 +160,7 @@ def head_is_decidable(
     start = seen_bytes - 2 if seen_bytes > 2 else 0
     if buffer.find(b"\n\r\n", start) >= 0 or buffer.find(b"\n\n", start) >= 0:
         return True
-    return seen_bytes == 0 and len(buffer) > 0 and buffer[0] not in _TOKEN
+    return seen_bytes == 0 and len(buffer) > 0 and buffer[0] not in TOKEN_BYTES
 
 
 def parse_request(data: bytes | bytearray, limits: HeadLimits = DEFAULT_LIMITS) -> Request | Refusal | None:
@@ -174,14 +174,14 @@ def parse_request(data: bytes | bytearray, limits: HeadLimits = DEFAULT_LIMITS) 
     RFC 9112 sections 2 to 5; stricter where `docs/decisions/0003-handshake.md` says so.
     """
     end = data.find(b"\r\n\r\n", 0, limits.head_bytes)
-    if end < 0 or data[0] not in _TOKEN:
+    if end < 0 or data[0] not in TOKEN_BYTES:
         return _undecided(data, limits)
     head = bytes(data[: end + 4])
     lines = head[:end].split(b"\r\n")
     count = len(lines) - 1
     ends = _LINE_ENDS[count] if count < len(_LINE_ENDS) else b"\r\n" * count
     # What is left without all text are the line ends: as many pairs as there are lines, so no CR or LF alone.
-    if head[:end].translate(None, _TEXT) != ends:
+    if head[:end].translate(None, TEXT_BYTES) != ends:
         return refuse("bad_header")
     if count > limits.headers or (end > limits.line_bytes and max(map(len, lines)) > limits.line_bytes):
         return refuse("head_too_large")
@@ -192,7 +192,7 @@ def _undecided(data: bytes | bytearray, limits: HeadLimits) -> Refusal | None:
     """Judge bytes in which no proper end of a head was found within the bound, or that are no HTTP."""
     if not data:
         return None
-    if data[0] not in _TOKEN:
+    if data[0] not in TOKEN_BYTES:
         return refuse("not_http")
     if _BLANK_LINE.search(data, 0, limits.head_bytes) is not None:
         return refuse("bad_header")
@@ -206,7 +206,7 @@ def _take_apart(head: bytes, lines: list[bytes]) -> Request | Refusal:
     if len(parts) != 3 or not request_line.isascii() or b"\t" in request_line or not parts[1]:
         return refuse("bad_request_line")
     method, target, version = parts
-    if method != b"GET" and (not method or method.translate(None, _TOKEN)):
+    if method != b"GET" and (not method or method.translate(None, TOKEN_BYTES)):
         return refuse("bad_request_line")
     if version != b"HTTP/1.1" and version != b"HTTP/1.0":
         return refuse("http_version" if version.startswith(b"HTTP/") else "bad_request_line")
@@ -215,7 +215,7 @@ def _take_apart(head: bytes, lines: list[bytes]) -> Request | Refusal:
         name, colon, value = line.partition(b":")
         lowered = _USUAL_NAMES.get(name)
         if lowered is None or not colon:
-            if not colon or not name or name.translate(None, _TOKEN):
+            if not colon or not name or name.translate(None, TOKEN_BYTES):
                 return refuse("bad_header")
             lowered = name.lower()
         headers.append((lowered, value.strip()))

@@ -7,6 +7,7 @@ Every answer of `/api`, and every refusal anywhere, is JSON in the one form.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,14 +21,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .answers import Handler, answering, json_response, on_http_exception
 from .api import OPERATIONS, Api, Operation
 from .asyncapi import build_asyncapi
-from .auth import Guard
+from .auth import CALLER, Guard
 from .bodies import decode_body, decode_query
 from .demo_page import demo_routes
 from .gateway_view import GatewayView, HttpOptions
+from .grip import grip_routes
 from .health import Health
 from .metrics import Metrics
 from .openapi import build_openapi
+from .permitting import Permits
 from .reading import read_json_body
+from .scopes import EVERYTHING
 
 
 class CurrentApp:
@@ -70,7 +74,7 @@ def build_app(node: GatewayView, options: HttpOptions, metrics: Metrics) -> ASGI
     routes = build_routes(node, options, metrics)
     inner = Starlette(routes=routes, exception_handlers={HTTPException: on_http_exception})
     inner.router.redirect_slashes = False
-    return Guard(Direct(inner, routes), options)
+    return Guard(Direct(inner, routes), options, metrics.count_key)
 
 
 def build_routes(node: GatewayView, options: HttpOptions, metrics: Metrics) -> list[Route]:
@@ -85,6 +89,10 @@ def build_routes(node: GatewayView, options: HttpOptions, metrics: Metrics) -> l
         _get("/openapi.json", _constant(build_openapi(options))),
         _get("/asyncapi.json", _constant(build_asyncapi())),
     ]
+    if options.grip is not None:
+        routes += grip_routes(
+            node, options.grip, options.max_body_bytes, partial(metrics.count_request, "grip")
+        )
     if options.demo:
         routes += demo_routes(options)
     return routes
@@ -93,13 +101,22 @@ def build_routes(node: GatewayView, options: HttpOptions, metrics: Metrics) -> l
 def _api_route(row: Operation, api: Api, max_body_bytes: int, metrics: Metrics) -> Route:
     carry_out: Callable[..., Any] = getattr(api, row.name)
 
+    permits = Permits(row, metrics.count_key)
+
     async def post(request: Request) -> Response:
+        caller = request.scope.get(CALLER, EVERYTHING)
+        permits.begin(caller)
         body = await read_json_body(request, max_body_bytes)
-        return json_response(await carry_out(decode_body(body, row.takes)))
+        asked = decode_body(body, row.takes)
+        permits.carry_out(caller, asked)
+        return json_response(await carry_out(asked))
 
     async def get(request: Request) -> Response:
-        query = decode_query(request.query_params.multi_items(), row.takes)
-        return json_response(await carry_out(query, **request.path_params))
+        caller = request.scope.get(CALLER, EVERYTHING)
+        permits.begin(caller)
+        asked = decode_query(request.query_params.multi_items(), row.takes)
+        permits.carry_out(caller, asked, **request.path_params)
+        return json_response(await carry_out(asked, **request.path_params))
 
     def count(code: str) -> None:
         metrics.count_request(row.name, code)

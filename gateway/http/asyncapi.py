@@ -12,8 +12,9 @@ from typing import Any, Final, get_args
 import msgspec
 
 from ..errors import ERROR_CODES
-from ..message.commands import AnyCommand, Command, Publish
+from ..message.commands import AnyCommand, Command, Publish, Send
 from ..message.events import Error, Event, Message, Pong, PublicationView, Reply
+from .asyncapi_examples import examples_of
 
 _REF: Final = "#/components/schemas/{name}"
 _BASE64: Final = frozenset({"data64", "payload64"})
@@ -68,7 +69,8 @@ def _writable(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
 def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
     summary = (kind.__doc__ or "").split("\n", 1)[0]
     payload = {"$ref": _REF.format(name=kind.__name__)}
-    return {"name": _name(kind), "summary": summary, "payload": payload}
+    examples = [{"payload": example} for example in examples_of(kind)]
+    return {"name": _name(kind), "summary": summary, "payload": payload, "examples": examples}
 
 
 def _channel(messages: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def _finish(name: str, schema: dict[str, Any]) -> None:
             told |= {"type": "string", "contentEncoding": "base64"}
     if name == Error.__name__:
         schema["properties"]["code"]["examples"] = list(ERROR_CODES)
-    if name in {Message.__name__, Publish.__name__}:
+    if name in {Message.__name__, Publish.__name__, Send.__name__}:
         schema["oneOf"] = [{"required": ["data"]}, {"required": ["data64"]}]
     if name == PublicationView.__name__:
         schema["oneOf"] = [{"required": [one]} for one in ("data", "data64", "patch")]

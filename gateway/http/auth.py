@@ -1,7 +1,9 @@
 """Who may call: API keys where they are configured, and a guard against web pages where none are.
 
 A pure ASGI wrapper around the whole application; knows nothing of what is asked for, only paths
-and headers.  With keys, `/api/*` needs one of them; health, metrics, OpenAPI and demo do not.
+and headers.  With keys, everything needs one of them but health, metrics, OpenAPI and demo; whether it is for
+what is asked is looked at where that is known (`permitting`).  Where GRIP is spoken, its path for publishers
+takes a token made with a shared secret as well, and needs that or a key.
 Without keys the port is on loopback and trusts every local program, but not the web pages
 that a local browser shows: a request with an Origin of another host (cross-site request
 forgery), or called by a foreign name (DNS rebinding), is refused on every path.  What says HTTP/1.0 and names
@@ -10,9 +12,9 @@ no host at all (a load balancer's health check) is no browser's.
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,28 +22,40 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..errors import CommandError
 from .answers import HttpError, error_response
 from .gateway_view import HttpOptions
+from .keys import ApiKeys
+from .scopes import ApiCaller
 
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::([0-9]{1,5}))?\Z")
 _ORIGIN: Final = re.compile(r"https?://([^/?#@\\\s]+)\Z")
-_MAX_KEY_CHARS: Final = 4096
+CALLER: Final = "ringgate.caller"
+"""Under what name a request's scope has who asks."""
+_PUBLIC: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/openapi.json", "/asyncapi.json"})
+_DEMO: Final = "/demo"
 
-_PUBLISH: Final = 1
-_READ: Final = 2
-_ADMIN: Final = 4
-_ALL: Final = _PUBLISH | _READ | _ADMIN
-_PUBLISHING: Final = frozenset({"/api/publish", "/api/broadcast", "/api/send", "/api/update"})
+GRIP_PATHS: Final = ("/publish", "/publish/")  # where libraries of GRIP publish
+
+
+def is_public(path: str) -> bool:
+    """Tell whether a path needs no key."""
+    return path in _PUBLIC or path == _DEMO or path.startswith(f"{_DEMO}/")
 
 
 class Guard:
     """ASGI wrapper that lets a request through, or answers it with 400, 401 or 403."""
 
-    def __init__(self, app: ASGIApp, options: HttpOptions) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        options: HttpOptions,
+        count: Callable[[str, str], None] = lambda name, outcome: None,
+    ) -> None:
         self._app = app
-        by_scope = ((_ALL, options.keys), (_PUBLISH, options.publish_keys), (_READ, options.read_keys))
-        self._keys = tuple((key.encode(), scope) for scope, keys in by_scope for key in keys)
+        self._keys = ApiKeys(options)
+        self._count = count
         self._hosts = frozenset(
             host.lower().strip("[]") for host in ("localhost", *options.listen_hosts, *options.hosts) if host
         )
+        self._verifies = None if options.grip is None else options.grip.verifies
         self._any_host = "*" in options.hosts
         self._any_address = not all(map(is_loopback, options.listen_hosts))
 
@@ -58,10 +72,15 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        if self._keys:
-            if scope["path"].startswith("/api/"):
-                self._check_key(_only(headers, b"authorization"), _scope_of(scope))
+        publishes = scope["path"] in GRIP_PATHS
+        if publishes and self._verifies is not None and self._shows_token(headers):
             return
+        if self._keys:
+            if not is_public(scope["path"]):
+                scope[CALLER] = self._caller(_only(headers, b"authorization"))
+            return
+        if publishes and self._verifies is not None:
+            raise CommandError("unauthorized", "a token made with one of grip.keys is needed")
         host = _only(headers, b"host").lower()
         named = any(name == b"host" for name, _ in headers)
         if named or scope["http_version"] != "1.0":  # RFC 9112 section 3.2 asks for Host since HTTP/1.1
@@ -70,22 +89,19 @@ class Guard:
         if origin and not same_host(origin, host):
             raise CommandError("permission_denied", "web pages of another origin may not call the gateway")
 
-    def _check_key(self, authorization: str, needed: int) -> None:
-        """Compare with every key in constant time, so that time tells nothing about any of them.
+    def _shows_token(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Tell whether a publisher of GRIP shows a good token."""
+        scheme, _, token = _only(headers, b"authorization").partition(" ")
+        return scheme.lower() == "bearer" and self._verifies is not None and self._verifies(token.strip())
 
-        A key that is good for something else is told so (403), since its owner has it anyway.
-        """
-        scheme, _, given = authorization.partition(" ")
-        secret = given.strip().encode("latin-1")
-        if not secret or scheme.lower() != "bearer" or len(secret) > _MAX_KEY_CHARS:
-            raise CommandError("unauthorized", "an API key is needed: Authorization: Bearer <key>")
-        granted = 0
-        for key, scope in self._keys:
-            granted |= scope * hmac.compare_digest(key, secret)
-        if not granted:
-            raise CommandError("unauthorized", "the API key is not valid")
-        if not granted & needed:
-            raise CommandError("permission_denied", "this API key is not for that")
+    def _caller(self, authorization: str) -> ApiCaller:
+        try:
+            caller = self._keys.caller(authorization)
+        except CommandError:
+            self._count("", "unauthorized")
+            raise
+        self._count(caller.name, "known")
+        return caller
 
     def _check_host(self, host: str) -> None:
         """Refuse a name that an attacker's DNS could have pointed at this machine."""
@@ -97,13 +113,6 @@ class Guard:
         # A rebound name is never an address: where we listen widely, any address may be ours.
         if not (self._any_address and _is_address(name)):
             raise CommandError("permission_denied", "the gateway is not called by this host name")
-
-
-def _scope_of(scope: Scope) -> int:
-    """Return what a key has to be for: reading is what GET does; a batch can hold anything."""
-    if scope["method"] in {"GET", "HEAD"}:
-        return _READ
-    return _PUBLISH if scope["path"] in _PUBLISHING else _ADMIN
 
 
 def host_name(host: str) -> str:

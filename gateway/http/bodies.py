@@ -15,13 +15,14 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from ..broker.outbox import Wanted
+from ..closecodes import MAX_REASON_BYTES, is_for_services
 from ..errors import CommandError
 from ..message.commands import MAX_NUMBER
 from ..message.json import MAX_DEPTH, check_json
 from ..message.names import MAX_CHANNEL_CHARS
 
 MAX_BATCH: Final = 1000
-MAX_REASON_BYTES: Final = 123
 
 Channel = Annotated[
     str,
@@ -141,7 +142,7 @@ class DisconnectBody(Target, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.code not in (0, 1000) and not 3000 <= self.code <= 4999:
+        if self.code and not is_for_services(self.code):
             raise ValueError("`code` is 0, 1000, or 3000 to 4999")
         if len(self.reason.encode()) > MAX_REASON_BYTES:
             raise ValueError(f"`reason` is at most {MAX_REASON_BYTES} bytes in UTF-8")
@@ -238,28 +239,52 @@ class ListQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class DeadLettersQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How many dead letters are wanted."""
+    """Which dead letters are wanted, and how many."""
 
     limit: Annotated[int, Meta(ge=1, le=10_000, description="entries at most")] = 1000
+    after: Annotated[str, Meta(max_length=100, description="the next of the page before")] = ""
+    id: Annotated[str, Meta(max_length=100, description="only this one")] = ""
+    kind: Annotated[str, Meta(max_length=100, description="only of this kind, such as disconnect")] = ""
+    key: Annotated[str, Meta(max_length=200, description="only about this channel or client")] = ""
+
+    def wanted(self) -> Wanted:
+        """Return which are meant."""
+        return Wanted(ids=frozenset([self.id] if self.id else ()), kind=self.kind, key=self.key)
 
 
 class DeadLettersBody(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Which dead letters are meant: those of `ids`, or `all`."""
+    """Which dead letters are meant: those of `ids`; of a `kind`, a `key` or both; or `all`."""
 
     ids: Annotated[list[str], Meta(max_length=1000)] = []
+    kind: Annotated[str, Meta(max_length=100)] = ""
+    key: Annotated[str, Meta(max_length=200)] = ""
     all: bool = False
 
-    def named(self) -> list[str]:
-        """Return the ids, none for all.  Raises CommandError unless exactly one of both is said."""
-        if self.all == bool(self.ids):
-            raise CommandError("bad_request", "either ids or all is needed")
-        return self.ids
+    def wanted(self) -> Wanted:
+        """Return which are meant.  Raises CommandError unless that is said in exactly one way."""
+        if (bool(self.ids), bool(self.kind or self.key), self.all).count(True) != 1:
+            raise CommandError("bad_request", "either ids, or kind and key, or all is needed")
+        return Wanted(ids=frozenset(self.ids), kind=self.kind, key=self.key)
+
+
+class LimitQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How much of a list is wanted that has no pages."""
+
+    limit: Annotated[int, Meta(ge=1, le=10_000, description="entries at most")] = 1000
 
 
 class ChannelsQuery(ListQuery, kw_only=True, forbid_unknown_fields=True):
     """Which channels are wanted."""
 
     prefix: Annotated[str, Meta(max_length=200, description="only channels whose name begins so")] = ""
+
+
+class DrainBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """An address of an upstream, as `GET /api/upstreams` shows it; without `ip` every IP that it leads to."""
+
+    upstream: Annotated[str, Meta(min_length=1, max_length=64)]
+    address: Annotated[str, Meta(min_length=1, max_length=1000)]
+    ip: Annotated[str, Meta(max_length=64)] = ""
 
 
 class NoQuery(Struct, forbid_unknown_fields=True):

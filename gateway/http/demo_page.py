@@ -40,7 +40,14 @@ def demo_routes(options: HttpOptions) -> list[Route]:
         Route(path, _page(folder.joinpath(name).read_bytes(), media_type, options.ws_port), methods=["GET"])
         for path, (name, media_type) in _FILES.items()
     ]
-    config = msgspec.json.encode({"ws_port": options.ws_port, "tls": options.ws_tls, "path": options.ws_path})
+    config = msgspec.json.encode(
+        {
+            "ws_port": options.ws_port,
+            "tls": options.ws_tls,
+            "path": options.ws_path,
+            "login": options.login,
+        }
+    )
     routes.append(
         Route("/demo/config.json", _page(config, "application/json", options.ws_port), methods=["GET"])
     )

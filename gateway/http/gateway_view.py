@@ -7,14 +7,15 @@ caller), BrokerUnavailableError (nothing happened) or OutcomeUnknownError (it ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ..broker.interface import HistoryPage, PublishResult, State
-from ..broker.outbox import DeadLetter
+from ..broker.outbox import DeadPage, Wanted
+from ..draining import Drain, Drained
 from ..listing import Asked, Listing
-from ..message.publication import Member, Position
+from ..message.publication import Draft, Member, Position
 
 MetricSample: TypeAlias = tuple[str, str, str, Mapping[str, str], float]
 """Name (`ringgate_…`), kind ("counter", "gauge" or "histogram"), help text, labels, value.
@@ -23,21 +24,45 @@ Of a histogram there is one sample for each bucket, labelled `le`, cumulative, a
 """
 
 
+class NamedKeys(NamedTuple):
+    """API keys by one name.  `keys` are keys or their hashes, `scopes` words of `scopes.Scope`.
+
+    `channels` are patterns; none: all channels.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    scopes: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GripOptions:
+    """What publishers of GRIP may do: `prefix` begins the names of all channels that they reach.
+
+    `verifies` tells whether a token of theirs is good; None where they need none, or an API key.
+    """
+
+    prefix: str
+    verifies: Callable[[str], bool] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
     """What the internal port is built with.
 
-    `keys` are the API keys for everything, `publish_keys` and `read_keys` those for a part; with none,
-    every caller is trusted and `auth` guards against web pages instead.  `listen_hosts` are those that are
-    listened on (none for Unix sockets), `hosts` further names by which a keyless gateway may be called
-    ("*": any).  `ws_port`, `ws_tls` and `ws_path` tell the demo page where the edge is.  Sizes are in
-    bytes, times in seconds.
+    `keys` are the API keys for everything, `publish_keys` and `read_keys` those for a part, and `named_keys`
+    say it themselves; with none, every caller is trusted and `auth` guards against web pages instead.
+    `listen_hosts` are those that are listened on (none for Unix sockets), `hosts` further names by which a
+    keyless gateway may be called ("*": any).  `grip` is None where nothing speaks GRIP.  `ws_port`, `ws_tls`
+    and `ws_path` tell the demo page where the edge is.  Sizes are in bytes, times in seconds.
     """
 
     version: str
     keys: tuple[str, ...] = ()
     publish_keys: tuple[str, ...] = ()
     read_keys: tuple[str, ...] = ()
+    named_keys: tuple[NamedKeys, ...] = ()
     listen_hosts: tuple[str, ...] = ("127.0.0.1",)
     hosts: tuple[str, ...] = ()
     max_body_bytes: int = 1 << 20
@@ -46,6 +71,9 @@ class HttpOptions:
     ws_port: int = 8000
     ws_tls: bool = False
     ws_path: str = "/ws"
+    login: bool = False
+    """Whether clients have to show a token, for the demo page."""
+    grip: GripOptions | None = None
 
 
 class GatewayView(Protocol):
@@ -58,6 +86,12 @@ class GatewayView(Protocol):
         self, channel: str, data: bytes, *, binary: bool = False, key: str = "", exclude: str = ""
     ) -> PublishResult:
         """Publish `data` (JSON text, or bytes when `binary`); `exclude` is a client that must not get it."""
+
+    async def publish_all(self, drafts: Iterable[Draft]) -> Sequence[PublishResult | Exception]:
+        """Publish each, in order, none waiting for another; return what each comes to.
+
+        `drafts` is best a generator: what has not begun is never made.
+        """
 
     async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
         """Apply a JSON Merge Patch to version `base` of the channel's state; else StaleVersionError."""
@@ -85,6 +119,15 @@ class GatewayView(Protocol):
         Return how many connections were closed.
         """
 
+    async def close_bare(self, channel: str, code: int, reason: str, exclude: str = "") -> int:
+        """Close the connections that hear a channel as bare frames; return how many.
+
+        `exclude`: terms of filters (`message.filters`), here and in `publish`.
+        """
+
+    async def revocations(self, limit: int) -> Sequence[Mapping[str, object]]:
+        """Return what is refused now, the newest first: `kind`, `value`, `revoked_ms`, `until_ms`."""
+
     async def channels(self, asked: Asked) -> Listing:
         """Return a page of `name`, `subscribers`, `epoch`, `offset` of each channel with subscribers."""
 
@@ -100,17 +143,26 @@ class GatewayView(Protocol):
     async def nodes(self) -> Sequence[Mapping[str, object]]:
         """Return what is known of each node of the cluster."""
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        """Return notices that were given up, the oldest first."""
+    async def dead_letters(self, wanted: Wanted, *, limit: int, after: str) -> DeadPage:
+        """Return a page of notices that were given up, the oldest first.
 
-    async def replay_dead_letters(self, ids: Sequence[str]) -> int:
-        """Have dead letters delivered again (all where none is named); return how many."""
+        Raises CommandError where there are no notices, or no page said `after`.
+        """
 
-    async def drop_dead_letters(self, ids: Sequence[str]) -> int:
-        """Forget dead letters (all where none is named); return how many."""
+    async def replay_dead_letters(self, wanted: Wanted) -> int:
+        """Have dead letters delivered again; return how many."""
+
+    async def drop_dead_letters(self, wanted: Wanted) -> int:
+        """Forget dead letters; return how many."""
+
+    async def configuration(self) -> Mapping[str, object]:
+        """Return what is known of the configuration, as `results.ConfigInfo` has it."""
 
     async def upstreams(self) -> Sequence[Mapping[str, object]]:
         """Return the groups of app services as `results.UpstreamInfo` has them."""
+
+    async def drain_upstream(self, drain: Drain) -> Drained:
+        """Have an address of an upstream left, or used again.  Raises CommandError where there is none."""
 
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Tell whether this node should get traffic (a broker probe came back; not draining), and why not."""

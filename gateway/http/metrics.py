@@ -49,6 +49,17 @@ class Metrics:
             "ringgate_api_requests", "API requests answered", ["operation", "code"], registry=self._registry
         )
 
+        self._keys = Counter(
+            "ringgate_api_keys",
+            "requests that showed an API key, by its name: known, denied, unauthorized (no such key)",
+            ["key", "outcome"],
+            registry=self._registry,
+        )
+
+    def count_key(self, name: str, outcome: str) -> None:
+        """Count a key that was shown, by its name in the configuration."""
+        self._keys.labels(name, outcome).inc()
+
     def count_request(self, operation: str, code: str) -> None:
         """Count an API request: `code` is "ok" or an error code."""
         self._requests.labels(operation, code).inc()

@@ -10,22 +10,40 @@ from typing import Any, Final
 
 import msgspec
 
+from ..grip.items import ItemsBody
 from .api import OPERATIONS, Operation
+from .auth import GRIP_PATHS
 from .gateway_view import HttpOptions
+from .keys import ApiKeys
 from .results import ErrorAnswer, HealthAnswer
+from .scopes import Scope
 
 _REF: Final = "#/components/schemas/{name}"
+_TOKEN: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "signed by HS256 with one of grip.keys, with an exp",
+}
 _EITHER: Final = (("data", "data64"), ("user", "client"))
 
 
 def build_openapi(options: HttpOptions) -> dict[str, Any]:
     """Return the document as OpenAPI 3.1; the API key is required in it where one is configured."""
-    kinds = (
-        [row.takes for row in OPERATIONS] + [row.gives for row in OPERATIONS] + [ErrorAnswer, HealthAnswer]
-    )
+    kinds = [
+        *(row.takes for row in OPERATIONS),
+        *(row.gives for row in OPERATIONS),
+        *(ErrorAnswer, HealthAnswer),
+        *((ItemsBody,) if options.grip is not None else ()),
+    ]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
     for schema in schemas.values():
         _require_either(schema)
+    security: dict[str, Any] = {"key": {"type": "http", "scheme": "bearer"}}
+    paths = _paths()
+    if options.grip is not None:
+        paths |= _grip_paths(options)
+        security |= {"grip": _TOKEN} if options.grip.verifies is not None else {}
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -33,13 +51,10 @@ def build_openapi(options: HttpOptions) -> dict[str, Any]:
             "version": options.version,
             "description": "Publish to WebSocket clients and see who is there. Never expose this port.",
         },
-        "paths": _paths(),
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": security},
     }
-    if options.keys:
+    if ApiKeys(options):
         document["security"] = [{"key": []}]
     return document
 
@@ -58,6 +73,24 @@ def _paths() -> dict[str, Any]:
     return paths
 
 
+def _grip_paths(options: HttpOptions) -> dict[str, Any]:
+    """Return the paths of publishers of GRIP, who show a token where that is asked for, or a key."""
+    text = {"description": "Published", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    operation: dict[str, Any] = {
+        "summary": "Publish items of GRIP",
+        "x-scope": Scope.PUBLISH,
+        "requestBody": {"required": True, "content": _content(ItemsBody)},
+        "responses": {"200": text, "default": _json("Refused", ErrorAnswer)},
+    }
+    if options.grip is not None and options.grip.verifies is not None:
+        operation["security"] = [{"grip": []}, *([{"key": []}] if ApiKeys(options) else [])]
+    names = ("grip_publish", "grip_publish_slash")
+    return {
+        path: {"post": {"operationId": name, **operation}}
+        for path, name in zip(GRIP_PATHS, names, strict=True)
+    }
+
+
 def _open(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     """Return a GET that never needs a key."""
     return {"get": {"operationId": name, "summary": summary, "security": [], "responses": responses}}
@@ -67,6 +100,7 @@ def _operation(row: Operation) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": row.name,
         "summary": row.summary,
+        **({"x-scope": row.needs} if row.needs else {}),
         "responses": {"200": _json("Done", row.gives), "default": _json("Refused", ErrorAnswer)},
     }
     if row.method == "POST":

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ..broker.interface import HistoryPage, PublishResult, State
-from ..broker.outbox import DeadLetter
+from ..broker.outbox import DeadPage
 from ..errors import CommandError, StaleVersionError
 from ..message.events import MemberView, PublicationView
 from ..message.publication import Member
@@ -149,16 +149,50 @@ class NodeList(Struct):
     nodes: list[dict[str, str | int | float | bool | None]]
 
 
+class ConfigInfo(Struct):
+    """The configuration that holds.  `hash` is of all but its secrets; `needs_restart` names what differs."""
+
+    hash: str = ""
+    loaded_ms: int = 0
+    reloads: int = 0
+    failed_reloads: int = 0
+    needs_restart: list[str] = []
+
+
+class Info(Struct):
+    """The gateway that answers."""
+
+    version: str
+    config: ConfigInfo
+
+
+class RevocationInfo(Struct):
+    """Something that is refused: `kind` is user, login or token; times in milliseconds since 1970."""
+
+    kind: str
+    value: str
+    revoked_ms: int
+    until_ms: int
+
+
+class RevocationList(Struct):
+    """What is refused, the newest first."""
+
+    revocations: list[RevocationInfo]
+
+
 class TargetInfo(Struct):
     """An address of an upstream.
 
     `weight` is its share now; `breaker` is closed, open or half_open; `requests` counts by outcome.
+    `draining`: it gets nothing new, and what `pending` counts is about to leave.
     """
 
     address: str
     ip: str
     weight: float
     healthy: bool
+    draining: bool
     breaker: str
     retry_in_ms: int
     pending: int
@@ -183,6 +217,13 @@ class UpstreamList(Struct):
     upstreams: list[UpstreamInfo]
 
 
+class Drained(Struct):
+    """How many targets an address stands for, and what is under way there: requests and connections."""
+
+    targets: int
+    pending: int
+
+
 class DeadLetterInfo(Struct):
     """A notice that no app service took; times are wall-clock milliseconds since 1970."""
 
@@ -197,9 +238,10 @@ class DeadLetterInfo(Struct):
 
 
 class DeadLetterList(Struct):
-    """Dead letters, the oldest first."""
+    """Dead letters, the oldest first.  `next` is the `after` of the page behind, where there may be one."""
 
     dead_letters: list[DeadLetterInfo]
+    next: str | UnsetType = UNSET
 
 
 class DeadLetters(Struct):
@@ -252,16 +294,17 @@ def refused(error: CommandError) -> ErrorBody:
     return ErrorBody(error.code, error.message)
 
 
-def dead_letters(letters: Sequence[DeadLetter]) -> DeadLetterList:
-    """Return dead letters as an answer."""
+def dead_letters(page: DeadPage) -> DeadLetterList:
+    """Return a page of dead letters as an answer."""
     return DeadLetterList(
         [
             DeadLetterInfo(
                 d.notice.id, d.notice.kind, d.notice.key, d.notice.time_ms, d.time_ms, d.tries, d.problem,
                 msgspec.Raw(d.notice.body),
             )
-            for d in letters
-        ]
+            for d in page.letters
+        ],
+        page.next or UNSET,
     )  # fmt: skip
 
 

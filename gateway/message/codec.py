@@ -30,6 +30,9 @@ class Codec(Protocol):
     def encode(self, event: Event) -> bytes:
         """Return an event's payload."""
 
+    def encode_placed(self, number: int, channel: str, epoch: str, offset: int, duplicate: bool) -> bytes:
+        """Return the payload of the `reply` to a publish."""
+
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
         """Return the payload of the `message` event of a publication, or of its `patch` event."""
 

@@ -15,6 +15,7 @@ import msgspec
 MAX_NUMBER: Final = 2**53 - 1
 MAX_KEY_CHARS: Final = 200
 MAX_METHOD_CHARS: Final = 200
+MAX_EARLIER_CLIENTS: Final = 16
 NO_DATA: Final = msgspec.Raw()
 """No payload: one object, so that records leave the field out when a client writes them."""
 
@@ -22,11 +23,19 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """A number that is not negative and that every client can hold."""
 
 
-class Since(msgspec.Struct, frozen=True, gc=False):
-    """The position up to which a client has everything of a channel."""
+class Since(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The position up to which a client has everything of a channel.
+
+    `clients` are the ids of the connections that it had; what excluded one of them is not for it.
+    `id` is that of the publication at the position, where the client had it, and `mark` what the answer to
+    its subscription said: by these it can be told that the position is one of a count that was lost.
+    """
 
     epoch: str
     offset: Count
+    clients: Annotated[list[str], msgspec.Meta(max_length=MAX_EARLIER_CLIENTS)] = []
+    id: str = ""
+    mark: str = ""
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str.lower):
@@ -108,6 +117,13 @@ class Call(Command, kw_only=True, frozen=True):
     timeout: Count = 0
 
 
+class Send(Command, kw_only=True, frozen=True):
+    """Say something to the app service: either `data`, JSON text, or the bytes `data64`."""
+
+    data: msgspec.Raw = NO_DATA
+    data64: bytes | None = None
+
+
 class Ping(Command, frozen=True):
     """Ask for a `pong`: for browsers, which cannot send WebSocket pings."""
 
@@ -122,5 +138,5 @@ class MalformedCommand(Command, kw_only=True, frozen=True):
     message: str
 
 
-AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Call | Ping
+AnyCommand = Connect | Subscribe | Unsubscribe | Publish | Update | Presence | History | Call | Send | Ping
 """Every command that a client may send."""

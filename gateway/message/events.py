@@ -48,6 +48,7 @@ class Reply(Event, frozen=True, kw_only=True):
     payload: msgspec.Raw | None = None
     payload64: bytes | None = None
     version: int | None = None
+    mark: str | None = None
 
 
 class Error(Event, frozen=True, kw_only=True):
@@ -141,6 +142,7 @@ class Subscribed(Event, frozen=True, kw_only=True):
     channel: str
     epoch: str
     offset: int
+    mark: str | None = None
 
 
 class Pong(Event, frozen=True, kw_only=True):
@@ -181,3 +183,4 @@ class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: str
     offset: int
     recovered: bool | None = None
+    mark: str | None = None

@@ -13,11 +13,12 @@ import msgspec
 import orjson
 
 from ..errors import CommandError
+from ._events import encode_placed, encode_publication
 from .commands import AnyCommand, Command, Identified
 from .events import Event
 from .malformed import not_readable, not_understood, refuse_number
-from .publication import Member, Publication
-from .views import join_of, leave_of, message_of, patch_of
+from .publication import Member
+from .views import join_of, leave_of
 
 MAX_DEPTH: Final = 64
 _TEXT: Final = 1
@@ -89,11 +90,8 @@ class JsonCodec:
         """Return an event as JSON text."""
         return _encode(event)
 
-    def encode_publication(self, channel: str, publication: Publication) -> bytes:
-        """Return the event of a publication, its JSON data byte for byte."""
-        if publication.patch:
-            return _encode(patch_of(channel, publication))
-        return _encode(message_of(channel, publication))
+    encode_placed = staticmethod(encode_placed)
+    encode_publication = staticmethod(encode_publication)
 
     def encode_join(self, channel: str, member: Member) -> bytes:
         """Return the `join` event of a member."""

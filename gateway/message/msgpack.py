@@ -17,7 +17,7 @@ import msgspec
 import orjson
 import ormsgpack
 
-from .commands import AnyCommand, Call, Command, Identified, MalformedCommand, Publish, Update
+from .commands import AnyCommand, Call, Command, Identified, MalformedCommand, Publish, Send, Update
 from .events import Error, Event, Join, Leave, MemberView, Message, Patch, PublicationView, Reply, State
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
@@ -63,6 +63,10 @@ class MsgpackCodec:
     def encode(self, event: Event) -> bytes:
         """Return an event as MessagePack."""
         return _encode(_for_client(event))
+
+    def encode_placed(self, number: int, channel: str, epoch: str, offset: int, duplicate: bool) -> bytes:
+        """Return the reply to a publish."""
+        return self.encode(Reply(id=number, channel=channel, epoch=epoch, offset=offset, duplicate=duplicate))
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
         """Return the event of a publication."""
@@ -123,7 +127,7 @@ def _id_of(payload: bytes) -> int:
 
 def _from_client(command: Command) -> Command:
     """Return a command with its payload as records have it; what it carries is MessagePack so far."""
-    if isinstance(command, Publish):
+    if isinstance(command, Publish | Send):
         return _with_payload(command, "data", command.data, command.data64)
     if isinstance(command, Call):
         return _with_payload(command, "payload", command.payload, command.payload64)

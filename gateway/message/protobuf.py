@@ -26,11 +26,12 @@ from .commands import (
     Ping,
     Presence,
     Publish,
+    Send,
     Subscribe,
     Unsubscribe,
     Update,
 )
-from .events import Event, From, MemberView, PublicationView, Resumed
+from .events import Event, From, MemberView, PublicationView, Reply, Resumed
 from .malformed import not_readable, not_understood, refuse_number
 from .publication import Member, Publication
 from .views import join_of, leave_of, patch_of
@@ -59,6 +60,10 @@ class ProtobufCodec:
         """Return an event as an Event of ringgate.proto."""
         fields: dict[str, Any] = {type(event).__name__.lower(): _fields_of(event)}
         return pb.Event(**fields).SerializeToString()
+
+    def encode_placed(self, number: int, channel: str, epoch: str, offset: int, duplicate: bool) -> bytes:
+        """Return the reply to a publish."""
+        return self.encode(Reply(id=number, channel=channel, epoch=epoch, offset=offset, duplicate=duplicate))
 
     def encode_publication(self, channel: str, publication: Publication) -> bytes:
         """Return the event of a publication, its payload byte for byte."""
@@ -121,7 +126,13 @@ def _channel(
 
 
 def _since(position: pb.Position) -> _Fields:
-    return {"epoch": position.epoch, "offset": position.offset}
+    return {
+        "epoch": position.epoch,
+        "offset": position.offset,
+        "clients": list(position.clients),
+        "id": position.id,
+        "mark": position.mark,
+    }
 
 
 def _read_connect(message: pb.Connect) -> _Fields:
@@ -138,8 +149,11 @@ def _read_subscribe(message: pb.Subscribe) -> _Fields:
 
 
 def _read_publish(message: pb.Publish) -> _Fields:
-    fields = _channel(message)
-    fields["key"] = message.key
+    return {**_channel(message), "key": message.key, **_read_data(message)}
+
+
+def _read_data(message: pb.Publish | pb.Send) -> _Fields:
+    fields: _Fields = {}
     payload = message.WhichOneof("payload")
     if payload == "json":
         fields["data"] = msgspec.Raw(message.json)
@@ -183,6 +197,7 @@ _READERS: Final[Mapping[str, tuple[type[Command], Callable[[Any], _Fields]]]] = 
     "presence": (Presence, _channel),
     "history": (History, _read_history),
     "call": (Call, _read_call),
+    "send": (Send, _read_data),
     "ping": (Ping, lambda message: {}),
 }
 """For each command its record, and what reads the fields of the record, for msgspec to check."""

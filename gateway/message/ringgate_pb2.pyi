@@ -64,6 +64,7 @@ class Command(_message.Message):
     PING_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
+    SEND_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """1 to 2^53 - 1: this command is answered by a reply or an error with the same id; 0: it is not"""
     @_builtins.property
@@ -84,6 +85,8 @@ class Command(_message.Message):
     def update(self) -> Global___Update: ...
     @_builtins.property
     def call(self) -> Global___Call: ...
+    @_builtins.property
+    def send(self) -> Global___Send: ...
     def __init__(
         self,
         *,
@@ -97,12 +100,13 @@ class Command(_message.Message):
         ping: Global___Ping | None = ...,
         update: Global___Update | None = ...,
         call: Global___Call | None = ...,
+        send: Global___Send | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "ping", b"ping", "presence", b"presence", "publish", b"publish", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "command", b"command", "connect", b"connect", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "publish", b"publish", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "update", "call"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["connect", "subscribe", "unsubscribe", "publish", "presence", "history", "ping", "update", "call", "send"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -116,17 +120,31 @@ class Position(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     epoch: _builtins.str
     offset: _builtins.int
+    id: _builtins.str
+    """of the message at the offset, where it was heard"""
+    mark: _builtins.str
+    """as the subscription's answer said it"""
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the ids of earlier connections of this client, at most 16"""
+
     def __init__(
         self,
         *,
         epoch: _builtins.str = ...,
         offset: _builtins.int = ...,
+        clients: _abc.Iterable[_builtins.str] | None = ...,
+        id: _builtins.str = ...,
+        mark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients", "epoch", b"epoch", "id", b"id", "mark", b"mark", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +400,34 @@ class Call(_message.Message):
 Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
+class Send(_message.Message):
+    """Say something to the app service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    BINARY_FIELD_NUMBER: _builtins.int
+    json: _builtins.bytes
+    """JSON text in UTF-8"""
+    binary: _builtins.bytes
+    """any bytes"""
+    def __init__(
+        self,
+        *,
+        json: _builtins.bytes = ...,
+        binary: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "json", b"json", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "json", b"json", "payload", b"payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["json", "binary"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___Send: _TypeAlias = Send  # noqa: Y015
+
+@_typing.final
 class Ping(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -523,6 +569,7 @@ class Reply(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
@@ -536,6 +583,8 @@ class Reply(_message.Message):
     expires: _builtins.int
     """of connect with a token: seconds since 1970"""
     version: _builtins.int
+    mark: _builtins.str
+    """of subscribe: goes into Position"""
     json: _builtins.bytes
     """JSON text in UTF-8"""
     binary: _builtins.bytes
@@ -562,12 +611,13 @@ class Reply(_message.Message):
         complete: _builtins.bool | None = ...,
         expires: _builtins.int | None = ...,
         version: _builtins.int | None = ...,
+        mark: _builtins.str | None = ...,
         json: _builtins.bytes = ...,
         binary: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "json", b"json", "offset", b"offset", "payload", b"payload", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_mark", b"_mark", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "epoch", b"epoch", "expires", b"expires", "json", b"json", "mark", b"mark", "offset", b"offset", "payload", b"payload", "recovered", b"recovered", "session", b"session", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "json", b"json", "members", b"members", "offset", b"offset", "payload", b"payload", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_complete", b"_complete", "_epoch", b"_epoch", "_expires", b"_expires", "_mark", b"_mark", "_offset", b"_offset", "_recovered", b"_recovered", "_session", b"_session", "_version", b"_version", "binary", b"binary", "channel", b"channel", "complete", b"complete", "duplicate", b"duplicate", "epoch", b"epoch", "expires", b"expires", "id", b"id", "json", b"json", "mark", b"mark", "members", b"members", "offset", b"offset", "payload", b"payload", "publications", b"publications", "recovered", b"recovered", "session", b"session", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
     _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
@@ -577,6 +627,8 @@ class Reply(_message.Message):
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
     _WhichOneofReturnType__expires: _TypeAlias = _typing.Literal["expires"]  # noqa: Y015
     _WhichOneofArgType__expires: _TypeAlias = _typing.Literal["_expires", b"_expires"]  # noqa: Y015
+    _WhichOneofReturnType__mark: _TypeAlias = _typing.Literal["mark"]  # noqa: Y015
+    _WhichOneofArgType__mark: _TypeAlias = _typing.Literal["_mark", b"_mark"]  # noqa: Y015
     _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
     _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
     _WhichOneofReturnType__recovered: _TypeAlias = _typing.Literal["recovered"]  # noqa: Y015
@@ -595,6 +647,8 @@ class Reply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expires) -> _WhichOneofReturnType__expires | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mark) -> _WhichOneofReturnType__mark | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
     @_typing.overload
@@ -890,21 +944,26 @@ class Subscribed(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     epoch: _builtins.str
     offset: _builtins.int
+    mark: _builtins.str
     def __init__(
         self,
         *,
         channel: _builtins.str = ...,
         epoch: _builtins.str = ...,
         offset: _builtins.int = ...,
+        mark: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mark", b"_mark", "mark", b"mark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "epoch", b"epoch", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mark", b"_mark", "channel", b"channel", "epoch", b"epoch", "mark", b"mark", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__mark: _TypeAlias = _typing.Literal["mark"]  # noqa: Y015
+    _WhichOneofArgType__mark: _TypeAlias = _typing.Literal["_mark", b"_mark"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mark) -> _WhichOneofReturnType__mark | None: ...
 
 Global___Subscribed: _TypeAlias = Subscribed  # noqa: Y015
 
@@ -1044,10 +1103,12 @@ class Resumed(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     RECOVERED_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     epoch: _builtins.str
     offset: _builtins.int
     recovered: _builtins.bool
+    mark: _builtins.str
     def __init__(
         self,
         *,
@@ -1055,13 +1116,19 @@ class Resumed(_message.Message):
         epoch: _builtins.str = ...,
         offset: _builtins.int = ...,
         recovered: _builtins.bool | None = ...,
+        mark: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_recovered", b"_recovered", "recovered", b"recovered"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mark", b"_mark", "_recovered", b"_recovered", "mark", b"mark", "recovered", b"recovered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recovered", b"_recovered", "channel", b"channel", "epoch", b"epoch", "offset", b"offset", "recovered", b"recovered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mark", b"_mark", "_recovered", b"_recovered", "channel", b"channel", "epoch", b"epoch", "mark", b"mark", "offset", b"offset", "recovered", b"recovered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mark: _TypeAlias = _typing.Literal["mark"]  # noqa: Y015
+    _WhichOneofArgType__mark: _TypeAlias = _typing.Literal["_mark", b"_mark"]  # noqa: Y015
     _WhichOneofReturnType__recovered: _TypeAlias = _typing.Literal["recovered"]  # noqa: Y015
     _WhichOneofArgType__recovered: _TypeAlias = _typing.Literal["_recovered", b"_recovered"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mark) -> _WhichOneofReturnType__mark | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recovered) -> _WhichOneofReturnType__recovered | None: ...
 
 Global___Resumed: _TypeAlias = Resumed  # noqa: Y015

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 import msgspec
 
 from ..errors import CommandError, StaleVersionError
 from .events import Error, From, Join, Leave, MemberView, Message, Patch, PublicationView, State
 from .publication import Member, Publication
+
+_from: Final = lru_cache(1024)(From)  # who publishes mostly does so more than once
 
 
 class StateLike(Protocol):
@@ -36,7 +39,7 @@ def message_of(channel: str, publication: Publication) -> Message:
         id=p.id,
         data=None if p.binary else msgspec.Raw(p.data),
         data64=p.data if p.binary else None,
-        from_=From(p.client, p.user) if p.client or p.user else None,
+        from_=_from(p.client, p.user) if p.client or p.user else None,
         time=p.time_ms,
     )
 
