@@ -12,6 +12,8 @@ interface Config {
   ws_port: number;
   tls: boolean;
   path: string;
+  /** Clients have to show a token. */
+  login: boolean;
 }
 
 function edgeUrl(config: Config, name: string): string {
@@ -52,9 +54,34 @@ function listen(client: Client, name: HTMLInputElement): void {
     client.close(); // the name is part of the address
     client.connect();
   });
+  showTab("chat");
   for (const tab of document.querySelectorAll<HTMLButtonElement>("#tabs button")) {
-    tab.addEventListener("click", () => (document.body.dataset["tab"] = tab.value));
+    tab.addEventListener("click", () => showTab(tab.value));
   }
+}
+
+function showTab(tab: string): void {
+  document.body.dataset["tab"] = tab;
+  for (const button of document.querySelectorAll<HTMLButtonElement>("#tabs button")) {
+    button.setAttribute("aria-pressed", String(button.value === tab));
+  }
+}
+
+/** Ask for a token while there is no connection; who one is then, the token says. */
+function askForToken(client: Client, name: HTMLInputElement): void {
+  const form = find<HTMLFormElement>("login-form");
+  const token = find<HTMLInputElement>("token");
+  client.on("status", (status) => {
+    form.hidden = status.state !== "offline";
+    name.disabled = true;
+    if (status.state === "online" && status.user) name.value = status.user;
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem("token", token.value.trim());
+    token.value = "";
+    client.connect();
+  });
 }
 
 function showCommand(): void {
@@ -74,13 +101,17 @@ async function main(): Promise<void> {
   const name = find<HTMLInputElement>("name");
   name.value = cleanName(sessionStorage.getItem("name") ?? "") || inventName();
   sessionStorage.setItem("name", name.value);
-  const client = new Client(() => edgeUrl(config, name.value), { WebSocket: CuttableSocket });
+  const client = new Client(() => edgeUrl(config, name.value), {
+    WebSocket: CuttableSocket,
+    ...(config.login && { token: () => sessionStorage.getItem("token") }),
+  });
   client.on("status", showStatus);
   document.querySelector("ringgate-status")!.client = client;
   const chat = new Chat(client, () => name.value);
   const board = new Board(client);
   chat.onLeave((member) => board.left(member));
   listen(client, name);
+  if (config.login) askForToken(client, name);
   showCommand();
   client.connect();
 }

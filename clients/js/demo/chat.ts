@@ -117,7 +117,7 @@ export class Chat {
 
   #append(line: HTMLElement, quiet = false): void {
     const follow = this.#atEnd();
-    this.#empty.hidden = true;
+    if (!line.classList.contains("notice")) this.#empty.hidden = true;
     const firstPending = this.#log.querySelector(".pending");
     this.#log.insertBefore(line, line.classList.contains("pending") ? null : firstPending);
     while (this.#log.childElementCount > MOST_LINES) this.#empty.nextElementSibling!.remove();

@@ -4,6 +4,8 @@ export interface Backoff {
     /** Bound of every wait, in milliseconds. */
     most: number;
 }
+/** How an answered command or a subscription is tried again, where the error invites that. */
+export declare const RETRY: Backoff;
 /** What the end of a connection asks for: nothing more, a wait, or another attempt at once. */
 export type Verdict = "refused" | "lost" | "again";
 /** Read a close code by its range: docs/protocol.md, "Close codes". */

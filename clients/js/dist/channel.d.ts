@@ -37,7 +37,7 @@ export interface SubscribeOptions {
     resume?: boolean;
 }
 /** Where a subscription stands, as the gateway says it. */
-export interface Stand extends Position {
+export interface Stand extends Omit<Position, "id"> {
     recovered?: boolean;
 }
 /** A listener's hold on a channel. */
@@ -58,13 +58,15 @@ export declare class Subscription extends Emitter<SubscriptionEvents> {
 export interface Surroundings {
     requests: Requests;
     online(): boolean;
+    /** The ids of this client on earlier connections: what is not for one of them is not for this one. */
+    earlier(): string[];
     random: () => number;
     /** Nobody holds the channel any more, or it ended. */
     gone(channel: Channel): void;
 }
 export declare class Channel {
     #private;
-    readonly name: string;
+    name: string;
     readonly around: Surroundings;
     readonly handles: Set<Subscription>;
     readonly presence: Presence;
@@ -78,6 +80,10 @@ export declare class Channel {
     leave(handle: Subscription): void;
     /** Where to resume; null: from now on. */
     get since(): Position | null;
+    /** Return a position as it is named to the gateway. */
+    sinceWith(position: Position): Position & {
+        clients?: string[];
+    };
     /** Ask the gateway for it. */
     subscribe(): void;
     /** It stands at the gateway: by a `reply`, `subscribed`, or with the session. */

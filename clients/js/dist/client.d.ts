@@ -1,25 +1,17 @@
-import type { Backoff } from "./backoff.js";
 import { type SubscribeOptions, type Subscription } from "./channel.js";
 import type { TokenSource } from "./credentials.js";
 import { Emitter } from "./emitter.js";
 import type { RinggateError } from "./errors.js";
+import { type Settings } from "./options.js";
 import type { Codec, Command, Member, Message, Position, Publication, Reply } from "./protocol.js";
 import type { Status } from "./status.js";
-export interface ClientOptions {
+export interface ClientOptions extends Partial<Settings> {
     /** A token, or a function (also an asynchronous one) that fetches one whenever one is needed. */
     token?: TokenSource;
     /** The encoding; JSON unless another is given. */
     codec?: Codec;
     /** The class of sockets, where there is no global one. */
     WebSocket?: unknown;
-    /** Bounds of the waits between attempts, in milliseconds: 1,000 at first, 15,000 at the most. */
-    backoff?: Partial<Backoff>;
-    /** Milliseconds that an attempt may take (10,000). */
-    connectTimeout?: number;
-    /** Milliseconds within which a connection must show that it is alive after the tab woke (4,000). */
-    probeTimeout?: number;
-    /** How many commands wait at the most, for a connection or for their answers (500). */
-    queue?: number;
     /** Like Math.random. */
     random?: () => number;
 }
@@ -33,16 +25,16 @@ export interface ClientEvents {
 export interface PublishOptions {
     /** Idempotency key; by default a random one. */
     key?: string;
-    /** Milliseconds after which it is given up (300,000); 0: it is sent now or not at all. */
+    /** Milliseconds after which it is given up (the client's `ttl`); 0: it is sent now or not at all. */
     ttl?: number;
     signal?: AbortSignal;
 }
 export interface CallOptions {
-    /** Milliseconds for which the answer is waited for (10,000). */
+    /** Milliseconds for which the answer is waited for (the client's `timeout`). */
     timeout?: number;
     /** Milliseconds for which it may wait for a connection (as `timeout`); 0: it is sent now or not at all. */
     ttl?: number;
-    /** A method that may be carried out twice without harm: the call is repeated if the connection ends. */
+    /** It may be carried out twice without harm: the call, or what is sent, is repeated if the connection ends. */
     repeat?: boolean;
     signal?: AbortSignal;
 }
@@ -52,19 +44,21 @@ export interface HistoryOptions {
     before?: number;
     signal?: AbortSignal;
 }
-export interface History extends Position {
+export interface History extends Omit<Position, "id" | "mark"> {
     publications: Publication[];
     /** Nothing older is kept. */
     complete: boolean;
 }
 export declare class Client extends Emitter<ClientEvents> {
     #private;
-    /** What app services send to this user, or to this one client. */
-    readonly direct: Subscription;
+    /** What was set, and else what holds by itself. */
+    readonly settings: Readonly<Settings>;
     /** `url` is the gateway's `/ws`, also relative to the page; a function is asked at each attempt. */
     constructor(url: string | (() => string), options?: ClientOptions);
     /** What to show of the connection; `on("status", …)` tells of every change. */
     get status(): Status;
+    /** What app services send to this user, or to this one client. */
+    get direct(): Subscription;
     /** How many commands wait, for a connection or for their answers. */
     get queued(): number;
     /** Connect, and stay connected; where an attempt is waited for, make it now. */
@@ -79,11 +73,13 @@ export declare class Client extends Emitter<ClientEvents> {
      * Publish, now or as soon as there is a connection.  The publication happens once, however often the connection
      * breaks, or the promise is broken; then `unknown` says whether it may have happened.
      */
-    publish(channel: string, data: unknown, options?: PublishOptions): Promise<Position & {
+    publish(channel: string, data: unknown, options?: PublishOptions): Promise<Omit<Position, "id" | "mark"> & {
         duplicate?: boolean;
     }>;
     /** Call a method of the app service; the promise is kept by what it answers. */
     call<Answer = unknown>(method: string, payload?: unknown, options?: CallOptions): Promise<Answer>;
+    /** Say something to the app service; kept once what it wanted is done, by what it answers, if anything. */
+    send<Answer = unknown>(data: unknown, options?: CallOptions): Promise<Answer>;
     /** Ask who is subscribed to a channel now; for a live list see `subscribe` with `presence`. */
     presence(channel: string, signal?: AbortSignal): Promise<Member[]>;
     /** Read what a channel keeps, oldest first. */

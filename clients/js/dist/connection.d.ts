@@ -1,5 +1,5 @@
-import { type Backoff } from "./backoff.js";
 import { type TokenSource } from "./credentials.js";
+import type { Settings } from "./options.js";
 import type { Codec, GatewayEvent } from "./protocol.js";
 import { Requests } from "./requests.js";
 import { type Status } from "./status.js";
@@ -19,11 +19,7 @@ export interface ConnectionOptions {
     token: TokenSource | undefined;
     codec: Codec;
     WebSocket: SocketClass;
-    backoff: Backoff;
-    /** Milliseconds from an attempt's beginning to `hello`. */
-    connectTimeout: number;
-    /** Milliseconds within which a connection has to show that it is alive after the tab woke. */
-    probeTimeout: number;
+    settings: Settings;
     random: () => number;
 }
 /** Who is told of what happens. */

@@ -1,4 +1,5 @@
 // src/backoff.ts
+var RETRY = { first: 500, most: 1e4 };
 function verdictOf(code) {
   if (code >= 4e3 && code < 4100) return "refused";
   return code >= 4200 && code < 4300 ? "again" : "lost";
@@ -77,13 +78,13 @@ var CLOSE_CODES = {
   1007: "invalid_payload",
   // text that is not UTF-8, or compressed data that does not inflate
   1008: "policy_violation",
-  // a bound on fragments or on the time of one message was reached
+  // a bound on fragments or on the time of one message was reached, or a limit by a connection that is passed through or a GRIP service's
   1009: "message_too_big",
   // a message is larger than the configured bound
   1011: "internal_error",
   // an error inside the gateway
   1012: "service_restart",
-  // of a connection that is passed through: its service is gone, or the gateway is stopping
+  // of a connection that is passed through or a GRIP service's: its service is gone, or knows it no more, or the gateway is stopping
   4e3: "misuse",
   // frames that hold no commands at all, again and again
   4001: "unauthorized",
@@ -244,7 +245,6 @@ function errorOf(event) {
 }
 
 // src/channel.ts
-var RETRY = { first: 1e3, most: 15e3 };
 var Subscription = class extends Emitter {
   #channel;
   constructor(channel) {
@@ -296,6 +296,7 @@ var Channel = class {
   #hasState = false;
   #token;
   #attempts = 0;
+  #mark;
   #asked = 0;
   // counts subscribe commands: only the last one's answer matters
   #retry;
@@ -305,13 +306,19 @@ var Channel = class {
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
-    this.#hasState ||= state;
+    if (state && !this.#hasState) this.#toState();
     this.#token ??= token;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
     }
     return handle;
+  }
+  /** A copy of the state is wanted, of a channel that was only listened to: it has to begin with a `state`. */
+  #toState() {
+    this.#hasState = true;
+    this.position = null;
+    if (this.live) this.#again();
   }
   leave(handle) {
     if (!this.handles.delete(handle) || this.handles.size) return;
@@ -321,6 +328,11 @@ var Channel = class {
   /** Where to resume; null: from now on. */
   get since() {
     return this.#resumes || !this.#begun ? this.position : null;
+  }
+  /** Return a position as it is named to the gateway. */
+  sinceWith(position) {
+    const clients = this.around.earlier();
+    return clients.length ? { ...position, clients } : position;
   }
   /** Ask the gateway for it. */
   subscribe() {
@@ -336,7 +348,7 @@ var Channel = class {
   #ask(token, current) {
     const { since } = this;
     this.around.requests.send(
-      { type: "subscribe", channel: this.name, ...since && { since }, ...token && { token } },
+      { type: "subscribe", channel: this.name, ...since && { since: this.sinceWith(since) }, ...token && { token } },
       {
         reply: (reply) => current() && this.confirmed(reply, since),
         fail: (error) => current() && this.#failed(error)
@@ -349,7 +361,9 @@ var Channel = class {
     this.#attempts = 0;
     this.#asked += 1;
     this.live = this.#begun = true;
-    if (!resumed) this.position = this.#hasState ? null : { epoch: answer.epoch, offset: answer.offset };
+    this.#mark = answer.mark ?? this.#mark;
+    if (!resumed) this.position = this.#hasState ? null : this.#at(answer.epoch, answer.offset);
+    else if (this.position && this.#mark) this.position.mark = this.#mark;
     if (since && !resumed) this.#tell("lost", { reason: "resume" });
     this.#tell("subscribed", { resumed });
     if (this.#wantsMembers && this.live) this.#askMembers();
@@ -362,7 +376,7 @@ var Channel = class {
   }
   event(event) {
     if (event.type === "subscribed") return this.#subscribed(event);
-    if (event.type === "unsubscribed") return this.#failed(new RinggateError(String(event["code"])));
+    if (event.type === "unsubscribed") return this.#ended(String(event["code"]));
     if (!this.live) return;
     if (event.type === "message") return this.#message(event);
     if (event.type === "gap") return this.#gap(event);
@@ -375,6 +389,11 @@ var Channel = class {
     if (!position || !this.#begun || !this.#resumes || this.#hasState) return this.confirmed(stand, null);
     const recovered = stand.epoch === position.epoch && stand.offset === position.offset;
     if (recovered || this.byService) return this.confirmed({ ...stand, recovered }, position);
+    this.#again();
+  }
+  /** Subscribe anew, from where this client stands. */
+  #again() {
+    this.live = false;
     this.around.requests.send({ type: "unsubscribe", channel: this.name }, IGNORED);
     this.subscribe();
   }
@@ -382,24 +401,28 @@ var Channel = class {
     const { offset } = message;
     if (offset !== void 0 && this.position) {
       if (offset <= this.position.offset) return;
-      this.position.offset = offset;
+      Object.assign(this.position, { offset, id: message.id });
     }
     this.#tell("message", message);
   }
   /** Tell whether a `state` or a `patch` is the next one; a patch behind a hole is not, for a `state` will follow. */
-  #versioned({ type, version, epoch }) {
-    if (type === "state") this.position = { epoch, offset: version };
+  #versioned({ type, version, epoch, id }) {
+    if (type === "state") this.position = this.#at(epoch, version);
     else if (type === "patch") {
       if (version !== (this.position ?? { offset: NaN }).offset + 1) return false;
-      this.position.offset = version;
+      Object.assign(this.position, { offset: version, id });
     }
     return true;
+  }
+  /** A position of which no message is known. */
+  #at(epoch, offset) {
+    return { epoch, offset, ...this.#mark && { mark: this.#mark } };
   }
   #gap(event) {
     if (this.#hasState) return void (this.position = null);
     const { from, to, epoch, reason } = event;
-    if (epoch !== void 0) this.position = { epoch, offset: to ?? 0 };
-    else if (to !== void 0 && this.position) this.position.offset = Math.max(to, this.position.offset);
+    if (epoch !== void 0) this.position = this.#at(epoch, to ?? 0);
+    else if (to !== void 0 && this.position && to > this.position.offset) this.position = this.#at(this.position.epoch, to);
     this.#tell("lost", { reason: reason ?? "lost", ...from !== void 0 && { from }, ...to !== void 0 && { to } });
   }
   #presence(event) {
@@ -416,6 +439,12 @@ var Channel = class {
         fail: () => this.presence.answered()
       }
     );
+  }
+  /** The gateway ended it. Where tokens for it are fetched, another may be had. */
+  #ended(code) {
+    if (code !== "token_expired" || typeof this.#token !== "function") return this.#failed(new RinggateError(code));
+    this.live = false;
+    this.subscribe();
   }
   #failed(error) {
     if (error.code === "disconnected" || error.code === "already_subscribed" && this.live) return;
@@ -673,7 +702,7 @@ var Connection = class {
     this.#heartbeat = new Heartbeat({
       ping: () => this.#post(options.codec.encode({ type: "ping" })),
       silent: () => this.#end("again", NO_CODE, "nothing was heard from the gateway"),
-      probeMs: options.probeTimeout
+      probeMs: options.settings.probeTimeout
     });
   }
   get status() {
@@ -747,7 +776,7 @@ var Connection = class {
     clearTimeout(this.#deadline);
     this.#deadline = setTimeout(
       () => this.#end("lost", NO_CODE, "no connection in time"),
-      this.#options.connectTimeout
+      this.#options.settings.connectTimeout
     );
     this.#status.show("asking", this.#details);
     if (!this.#credentials.asks) return this.#input("token");
@@ -856,7 +885,8 @@ var Connection = class {
     if (greeted) this.#listener.down(this.#endCode);
   }
   #wait() {
-    const { backoff, random } = this.#options;
+    const { settings, random } = this.#options;
+    const backoff = { first: settings.backoffFirst, most: settings.backoffMost };
     const delay = this.#advice ? advisedMs(this.#advice, random) : delayMs(this.#attempt, backoff, random);
     this.#advice = null;
     this.#attempt += 1;
@@ -866,24 +896,42 @@ var Connection = class {
 };
 
 // src/direct.ts
-var KEPT = 500;
 var Direct = class {
-  handle;
   #channel;
-  #seen = /* @__PURE__ */ new Set();
+  #handle;
+  #wanted = false;
   constructor(around) {
     this.#channel = new Channel("@", around);
-    this.#channel.live = true;
-    this.handle = this.#channel.join({});
+    this.#handle = this.#channel.join({});
+  }
+  /** Return the handle through which it is heard. */
+  listen() {
+    if (!this.#wanted) {
+      this.#wanted = true;
+      if (this.#channel.around.online()) this.#ask();
+    }
+    return this.#handle;
+  }
+  /** The gateway said hello to this user, or to nobody in particular. */
+  open(user) {
+    const name = `@${user ?? ""}`;
+    if (name !== this.#channel.name) this.#channel.position = null;
+    this.#channel.name = name;
+    if (this.#wanted) this.#ask();
+  }
+  down() {
+    this.#channel.down();
   }
   event(event) {
-    const { id, type } = event;
-    if (type === "message") {
-      if (this.#seen.has(id)) return;
-      this.#seen.add(id);
-      if (this.#seen.size > KEPT) this.#seen.delete(this.#seen.values().next().value);
-    }
-    if (type !== "subscribed" && type !== "unsubscribed") this.#channel.event(event);
+    const channel = this.#channel;
+    if (event.type === "subscribed" || event.type === "unsubscribed") return;
+    const { live } = channel;
+    channel.live ||= event.channel !== channel.name || !channel.position;
+    channel.event(event);
+    channel.live = live;
+  }
+  #ask() {
+    if (this.#channel.name !== "@") this.#channel.subscribe();
   }
 };
 
@@ -909,8 +957,14 @@ function withBytes(event) {
     const text = event[`${name}64`];
     if (text === void 0) continue;
     delete event[`${name}64`];
-    event[name] = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    event[name] = fromBase64(text);
   }
+}
+function fromBase64(text) {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+  return bytes;
 }
 function toBase64(bytes) {
   let text = "";
@@ -924,9 +978,24 @@ function randomKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+// src/options.ts
+var DEFAULTS = {
+  backoffFirst: 500,
+  backoffMost: 8e3,
+  connectTimeout: 1e4,
+  probeTimeout: 4e3,
+  maxQueued: 1e3,
+  ttl: 24e4,
+  timeout: 1e4
+};
+function settingsOf(given) {
+  const settings = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS)) settings[name] = given[name] ?? settings[name];
+  return settings;
+}
+
 // src/outbox.ts
 var REPEAT_MS = 24e4;
-var RETRY2 = { first: 500, most: 1e4 };
 var Outbox = class {
   #requests;
   #limit;
@@ -1037,7 +1106,7 @@ var Outbox = class {
     entry.holding = setTimeout(() => {
       this.#release(entry);
       this.#flush();
-    }, RETRY2.first / 2 + delayMs(entry.attempts++, RETRY2, this.#random));
+    }, RETRY.first / 2 + delayMs(entry.attempts++, RETRY, this.#random));
   }
   #release(entry) {
     clearTimeout(entry.holding);
@@ -1060,17 +1129,16 @@ var Outbox = class {
 };
 
 // src/client.ts
-var TTL_MS = 3e5;
-var READ_MS = 1e4;
-var READING = { ttl: READ_MS, repeat: true };
+var IDS = 9;
 var Client = class extends Emitter {
-  /** What app services send to this user, or to this one client. */
-  direct;
+  /** What was set, and else what holds by itself. */
+  settings;
   #connection;
   #outbox;
   #channels = /* @__PURE__ */ new Map();
   #around;
   #direct;
+  #ids = [];
   #session = "";
   /** `url` is the gateway's `/ws`, also relative to the page; a function is asked at each attempt. */
   constructor(url, options = {}) {
@@ -1078,15 +1146,14 @@ var Client = class extends Emitter {
     const WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!WebSocket) throw new TypeError("there is no WebSocket here: give one as the option WebSocket");
     const random = options.random ?? Math.random;
+    const settings = this.settings = settingsOf(options);
     this.#connection = new Connection(
       {
         url: () => addressOf(typeof url === "function" ? url() : url),
         token: options.token,
         codec: options.codec ?? json,
         WebSocket,
-        backoff: { first: 1e3, most: 15e3, ...options.backoff },
-        connectTimeout: options.connectTimeout ?? 1e4,
-        probeTimeout: options.probeTimeout ?? 4e3,
+        settings,
         random
       },
       {
@@ -1097,21 +1164,25 @@ var Client = class extends Emitter {
       }
     );
     const { requests } = this.#connection;
-    this.#outbox = new Outbox(requests, options.queue ?? 500, random);
+    this.#outbox = new Outbox(requests, settings.maxQueued, random);
     this.#around = {
       requests,
       random,
       online: () => this.#connection.online,
+      earlier: () => this.#ids.slice(0, -1),
       gone: (channel) => {
         if (this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name);
       }
     };
     this.#direct = new Direct(this.#around);
-    this.direct = this.#direct.handle;
   }
   /** What to show of the connection; `on("status", …)` tells of every change. */
   get status() {
     return this.#connection.status;
+  }
+  /** What app services send to this user, or to this one client. */
+  get direct() {
+    return this.#direct.listen();
   }
   /** How many commands wait, for a connection or for their answers. */
   get queued() {
@@ -1146,35 +1217,43 @@ var Client = class extends Emitter {
    * breaks, or the promise is broken; then `unknown` says whether it may have happened.
    */
   publish(channel, data, options = {}) {
-    const { key = randomKey(), ttl = TTL_MS, signal } = options;
+    const { key = randomKey(), ttl = this.settings.ttl, signal } = options;
     return this.#outbox.add({ type: "publish", channel, data, key }, { ttl, repeat: true, signal });
   }
   /** Call a method of the app service; the promise is kept by what it answers. */
-  async call(method, payload = null, options = {}) {
-    const { timeout = 1e4, ttl = timeout, repeat = false, signal } = options;
-    const command = { type: "call", method, payload, timeout };
-    const terms = { ttl: ttl && ttl + timeout, timeout, repeat, signal };
-    const reply = await this.#outbox.add(command, terms);
+  call(method, payload = null, options = {}) {
+    return this.#consult({ type: "call", method, payload, timeout: options.timeout ?? this.settings.timeout }, options);
+  }
+  /** Say something to the app service; kept once what it wanted is done, by what it answers, if anything. */
+  send(data, options = {}) {
+    return this.#consult({ type: "send", data }, options);
+  }
+  async #consult(command, options) {
+    const { timeout = this.settings.timeout, ttl = timeout, repeat = false, signal } = options;
+    const reply = await this.#outbox.add(command, { ttl: ttl && ttl + timeout, timeout, repeat, signal });
     return reply["payload"];
   }
   /** Ask who is subscribed to a channel now; for a live list see `subscribe` with `presence`. */
   async presence(channel, signal) {
-    const reply = await this.#outbox.add({ type: "presence", channel }, { ...READING, signal });
+    const reply = await this.request({ type: "presence", channel }, true, void 0, signal);
     return reply.members ?? [];
   }
   /** Read what a channel keeps, oldest first. */
   async history(channel, { signal, ...which } = {}) {
-    const reply = await this.#outbox.add({ type: "history", channel, ...which }, { ...READING, signal });
+    const reply = await this.request({ type: "history", channel, ...which }, true, void 0, signal);
     const { epoch, offset, publications = [], complete = false } = reply;
     return { epoch, offset, publications, complete };
   }
   /** For modules beside this one: a command of any type, repeated after a break if that does no harm. */
-  request(command, repeat = false, ttl = READ_MS, signal) {
+  request(command, repeat = false, ttl = this.settings.timeout, signal) {
     return this.#outbox.add(command, { ttl, repeat, signal });
   }
   // ---- what the connection tells ----
   #greet(hello) {
     const lost = this.#session;
+    this.#ids.push(String(hello["client"]));
+    if (this.#ids.length > IDS) this.#ids.shift();
+    this.#direct.open(hello["user"]);
     this.#session = String(hello["session"]);
     if (lost && [...this.#channels.values()].some((channel) => channel.byService)) this.#takeUp(lost);
     else this.#begin();
@@ -1186,7 +1265,7 @@ var Client = class extends Emitter {
   /** Resume by session: the only way to get back what an app service subscribed. */
   #takeUp(session) {
     const since = {};
-    for (const channel of this.#channels.values()) if (channel.since) since[channel.name] = channel.since;
+    for (const channel of this.#channels.values()) if (channel.since) since[channel.name] = channel.sinceWith(channel.since);
     this.#connection.requests.send(
       { type: "connect", session, since },
       {
@@ -1207,6 +1286,7 @@ var Client = class extends Emitter {
   }
   #down(code) {
     for (const channel of this.#channels.values()) channel.down();
+    this.#direct.down();
     this.#outbox.shut(code === 1009);
   }
   #event(event) {
@@ -1234,6 +1314,7 @@ function addressOf(url) {
 export {
   CLOSE_CODES,
   Client,
+  DEFAULTS,
   ERROR_CODES,
   RinggateError,
   json

@@ -1,6 +1,7 @@
 // src/msgpack.ts
 var utf8 = new TextEncoder();
 var text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+var SHORT = 32;
 var Writer = class {
   #bytes = new Uint8Array(256);
   #view = new DataView(this.#bytes.buffer);
@@ -38,11 +39,17 @@ var Writer = class {
     else this.#put(211, 8, (view, at) => view.setBigInt64(at, BigInt(value)));
   }
   #string(value) {
+    if (value.length < SHORT && isAscii(value)) return this.#ascii(value);
     const bytes = utf8.encode(value);
     if (bytes.length < 32) {
       this.#byte(160 | bytes.length);
       this.#raw(bytes);
     } else this.#sized(bytes, 217);
+  }
+  #ascii(value) {
+    this.#byte(160 | value.length);
+    const at = this.#room(value.length);
+    for (let i = 0; i < value.length; i++) this.#bytes[at + i] = value.charCodeAt(i);
   }
   /** Bytes behind their length, whose form follows from `first`: that with 8 bits, then 16, then 32. */
   #sized(bytes, first) {
@@ -175,7 +182,19 @@ var Reader = class {
     return new Uint8Array(this.#view.buffer, this.#next(size), size);
   }
   #string(size) {
-    return text.decode(this.#bytes(size));
+    const short = size < SHORT ? this.#ascii(size) : null;
+    return short ?? text.decode(this.#bytes(size));
+  }
+  /** A string, if it is ASCII; else `null`, and nothing was read. */
+  #ascii(size) {
+    let string = "";
+    for (let at = this.#at; at < this.#at + size; at++) {
+      const code = this.#view.getUint8(at);
+      if (code > 127) return null;
+      string += String.fromCharCode(code);
+    }
+    this.#at += size;
+    return string;
   }
   #array(count) {
     const values = [];
@@ -187,11 +206,17 @@ var Reader = class {
     for (let i = 0; i < count; i++) {
       const key = this.value();
       if (typeof key !== "string") throw new TypeError("a key is no string");
-      Object.defineProperty(map, key, { value: this.value(), enumerable: true, writable: true, configurable: true });
+      const value = this.value();
+      if (key !== "__proto__") map[key] = value;
+      else Object.defineProperty(map, key, { value, enumerable: true, writable: true, configurable: true });
     }
     return map;
   }
 };
+function isAscii(value) {
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 127) return false;
+  return true;
+}
 var msgpack = {
   protocol: "ringgate.v1.msgpack",
   encode(command) {

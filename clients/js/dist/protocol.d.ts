@@ -2,6 +2,10 @@ export type Payload = unknown;
 export interface Position {
     epoch: string;
     offset: number;
+    /** Of the message there, where it was heard; with `mark` it says which count the position is of. */
+    id?: string;
+    /** As the gateway answered it. */
+    mark?: string;
 }
 export interface Sender {
     client: string;
@@ -49,7 +53,7 @@ export interface Reply extends GatewayEvent {
     members?: Member[];
     publications?: Publication[];
     complete?: boolean;
-    subscriptions?: (Position & {
+    subscriptions?: (Omit<Position, "id"> & {
         channel: string;
         recovered?: boolean;
     })[];

@@ -84,11 +84,11 @@ function isObject(value) {
 }
 
 // src/state.ts
-var TTL_MS = 3e5;
 var RETRY_MS = 500;
 function state(client, channel, options = {}) {
   return new SharedState(client, channel, options);
 }
+var siblings = /* @__PURE__ */ new WeakMap();
 var SharedState = class extends Emitter {
   #client;
   #subscription;
@@ -109,6 +109,17 @@ var SharedState = class extends Emitter {
       this.#breakOff(error);
       this.emit("ended", error);
     });
+    this.#adopt();
+  }
+  /** Take over what another one of this channel has. */
+  #adopt() {
+    const all = siblings.get(this.#client) ?? /* @__PURE__ */ new Set();
+    siblings.set(this.#client, all.add(this));
+    const other = [...all].find((each) => each.channel === this.channel && each.#version >= 0);
+    if (!other) return;
+    this.#confirmed = this.#shown = other.#confirmed;
+    this.#version = other.#version;
+    this.#epoch = other.#epoch;
   }
   get channel() {
     return this.#subscription.channel;
@@ -215,7 +226,7 @@ var SharedState = class extends Emitter {
       patch,
       key: entry.key
     };
-    this.#client.request(command, true, TTL_MS).then(
+    this.#client.request(command, true, this.#client.settings.ttl).then(
       (reply) => this.#done(entry, reply["version"]),
       (error) => this.#failed(entry, error)
     );
@@ -258,6 +269,7 @@ var SharedState = class extends Emitter {
     this.#send();
   }
   #breakOff(error) {
+    siblings.get(this.#client).delete(this);
     clearTimeout(this.#retry);
     const broken = this.#pending;
     this.#pending = [];

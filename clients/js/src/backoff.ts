@@ -7,6 +7,9 @@ export interface Backoff {
   most: number;
 }
 
+/** How an answered command or a subscription is tried again, where the error invites that. */
+export const RETRY: Backoff = { first: 500, most: 10_000 };
+
 /** What the end of a connection asks for: nothing more, a wait, or another attempt at once. */
 export type Verdict = "refused" | "lost" | "again";
 

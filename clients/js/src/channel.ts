@@ -4,7 +4,7 @@
 // channel in the order of their offsets, each at most once; what is missing is told (`lost`) before anything that
 // came after it; nothing comes after `ended`, or to a handle that was closed.
 
-import { delayMs } from "./backoff.js";
+import { delayMs, RETRY } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { retriable, RinggateError } from "./errors.js";
 import { Presence } from "./presence.js";
@@ -41,11 +41,9 @@ export interface SubscribeOptions {
 }
 
 /** Where a subscription stands, as the gateway says it. */
-export interface Stand extends Position {
+export interface Stand extends Omit<Position, "id"> {
   recovered?: boolean;
 }
-
-const RETRY = { first: 1000, most: 15_000 };
 
 /** A listener's hold on a channel. */
 export class Subscription extends Emitter<SubscriptionEvents> {
@@ -86,6 +84,8 @@ export class Subscription extends Emitter<SubscriptionEvents> {
 export interface Surroundings {
   requests: Requests;
   online(): boolean;
+  /** The ids of this client on earlier connections: what is not for one of them is not for this one. */
+  earlier(): string[];
   random: () => number;
   /** Nobody holds the channel any more, or it ended. */
   gone(channel: Channel): void;
@@ -104,11 +104,12 @@ export class Channel {
   #hasState = false;
   #token: SubscribeOptions["token"];
   #attempts = 0;
+  #mark: string | undefined;
   #asked = 0; // counts subscribe commands: only the last one's answer matters
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    readonly name: string,
+    public name: string,
     readonly around: Surroundings,
   ) {
     this.presence = new Presence({
@@ -124,13 +125,20 @@ export class Channel {
     if (since && !this.handles.size) this.position = { ...since };
     this.handles.add(handle);
     this.#resumes ||= resume;
-    this.#hasState ||= state;
+    if (state && !this.#hasState) this.#toState();
     this.#token ??= token;
     if (presence && !this.#wantsMembers) {
       this.#wantsMembers = true;
       if (this.live) this.#askMembers();
     }
     return handle;
+  }
+
+  /** A copy of the state is wanted, of a channel that was only listened to: it has to begin with a `state`. */
+  #toState(): void {
+    this.#hasState = true;
+    this.position = null;
+    if (this.live) this.#again();
   }
 
   leave(handle: Subscription): void {
@@ -142,6 +150,12 @@ export class Channel {
   /** Where to resume; null: from now on. */
   get since(): Position | null {
     return this.#resumes || !this.#begun ? this.position : null;
+  }
+
+  /** Return a position as it is named to the gateway. */
+  sinceWith(position: Position): Position & { clients?: string[] } {
+    const clients = this.around.earlier();
+    return clients.length ? { ...position, clients } : position;
   }
 
   /** Ask the gateway for it. */
@@ -159,7 +173,7 @@ export class Channel {
   #ask(token: string | undefined, current: () => boolean): void {
     const { since } = this;
     this.around.requests.send(
-      { type: "subscribe", channel: this.name, ...(since && { since }), ...(token && { token }) },
+      { type: "subscribe", channel: this.name, ...(since && { since: this.sinceWith(since) }), ...(token && { token }) },
       {
         reply: (reply) => current() && this.confirmed(reply, since),
         fail: (error) => current() && this.#failed(error),
@@ -174,7 +188,9 @@ export class Channel {
     this.#asked += 1;
     this.live = this.#begun = true;
     // That of a state channel stands with the `state` that follows.
-    if (!resumed) this.position = this.#hasState ? null : { epoch: answer.epoch, offset: answer.offset };
+    this.#mark = answer.mark ?? this.#mark;
+    if (!resumed) this.position = this.#hasState ? null : this.#at(answer.epoch, answer.offset);
+    else if (this.position && this.#mark) this.position.mark = this.#mark;
     if (since && !resumed) this.#tell("lost", { reason: "resume" });
     this.#tell("subscribed", { resumed });
     if (this.#wantsMembers && this.live) this.#askMembers();
@@ -189,7 +205,7 @@ export class Channel {
 
   event(event: GatewayEvent): void {
     if (event.type === "subscribed") return this.#subscribed(event as unknown as Stand);
-    if (event.type === "unsubscribed") return this.#failed(new RinggateError(String(event["code"])));
+    if (event.type === "unsubscribed") return this.#ended(String(event["code"]));
     if (!this.live) return; // of a subscription that was ended before
     if (event.type === "message") return this.#message(event as unknown as Message);
     if (event.type === "gap") return this.#gap(event);
@@ -203,7 +219,13 @@ export class Channel {
     if (!position || !this.#begun || !this.#resumes || this.#hasState) return this.confirmed(stand, null);
     const recovered = stand.epoch === position.epoch && stand.offset === position.offset;
     if (recovered || this.byService) return this.confirmed({ ...stand, recovered }, position);
-    this.around.requests.send({ type: "unsubscribe", channel: this.name }, IGNORED); // and again, from there on
+    this.#again();
+  }
+
+  /** Subscribe anew, from where this client stands. */
+  #again(): void {
+    this.live = false;
+    this.around.requests.send({ type: "unsubscribe", channel: this.name }, IGNORED);
     this.subscribe();
   }
 
@@ -211,26 +233,31 @@ export class Channel {
     const { offset } = message;
     if (offset !== undefined && this.position) {
       if (offset <= this.position.offset) return; // it was delivered already
-      this.position.offset = offset;
+      Object.assign(this.position, { offset, id: message.id });
     }
     this.#tell("message", message);
   }
 
   /** Tell whether a `state` or a `patch` is the next one; a patch behind a hole is not, for a `state` will follow. */
-  #versioned({ type, version, epoch }: GatewayEvent): boolean {
-    if (type === "state") this.position = { epoch: epoch as string, offset: version as number };
+  #versioned({ type, version, epoch, id }: GatewayEvent): boolean {
+    if (type === "state") this.position = this.#at(epoch, version);
     else if (type === "patch") {
       if (version !== (this.position ?? { offset: NaN }).offset + 1) return false;
-      this.position!.offset = version;
+      Object.assign(this.position!, { offset: version, id });
     }
     return true;
+  }
+
+  /** A position of which no message is known. */
+  #at(epoch: unknown, offset: unknown): Position {
+    return { epoch, offset, ...(this.#mark && { mark: this.#mark }) } as Position;
   }
 
   #gap(event: GatewayEvent): void {
     if (this.#hasState) return void (this.position = null); // what was lost may be of another life: a state follows
     const { from, to, epoch, reason } = event as { from?: number; to?: number; epoch?: string; reason?: string };
-    if (epoch !== undefined) this.position = { epoch, offset: to ?? 0 };
-    else if (to !== undefined && this.position) this.position.offset = Math.max(to, this.position.offset);
+    if (epoch !== undefined) this.position = this.#at(epoch, to ?? 0);
+    else if (to !== undefined && this.position && to > this.position.offset) this.position = this.#at(this.position.epoch, to);
     this.#tell("lost", { reason: reason ?? "lost", ...(from !== undefined && { from }), ...(to !== undefined && { to }) });
   }
 
@@ -249,6 +276,13 @@ export class Channel {
         fail: () => this.presence.answered(),
       },
     );
+  }
+
+  /** The gateway ended it. Where tokens for it are fetched, another may be had. */
+  #ended(code: string): void {
+    if (code !== "token_expired" || typeof this.#token !== "function") return this.#failed(new RinggateError(code));
+    this.live = false;
+    this.subscribe();
   }
 
   #failed(error: RinggateError): void {

@@ -4,7 +4,6 @@
 // subscription is taken up before anything that waits is sent, so that a client hears its own publications behind
 // what it missed.
 
-import type { Backoff } from "./backoff.js";
 import { Channel, type Stand, type SubscribeOptions, type Subscription, type Surroundings } from "./channel.js";
 import { Connection, type SocketClass } from "./connection.js";
 import type { TokenSource } from "./credentials.js";
@@ -13,26 +12,19 @@ import { Emitter } from "./emitter.js";
 import type { RinggateError } from "./errors.js";
 import { json } from "./json.js";
 import { randomKey } from "./keys.js";
+import { settingsOf, type Settings } from "./options.js";
 import { Outbox } from "./outbox.js";
 import type { Codec, Command, GatewayEvent, Member, Message, Position, Publication, Reply } from "./protocol.js";
 import { errorOf, IGNORED } from "./requests.js";
 import type { Status } from "./status.js";
 
-export interface ClientOptions {
+export interface ClientOptions extends Partial<Settings> {
   /** A token, or a function (also an asynchronous one) that fetches one whenever one is needed. */
   token?: TokenSource;
   /** The encoding; JSON unless another is given. */
   codec?: Codec;
   /** The class of sockets, where there is no global one. */
   WebSocket?: unknown;
-  /** Bounds of the waits between attempts, in milliseconds: 1,000 at first, 15,000 at the most. */
-  backoff?: Partial<Backoff>;
-  /** Milliseconds that an attempt may take (10,000). */
-  connectTimeout?: number;
-  /** Milliseconds within which a connection must show that it is alive after the tab woke (4,000). */
-  probeTimeout?: number;
-  /** How many commands wait at the most, for a connection or for their answers (500). */
-  queue?: number;
   /** Like Math.random. */
   random?: () => number;
 }
@@ -48,17 +40,17 @@ export interface ClientEvents {
 export interface PublishOptions {
   /** Idempotency key; by default a random one. */
   key?: string;
-  /** Milliseconds after which it is given up (300,000); 0: it is sent now or not at all. */
+  /** Milliseconds after which it is given up (the client's `ttl`); 0: it is sent now or not at all. */
   ttl?: number;
   signal?: AbortSignal;
 }
 
 export interface CallOptions {
-  /** Milliseconds for which the answer is waited for (10,000). */
+  /** Milliseconds for which the answer is waited for (the client's `timeout`). */
   timeout?: number;
   /** Milliseconds for which it may wait for a connection (as `timeout`); 0: it is sent now or not at all. */
   ttl?: number;
-  /** A method that may be carried out twice without harm: the call is repeated if the connection ends. */
+  /** It may be carried out twice without harm: the call, or what is sent, is repeated if the connection ends. */
   repeat?: boolean;
   signal?: AbortSignal;
 }
@@ -70,24 +62,23 @@ export interface HistoryOptions {
   signal?: AbortSignal;
 }
 
-export interface History extends Position {
+export interface History extends Omit<Position, "id" | "mark"> {
   publications: Publication[];
   /** Nothing older is kept. */
   complete: boolean;
 }
 
-const TTL_MS = 300_000;
-const READ_MS = 10_000;
-const READING = { ttl: READ_MS, repeat: true };
+const IDS = 9; // of its connections, this one included: the gateway takes some earlier ones
 
 export class Client extends Emitter<ClientEvents> {
-  /** What app services send to this user, or to this one client. */
-  readonly direct: Subscription;
+  /** What was set, and else what holds by itself. */
+  readonly settings: Readonly<Settings>;
   readonly #connection: Connection;
   readonly #outbox: Outbox;
   readonly #channels = new Map<string, Channel>();
   readonly #around: Surroundings;
   readonly #direct: Direct;
+  readonly #ids: string[] = [];
   #session = "";
 
   /** `url` is the gateway's `/ws`, also relative to the page; a function is asked at each attempt. */
@@ -96,15 +87,14 @@ export class Client extends Emitter<ClientEvents> {
     const WebSocket = (options.WebSocket ?? globalThis.WebSocket) as SocketClass | undefined;
     if (!WebSocket) throw new TypeError("there is no WebSocket here: give one as the option WebSocket");
     const random = options.random ?? Math.random;
+    const settings = (this.settings = settingsOf(options));
     this.#connection = new Connection(
       {
         url: () => addressOf(typeof url === "function" ? url() : url),
         token: options.token,
         codec: options.codec ?? json,
         WebSocket,
-        backoff: { first: 1000, most: 15_000, ...options.backoff },
-        connectTimeout: options.connectTimeout ?? 10_000,
-        probeTimeout: options.probeTimeout ?? 4000,
+        settings,
         random,
       },
       {
@@ -115,22 +105,27 @@ export class Client extends Emitter<ClientEvents> {
       },
     );
     const { requests } = this.#connection;
-    this.#outbox = new Outbox(requests, options.queue ?? 500, random);
+    this.#outbox = new Outbox(requests, settings.maxQueued, random);
     this.#around = {
       requests,
       random,
       online: () => this.#connection.online,
+      earlier: () => this.#ids.slice(0, -1),
       gone: (channel) => {
         if (this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name);
       },
     };
     this.#direct = new Direct(this.#around);
-    this.direct = this.#direct.handle;
   }
 
   /** What to show of the connection; `on("status", …)` tells of every change. */
   get status(): Status {
     return this.#connection.status;
+  }
+
+  /** What app services send to this user, or to this one client. */
+  get direct(): Subscription {
+    return this.#direct.listen();
   }
 
   /** How many commands wait, for a connection or for their answers. */
@@ -174,35 +169,42 @@ export class Client extends Emitter<ClientEvents> {
    * Publish, now or as soon as there is a connection.  The publication happens once, however often the connection
    * breaks, or the promise is broken; then `unknown` says whether it may have happened.
    */
-  publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<Position & { duplicate?: boolean }> {
-    const { key = randomKey(), ttl = TTL_MS, signal } = options;
+  publish(channel: string, data: unknown, options: PublishOptions = {}): Promise<Omit<Position, "id" | "mark"> & { duplicate?: boolean }> {
+    const { key = randomKey(), ttl = this.settings.ttl, signal } = options;
     return this.#outbox.add({ type: "publish", channel, data, key }, { ttl, repeat: true, signal });
   }
 
   /** Call a method of the app service; the promise is kept by what it answers. */
-  async call<Answer = unknown>(method: string, payload: unknown = null, options: CallOptions = {}): Promise<Answer> {
-    const { timeout = 10_000, ttl = timeout, repeat = false, signal } = options;
-    const command: Command = { type: "call", method, payload, timeout };
-    const terms = { ttl: ttl && ttl + timeout, timeout, repeat, signal };
-    const reply = await this.#outbox.add(command, terms);
+  call<Answer = unknown>(method: string, payload: unknown = null, options: CallOptions = {}): Promise<Answer> {
+    return this.#consult({ type: "call", method, payload, timeout: options.timeout ?? this.settings.timeout }, options);
+  }
+
+  /** Say something to the app service; kept once what it wanted is done, by what it answers, if anything. */
+  send<Answer = unknown>(data: unknown, options: CallOptions = {}): Promise<Answer> {
+    return this.#consult({ type: "send", data }, options);
+  }
+
+  async #consult<Answer>(command: Command, options: CallOptions): Promise<Answer> {
+    const { timeout = this.settings.timeout, ttl = timeout, repeat = false, signal } = options;
+    const reply = await this.#outbox.add(command, { ttl: ttl && ttl + timeout, timeout, repeat, signal });
     return reply["payload"] as Answer;
   }
 
   /** Ask who is subscribed to a channel now; for a live list see `subscribe` with `presence`. */
   async presence(channel: string, signal?: AbortSignal): Promise<Member[]> {
-    const reply = await this.#outbox.add({ type: "presence", channel }, { ...READING, signal });
+    const reply = await this.request({ type: "presence", channel }, true, undefined, signal);
     return reply.members ?? [];
   }
 
   /** Read what a channel keeps, oldest first. */
   async history(channel: string, { signal, ...which }: HistoryOptions = {}): Promise<History> {
-    const reply = await this.#outbox.add({ type: "history", channel, ...which }, { ...READING, signal });
+    const reply = await this.request({ type: "history", channel, ...which }, true, undefined, signal);
     const { epoch, offset, publications = [], complete = false } = reply;
     return { epoch, offset, publications, complete };
   }
 
   /** For modules beside this one: a command of any type, repeated after a break if that does no harm. */
-  request(command: Command, repeat = false, ttl = READ_MS, signal?: AbortSignal): Promise<Reply> {
+  request(command: Command, repeat = false, ttl = this.settings.timeout, signal?: AbortSignal): Promise<Reply> {
     return this.#outbox.add(command, { ttl, repeat, signal });
   }
 
@@ -210,6 +212,9 @@ export class Client extends Emitter<ClientEvents> {
 
   #greet(hello: GatewayEvent): void {
     const lost = this.#session;
+    this.#ids.push(String(hello["client"]));
+    if (this.#ids.length > IDS) this.#ids.shift();
+    this.#direct.open(hello["user"] as string | undefined);
     this.#session = String(hello["session"]);
     if (lost && [...this.#channels.values()].some((channel) => channel.byService)) this.#takeUp(lost);
     else this.#begin();
@@ -223,7 +228,7 @@ export class Client extends Emitter<ClientEvents> {
   /** Resume by session: the only way to get back what an app service subscribed. */
   #takeUp(session: string): void {
     const since: Record<string, Position> = {};
-    for (const channel of this.#channels.values()) if (channel.since) since[channel.name] = channel.since;
+    for (const channel of this.#channels.values()) if (channel.since) since[channel.name] = channel.sinceWith(channel.since);
     this.#connection.requests.send(
       { type: "connect", session, since },
       {
@@ -245,6 +250,7 @@ export class Client extends Emitter<ClientEvents> {
 
   #down(code: number): void {
     for (const channel of this.#channels.values()) channel.down();
+    this.#direct.down();
     this.#outbox.shut(code === 1009);
   }
 

@@ -25,10 +25,10 @@ export const CLOSE_CODES = {
   1002: "protocol_error", // a frame broke RFC 6455 or RFC 7692
   1003: "unsupported_data", // a binary message where the subprotocol has text, or the reverse
   1007: "invalid_payload", // text that is not UTF-8, or compressed data that does not inflate
-  1008: "policy_violation", // a bound on fragments or on the time of one message was reached
+  1008: "policy_violation", // a bound on fragments or on the time of one message was reached, or a limit by a connection that is passed through or a GRIP service's
   1009: "message_too_big", // a message is larger than the configured bound
   1011: "internal_error", // an error inside the gateway
-  1012: "service_restart", // of a connection that is passed through: its service is gone, or the gateway is stopping
+  1012: "service_restart", // of a connection that is passed through or a GRIP service's: its service is gone, or knows it no more, or the gateway is stopping
   4000: "misuse", // frames that hold no commands at all, again and again
   4001: "unauthorized", // the token is missing, wrong or expired
   4002: "forbidden", // the app service refused this client

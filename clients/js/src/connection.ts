@@ -3,11 +3,12 @@
 // It knows sockets, tokens and timers, and nothing of channels.  What always holds: at most one socket is in use,
 // and nothing of an earlier one is heard any more; `greet` and `down` alternate.
 
-import { advisedMs, delayMs, verdictOf, type Backoff, type Verdict } from "./backoff.js";
+import { advisedMs, delayMs, verdictOf, type Verdict } from "./backoff.js";
 import { Credentials, type TokenSource } from "./credentials.js";
 import type { RinggateError } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
 import { step, type Effect, type Input, type State } from "./machine.js";
+import type { Settings } from "./options.js";
 import type { Codec, GatewayEvent, Reply } from "./protocol.js";
 import { Requests, type Encoded } from "./requests.js";
 import { StatusStream, type Details, type Status } from "./status.js";
@@ -31,11 +32,7 @@ export interface ConnectionOptions {
   token: TokenSource | undefined;
   codec: Codec;
   WebSocket: SocketClass;
-  backoff: Backoff;
-  /** Milliseconds from an attempt's beginning to `hello`. */
-  connectTimeout: number;
-  /** Milliseconds within which a connection has to show that it is alive after the tab woke. */
-  probeTimeout: number;
+  settings: Settings;
   random: () => number;
 }
 
@@ -84,7 +81,7 @@ export class Connection {
     this.#heartbeat = new Heartbeat({
       ping: () => this.#post(options.codec.encode({ type: "ping" })),
       silent: () => this.#end("again", NO_CODE, "nothing was heard from the gateway"),
-      probeMs: options.probeTimeout,
+      probeMs: options.settings.probeTimeout,
     });
   }
 
@@ -169,7 +166,7 @@ export class Connection {
     clearTimeout(this.#deadline);
     this.#deadline = setTimeout(
       () => this.#end("lost", NO_CODE, "no connection in time"),
-      this.#options.connectTimeout,
+      this.#options.settings.connectTimeout,
     );
     this.#status.show("asking", this.#details);
     if (!this.#credentials.asks) return this.#input("token");
@@ -289,7 +286,8 @@ export class Connection {
   }
 
   #wait(): void {
-    const { backoff, random } = this.#options;
+    const { settings, random } = this.#options;
+    const backoff = { first: settings.backoffFirst, most: settings.backoffMost };
     const delay = this.#advice ? advisedMs(this.#advice, random) : delayMs(this.#attempt, backoff, random);
     this.#advice = null;
     this.#attempt += 1;

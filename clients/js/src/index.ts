@@ -14,6 +14,7 @@ export type { TokenSource } from "./credentials.js";
 export { type ErrorCode, type LocalCode, RinggateError } from "./errors.js";
 export { CLOSE_CODES, ERROR_CODES, type ServerCode } from "./codes.js";
 export { json } from "./json.js";
+export { DEFAULTS } from "./options.js";
 export type { Status } from "./status.js";
 export type {
   Codec,

@@ -25,8 +25,15 @@ function withBytes(event: GatewayEvent): void {
     const text = event[`${name}64`] as string | undefined;
     if (text === undefined) continue;
     delete event[`${name}64`];
-    event[name] = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    event[name] = fromBase64(text);
   }
+}
+
+function fromBase64(text: string): Uint8Array {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i); // much faster than Uint8Array.from
+  return bytes;
 }
 
 function toBase64(bytes: Uint8Array): string {

@@ -10,6 +10,9 @@ import type { Codec, Command, GatewayEvent } from "./protocol.js";
 const utf8 = new TextEncoder();
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Strings below this length are mostly ASCII names: to go over them is several times faster than TextEncoder. */
+const SHORT = 32;
+
 class Writer {
   #bytes = new Uint8Array(256);
   #view = new DataView(this.#bytes.buffer);
@@ -53,11 +56,18 @@ class Writer {
   }
 
   #string(value: string): void {
+    if (value.length < SHORT && isAscii(value)) return this.#ascii(value);
     const bytes = utf8.encode(value);
     if (bytes.length < 32) {
       this.#byte(0xa0 | bytes.length);
       this.#raw(bytes);
     } else this.#sized(bytes, 0xd9);
+  }
+
+  #ascii(value: string): void {
+    this.#byte(0xa0 | value.length);
+    const at = this.#room(value.length);
+    for (let i = 0; i < value.length; i++) this.#bytes[at + i] = value.charCodeAt(i);
   }
 
   /** Bytes behind their length, whose form follows from `first`: that with 8 bits, then 16, then 32. */
@@ -207,7 +217,20 @@ class Reader {
   }
 
   #string(size: number): string {
-    return text.decode(this.#bytes(size));
+    const short = size < SHORT ? this.#ascii(size) : null;
+    return short ?? text.decode(this.#bytes(size));
+  }
+
+  /** A string, if it is ASCII; else `null`, and nothing was read. */
+  #ascii(size: number): string | null {
+    let string = "";
+    for (let at = this.#at; at < this.#at + size; at++) {
+      const code = this.#view.getUint8(at);
+      if (code > 0x7f) return null;
+      string += String.fromCharCode(code);
+    }
+    this.#at += size;
+    return string;
   }
 
   #array(count: number): unknown[] {
@@ -217,15 +240,22 @@ class Reader {
   }
 
   #map(count: number): object {
-    const map = {};
+    const map: Record<string, unknown> = {};
     for (let i = 0; i < count; i++) {
       const key = this.value();
       if (typeof key !== "string") throw new TypeError("a key is no string");
-      // Not by assignment: to "__proto__" that would change what the object is.
-      Object.defineProperty(map, key, { value: this.value(), enumerable: true, writable: true, configurable: true });
+      const value = this.value();
+      if (key !== "__proto__") map[key] = value;
+      // An assignment would change what the object is.
+      else Object.defineProperty(map, key, { value, enumerable: true, writable: true, configurable: true });
     }
     return map;
   }
+}
+
+function isAscii(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return false;
+  return true;
 }
 
 export const msgpack = {

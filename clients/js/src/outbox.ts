@@ -5,14 +5,13 @@
 // the end of the client; commands of one channel go out in the order in which they were put in; and what may have
 // been carried out already is only repeated if it is harmless (`repeat`), and not for longer than REPEAT_MS.
 
-import { delayMs } from "./backoff.js";
+import { delayMs, RETRY } from "./backoff.js";
 import { RinggateError } from "./errors.js";
 import type { Command, Reply } from "./protocol.js";
 import type { Encoded, Requests } from "./requests.js";
 
 /** As long as the gateway surely knows an idempotency key (5 minutes by default), less a margin. */
 export const REPEAT_MS = 240_000;
-const RETRY = { first: 500, most: 10_000 };
 
 export interface Terms {
   /** Milliseconds after which it is given up; 0: it is sent now or never. */

@@ -5,6 +5,10 @@ export type Payload = unknown;
 export interface Position {
   epoch: string;
   offset: number;
+  /** Of the message there, where it was heard; with `mark` it says which count the position is of. */
+  id?: string;
+  /** As the gateway answered it. */
+  mark?: string;
 }
 
 export interface Sender {
@@ -59,7 +63,7 @@ export interface Reply extends GatewayEvent {
   members?: Member[];
   publications?: Publication[];
   complete?: boolean;
-  subscriptions?: (Position & { channel: string; recovered?: boolean })[];
+  subscriptions?: (Omit<Position, "id"> & { channel: string; recovered?: boolean })[];
 }
 
 /** How commands become WebSocket messages, and these events; one object for each encoding. */

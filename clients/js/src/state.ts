@@ -60,13 +60,15 @@ interface Pending {
   reject: ((error: RinggateError) => void)[];
 }
 
-const TTL_MS = 300_000;
 const RETRY_MS = 500;
 
 /** Open the shared state of a channel; its namespace has `state = true`. */
 export function state(client: Client, channel: string, options: Pick<SubscribeOptions, "token"> = {}): SharedState {
   return new SharedState(client, channel, options);
 }
+
+/** Those of one client and channel share a subscription, which tells what is there only once. */
+const siblings = new WeakMap<Client, Set<SharedState>>();
 
 export class SharedState extends Emitter<StateEvents> {
   readonly #client: Client;
@@ -88,6 +90,18 @@ export class SharedState extends Emitter<StateEvents> {
       this.#breakOff(error);
       this.emit("ended", error);
     });
+    this.#adopt();
+  }
+
+  /** Take over what another one of this channel has. */
+  #adopt(): void {
+    const all = siblings.get(this.#client) ?? new Set();
+    siblings.set(this.#client, all.add(this));
+    const other = [...all].find((each) => each.channel === this.channel && each.#version >= 0);
+    if (!other) return;
+    this.#confirmed = this.#shown = other.#confirmed;
+    this.#version = other.#version;
+    this.#epoch = other.#epoch;
   }
 
   get channel(): string {
@@ -209,7 +223,7 @@ export class SharedState extends Emitter<StateEvents> {
       patch,
       key: entry.key,
     };
-    this.#client.request(command, true, TTL_MS).then(
+    this.#client.request(command, true, this.#client.settings.ttl).then(
       (reply) => this.#done(entry, reply["version"] as number),
       (error: RinggateError) => this.#failed(entry, error),
     );
@@ -259,6 +273,7 @@ export class SharedState extends Emitter<StateEvents> {
   }
 
   #breakOff(error: RinggateError): void {
+    siblings.get(this.#client)!.delete(this);
     clearTimeout(this.#retry);
     const broken = this.#pending;
     this.#pending = [];

@@ -88,9 +88,11 @@ export interface Rig {
   states(): string[];
 }
 
+const WAITS = { backoffFirst: 1000, backoffMost: 15_000 };
+
 /** A client that is connecting, without jitter: every wait is the whole of its bound. */
 export function rig(options: ClientOptions = {}, url: string | (() => string) = "ws://gateway/ws"): Rig {
-  const client = new Client(url, { WebSocket: FakeSocket, random: () => 1, ...options });
+  const client = new Client(url, { WebSocket: FakeSocket, random: () => 1, ...WAITS, ...options });
   const statuses: Status[] = [];
   client.on("status", (status) => statuses.push(status));
   client.connect();

@@ -130,7 +130,7 @@ describe("publishing", () => {
 
 describe("the bounds of the queue", () => {
   it("are of number", async () => {
-    const { client } = rig({ queue: 2 });
+    const { client } = rig({ maxQueued: 2 });
     void client.publish("news", 1);
     void client.publish("news", 2);
     expect(await failure(client.publish("news", 3))).toMatchObject({ code: "queue_full", retry: true, unknown: false });
@@ -216,6 +216,19 @@ describe("calls", () => {
     expect(command).toMatchObject({ method: "cart.add", payload: { sku: 7 }, timeout: 5000 });
     FakeSocket.last.reply(command, { payload: { total: 3 } });
     expect(await total).toEqual({ total: 3 });
+  });
+
+  it("are answered also where there is no method, only something to say", async () => {
+    const { client } = online();
+    const done = client.send({ text: "hi" });
+    expect(FakeSocket.last.command("send")).toMatchObject({ data: { text: "hi" } });
+    FakeSocket.last.reply(FakeSocket.last.command("send"), { payload: "noted" });
+    expect(await done).toBe("noted");
+    const bytes = client.send(new Uint8Array([0, 255]));
+    const command = FakeSocket.last.commands("send").at(-1)!;
+    expect(command).toMatchObject({ data64: "AP8=" });
+    FakeSocket.last.reply(command, {});
+    expect(await bytes).toBeUndefined();
   });
 
   it("carry bytes in both directions", async () => {

@@ -39,6 +39,40 @@ describe("a shared state", () => {
     expect(shared.confirmed).toEqual({ value: { n: 1, m: 2 }, version: 2 });
   });
 
+  it("has what a second one of the same channel begins with", async () => {
+    const { client, shared } = board();
+    patched(2, { m: 2 });
+    const second = state(client, "board:1");
+    expect(second.confirmed).toEqual({ value: { n: 1, m: 2 }, version: 2 });
+    expect(FakeSocket.last.commands("subscribe").length).toBe(1);
+    patched(3, { l: 3 });
+    expect(second.value).toEqual(shared.value);
+    const done = second.update({ m: 4 });
+    FakeSocket.last.reply(update(), { version: 4 });
+    patched(4, { m: 4 }, "c1");
+    expect(await done).toBe(4);
+    expect(shared.value).toEqual({ n: 1, m: 4, l: 3 });
+    shared.close();
+    patched(5, { last: 1 });
+    expect(second.value).toEqual({ n: 1, m: 4, l: 3, last: 1 });
+    second.close();
+    expect(state(client, "board:1").confirmed.version).toBe(-1); // nobody kept it true meanwhile
+  });
+
+  it("begins with what is there also on a channel that is listened to already", () => {
+    const { client } = online();
+    const seen: string[] = [];
+    client.subscribe("board:1").on("event", ({ type }) => seen.push(type));
+    FakeSocket.last.confirm("board:1", { offset: 1 });
+    const shared = state(client, "board:1");
+    expect(FakeSocket.last.sent.map(({ type }) => type)).toEqual(["subscribe", "unsubscribe", "subscribe"]);
+    FakeSocket.last.confirm("board:1", { offset: 1 });
+    FakeSocket.last.say({ type: "state", channel: "board:1", epoch: "e", version: 1, data: { n: 1 } });
+    patched(2, { m: 2 });
+    expect(shared.value).toEqual({ n: 1, m: 2 });
+    expect(seen).toEqual(["state", "patch"]);
+  });
+
   it("shows an own change at once, and keeps its promise when it is confirmed", async () => {
     const { shared, shown } = board();
     const done = shared.update({ m: 2 });
@@ -162,7 +196,7 @@ describe("a shared state", () => {
     void shared.update({ a: 2 });
     expect(shared.value).toEqual({ n: 1, a: 2 });
     await nextConnection();
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "e", offset: 1 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "e", offset: 1 });
     expect(FakeSocket.last.commands("update")).toEqual([]);
     FakeSocket.last.confirm("board:1", { offset: 1, recovered: true });
     expect(FakeSocket.last.commands("update")).toMatchObject([{ base: 1, patch: { a: 2 } }]);

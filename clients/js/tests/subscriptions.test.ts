@@ -37,7 +37,7 @@ describe("subscribing", () => {
     expect(news.active).toBe(true);
     FakeSocket.last.message("news", 6);
     expect(heard).toEqual([6]);
-    expect(news.position).toEqual({ epoch: "e", offset: 6 });
+    expect(news.position).toEqual({ epoch: "e", offset: 6, id: "news-6" });
   });
 
   it("is one subscription for any number of listeners", () => {
@@ -103,7 +103,7 @@ describe("subscribing", () => {
     const { client } = online();
     const lost = vi.fn();
     client.subscribe("news", null, { since: { epoch: "e", offset: 7 } }).on("lost", lost);
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "e", offset: 7 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "e", offset: 7 });
     FakeSocket.last.confirm("news", { epoch: "other", offset: 3, recovered: false });
     expect(lost).toHaveBeenCalledWith({ reason: "resume" });
   });
@@ -122,6 +122,23 @@ describe("subscribing", () => {
     await interrupt();
     await pass();
     expect(FakeSocket.last.command("subscribe", "b")["token"]).toBe("T2");
+  });
+
+  it("goes on with another token when the one for the channel ended, if there is another", async () => {
+    const { client } = online();
+    let n = 0;
+    client.subscribe("b", null, { token: async () => `T${++n}` });
+    await pass(0);
+    FakeSocket.last.reply(FakeSocket.last.command("subscribe", "b"), { epoch: "e", offset: 4 });
+    FakeSocket.last.say({ type: "unsubscribed", channel: "b", code: "token_expired" });
+    await pass(0);
+    const again = FakeSocket.last.commands("subscribe").at(-1)!;
+    expect(again).toMatchObject({ channel: "b", token: "T2", since: { epoch: "e", offset: 4 } });
+    const ended = vi.fn();
+    client.subscribe("c", null, { token: "fixed" }).on("ended", ended);
+    FakeSocket.last.reply(FakeSocket.last.command("subscribe", "c"), { epoch: "e", offset: 0 });
+    FakeSocket.last.say({ type: "unsubscribed", channel: "c", code: "token_expired" });
+    expect(ended).toHaveBeenCalledOnce();
   });
 
   it("that is closed while its token is fetched is not made", async () => {
@@ -166,7 +183,7 @@ describe("delivery", () => {
     const { heard } = reader();
     FakeSocket.last.message("news", 1);
     await interrupt();
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "e", offset: 1 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "e", offset: 1 });
     FakeSocket.last.confirm("news", { offset: 3, recovered: true });
     for (const offset of [1, 2, 3]) FakeSocket.last.message("news", offset);
     expect(heard).toEqual(["subscribed", 1, "resumed", 2, 3]);
@@ -179,7 +196,7 @@ describe("delivery", () => {
     FakeSocket.last.confirm("news", { offset: 3, recovered: true });
     FakeSocket.last.message("news", 2);
     await interrupt();
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "e", offset: 2 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "e", offset: 2 });
     FakeSocket.last.confirm("news", { offset: 3, recovered: true });
     FakeSocket.last.message("news", 3);
     expect(heard).toEqual(["subscribed", 1, "resumed", 2, "resumed", 3]);
@@ -192,7 +209,28 @@ describe("delivery", () => {
     FakeSocket.last.confirm("news", { epoch: "f", offset: 0, recovered: false });
     FakeSocket.last.message("news", 1, "new life");
     expect(heard).toEqual(["subscribed", 1, { reason: "resume" }, "subscribed", "new life"]);
-    expect(news.position).toEqual({ epoch: "f", offset: 1 });
+    expect(news.position).toEqual({ epoch: "f", offset: 1, id: "news-1" });
+  });
+
+  it("says how it knows its position: by the last message, and the mark of the answer", async () => {
+    const { client } = online();
+    const news = client.subscribe("news", null);
+    const named = async () => {
+      await interrupt();
+      return FakeSocket.last.command("subscribe")["since"];
+    };
+    FakeSocket.last.confirm("news", { mark: "r1" });
+    expect(await named()).toEqual({ epoch: "e", offset: 0, mark: "r1", clients: ["c1"] });
+    FakeSocket.last.confirm("news", { mark: "r2", recovered: true });
+    FakeSocket.last.message("news", 1);
+    expect(news.position).toEqual({ epoch: "e", offset: 1, id: "news-1", mark: "r2" });
+    expect(await named()).toMatchObject({ epoch: "e", offset: 1, id: "news-1", mark: "r2" });
+    FakeSocket.last.confirm("news", { offset: 1, mark: "r3", recovered: true });
+    FakeSocket.last.say({ type: "gap", channel: "news", from: 2, to: 9, reason: "lost" });
+    expect(news.position).toEqual({ epoch: "e", offset: 9, mark: "r3" });
+    FakeSocket.last.message("news", 10);
+    FakeSocket.last.say({ type: "gap", channel: "news", epoch: "f", from: 1, to: 2, reason: "lost" });
+    expect(news.position).toEqual({ epoch: "f", offset: 2, mark: "r3" });
   });
 
   it("tells of a gap, and resumes behind it", async () => {
@@ -205,7 +243,7 @@ describe("delivery", () => {
     FakeSocket.last.confirm("news", { offset: 41, recovered: true });
     FakeSocket.last.say({ type: "gap", channel: "news", from: 42, to: 50, reason: "slow" });
     await interrupt();
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "e", offset: 50 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "e", offset: 50 });
   });
 
   it("goes over to a new epoch with the gap that tells of it", async () => {
@@ -214,7 +252,7 @@ describe("delivery", () => {
     FakeSocket.last.say({ type: "gap", channel: "news", epoch: "f", from: 1, to: 2, reason: "lost" });
     FakeSocket.last.message("news", 3);
     await interrupt();
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "f", offset: 3 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "f", offset: 3 });
     expect(heard.at(-1)).toBe(3);
   });
 
@@ -351,17 +389,48 @@ describe("what app services do", () => {
     reader();
     FakeSocket.last.say({ type: "unsubscribed", channel: "news", code: "unavailable" });
     await pass(2000);
-    expect(FakeSocket.last.command("subscribe")["since"]).toEqual({ epoch: "e", offset: 0 });
+    expect(FakeSocket.last.command("subscribe")["since"]).toMatchObject({ epoch: "e", offset: 0 });
   });
 
-  it("messages to the user and to this client arrive once", () => {
-    const { client } = online();
+  it("messages to the user are resumed like those of any channel, and those to this client come by themselves", async () => {
+    const { client } = rig();
     const heard: unknown[] = [];
+    const toClient = (n: number) =>
+      FakeSocket.last.say({ type: "message", channel: `@#c${n}`, id: `d${n}`, data: `one ${n}`, time: 0 });
     client.direct.on("message", ({ data }) => heard.push(data));
-    FakeSocket.last.message("@ada", 1, "to all of her tabs");
-    FakeSocket.last.message("@ada", 1, "to all of her tabs");
-    FakeSocket.last.say({ type: "message", channel: "@#c1", id: "d1", data: "to this one", time: 0 });
-    expect(heard).toEqual(["to all of her tabs", "to this one"]);
+    client.direct.on("lost", ({ reason }) => heard.push(reason));
+    FakeSocket.last.open().hello({ user: "ada" });
+    FakeSocket.last.message("@ada", 1); // before the answer: there was no position to begin from
+    FakeSocket.last.confirm("@ada", { offset: 1 });
+    FakeSocket.last.message("@ada", 2);
+    FakeSocket.last.message("@ada", 2);
+    toClient(1);
+    FakeSocket.last.end();
+    await pass(1000);
+    FakeSocket.last.open().hello({ user: "ada" });
+    expect(FakeSocket.last.command("subscribe", "@ada")["since"]).toEqual({ epoch: "e", offset: 2, id: "@ada-2", clients: ["c1"] });
+    toClient(2);
+    FakeSocket.last.message("@ada", 4); // it comes again
+    FakeSocket.last.confirm("@ada", { offset: 4, recovered: true });
+    for (const offset of [3, 4, 5]) FakeSocket.last.message("@ada", offset);
+    expect(heard).toEqual([1, 2, "one 1", "one 2", 3, 4, 5]);
+    FakeSocket.last.end();
+    await pass(2000);
+    FakeSocket.last.open().hello({ user: "ada" });
+    FakeSocket.last.confirm("@ada", { offset: 9, recovered: false });
+    expect(heard.at(-1)).toBe("resume");
+    FakeSocket.last.end();
+    await pass(4000);
+    FakeSocket.last.open().hello({ user: "bob" }); // somebody else begins anew
+    expect(FakeSocket.last.command("subscribe", "@bob")["since"]).toBeUndefined();
+  });
+
+  it("nobody who does not listen to them subscribes to them", () => {
+    const { client } = rig();
+    FakeSocket.last.open().hello({ user: "ada" });
+    expect(FakeSocket.last.sent).toEqual([]);
+    void client.direct;
+    expect(FakeSocket.last.commands("subscribe")).toMatchObject([{ channel: "@ada" }]);
   });
 
   it("errors that belong to no command are told", () => {
