@@ -3,6 +3,7 @@
     gateway_process   starts gateways as processes of their own, ends them, and shows their logs on failure
     chromium          path of the browser of the machine, for playwright's executable_path
     node              path of Node; scripts in tests/clients/ can import "ws"
+    node22            path of a Node that has a WebSocket of its own
 
 Asynchronous tests run on uvloop, as the gateway does.
 """
@@ -10,6 +11,7 @@ Asynchronous tests run on uvloop, as the gateway does.
 import asyncio
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +19,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import uvloop
+from playwright.sync_api import expect
 
+from tests.support.pages import PAGE_WAIT_MS
 from tests.support.process import GatewayProcess, StartGateway, start_gateway
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # The machines of CI are slow and shared: examples are bounded in number, not in time.
 hypothesis.settings.register_profile("ringgate", deadline=None)
 hypothesis.settings.load_profile("ringgate")
+
+OWN_WEBSOCKET = 22  # from this Node on
 
 _PROCESSES = pytest.StashKey[list[GatewayProcess]]()
 
@@ -83,10 +89,14 @@ def _end(gateway: GatewayProcess, unclean: bool) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of the machine's Chromium; a failure, and no skip, where there is none."""
+    """Path of the machine's Chromium; a failure, and no skip, where there is none.
+
+    A page has as long as it takes: other tests run beside it.
+    """
     names = (os.environ.get("CHROMIUM", "chromium"), "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     assert found, "no Chromium on this machine: `make test` installs it, or names the package"
+    expect.set_options(timeout=PAGE_WAIT_MS)
     return found
 
 
@@ -98,3 +108,14 @@ def node() -> str:
     modules = ROOT / "tests" / "clients" / "node_modules" / "ws"
     assert modules.is_dir(), "Node's ws is not installed: `make test` installs it"
     return found
+
+
+@pytest.fixture(scope="session")
+def node22(node: str) -> str:
+    """Path of a Node with a WebSocket of its own, so from 22 on: the machine's, or that of tests/clients/."""
+    installed = (ROOT / "tests" / "clients" / "node_modules").glob("node-*/bin/node")
+    for candidate in (node, *map(str, installed)):
+        told = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(told.removeprefix("v").partition(".")[0]) >= OWN_WEBSOCKET:
+            return candidate
+    pytest.fail("no Node from 22 on: `make test` installs one for Linux; elsewhere install it")

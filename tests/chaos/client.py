@@ -27,6 +27,7 @@ from .records import (
     Subscribed,
     Subscribing,
     Unsubscribed,
+    Unsubscribing,
 )
 from .wire import Wire, dial
 
@@ -48,8 +49,9 @@ class _Event(msgspec.Struct, gc=False):
     channel: str = ""
     epoch: str = ""
     offset: int = 0
+    version: int = 0
     recovered: bool | None = None
-    data: str = ""
+    data: Any = ""
     from_: Any = msgspec.field(default=None, name="from")
     to: int = 0
     reason: str = ""
@@ -106,6 +108,10 @@ class ChaosClient:
     def settled(self) -> bool:
         """Connected, and subscribed to exactly what it wants."""
         return self.transport is not None and self.subscribed == self.wanted and not self._pending
+
+    def content(self, since: float) -> bool:
+        """Tell whether it had what it is there for since a time."""
+        return True
 
     def start(self) -> None:
         """Connect, and stay connected until `leave`."""
@@ -221,6 +227,7 @@ class ChaosClient:
             since = self._since(channel)
             self._ask("subscribe", channel, channel=channel, **({"since": since} if since else {}))
         for channel in sorted(self.subscribed - self.wanted - busy):
+            self.log.append(Unsubscribing(at=time.monotonic(), channel=channel))
             self._ask("unsubscribe", channel, channel=channel)
 
     def _since(self, channel: str) -> dict[str, Any] | None:

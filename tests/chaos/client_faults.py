@@ -150,24 +150,6 @@ async def one_byte(run: Run) -> None:
         publisher.rate = rate
 
 
-async def crowd_gone(run: Run) -> None:
-    """Many more clients come, and all of them are gone at once, without a close frame."""
-    begun = len(run.crowd)
-    for number in range(begun, begun + run.size.crowd):
-        client = ChaosClient(f"x{number}", run.choose(number, proxied=False), {run.dice.choice(CHANNELS)})
-        run.crowd.append(client)
-        client.start()
-        if number % 50 == 0:
-            await asyncio.sleep(0.02)
-    newcomers = run.crowd[begun:]
-    await until(lambda: all(client.settled for client in newcomers), "the crowd is there", 60.0)
-    await run.hold(0.5)
-    run.note(f"{len(newcomers)} clients are gone")
-    for client in newcomers:
-        client.cut()
-        await client.leave()
-
-
 async def racing(run: Run) -> None:
     """Clients subscribe, unsubscribe, are cut and come back, all at once and at random."""
     run.note("clients race")

@@ -50,13 +50,21 @@ def rule_6(logs: Logs, ledger: Ledger) -> Iterator[Violation]:
     if healed is None:
         yield Violation(6, "the run never healed")
         return
+    left = {who: r.at for who, log in logs.clients.items() for r in log if isinstance(r, Left)}
+    staying = {
+        who: (log, {r.channel for r in log if isinstance(r, (Subscribing, Subscribed))})
+        for who, log in logs.clients.items()
+        if left.get(who, healed) >= healed
+    }
     for channel in sorted({m.intent.channel for m in ledger.messages.values()}):
         head = None if is_personal(channel) else ledger.head(channel)
         if head is None:
             continue
         text = ledger.offsets[channel, head[0]][head[1]]
         settled = max(healed, *(a.at for a in ledger.messages[text].acknowledged))
-        for who, records in logs.clients.items():
+        for who, (records, asked_for) in staying.items():
+            if channel not in asked_for:
+                continue
             problem = _not_at(head, channel, records, settled, settled + logs.setting.heal_s)
             if problem:
                 yield Violation(6, problem, channel, head[1], who)

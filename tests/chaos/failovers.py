@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from tests.support.redis_servers import RedisServer, wait_until
+from tests.support.redis_servers import RedisError, RedisServer, wait_until
 from tests.support.redis_sets import MASTER_NAME, SentinelSet
 
 from .redis_site import ClusterSite, SentinelSite
-from .scenario import Run
+from .scenario import Run, until
 
 CHANNEL = "{=long:a}"
 
@@ -107,8 +107,18 @@ async def _of_cluster(run: Run, *, loses: bool) -> None:
         master = redis.owner(slot)
         return slot, master, redis.replica_of(master)
 
+    await until(lambda: not _raises(find), "each master to have a replica")
     slot, master, replica = await asyncio.to_thread(find)
     await _fail_over(run, master, replica, lambda: redis.wait_promoted(slot, master), loses=loses)
+
+
+def _raises(find: Callable[[], object]) -> bool:
+    """Tell whether the Cluster has not yet told of a server that came back."""
+    try:
+        find()
+    except RedisError:
+        return True
+    return False
 
 
 async def cluster_promotes(run: Run) -> None:

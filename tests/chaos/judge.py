@@ -12,14 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from .converging import rule_11
 from .ending import rule_6, rule_7, rule_8
+from .hearing import rule_9, rule_10
 from .ledger import Ledger, ledger_of
+from .membership import rule_12
 from .records import Logs
 from .rules import rule_1, rule_2, rule_3, rule_4, rule_5
 from .violations import Violation, report
 
 Rule = Callable[[Logs, Ledger], Iterator[Violation]]
-RULES: Final[tuple[Rule, ...]] = (rule_1, rule_2, rule_3, rule_4, rule_5, rule_6, rule_7, rule_8)
+RULES: Final[tuple[Rule, ...]] = (
+    rule_1, rule_2, rule_3, rule_4, rule_5, rule_6, rule_7, rule_8, rule_9, rule_10, rule_11, rule_12,
+)  # fmt: skip
 
 
 def judge(logs: Logs) -> list[Violation]:

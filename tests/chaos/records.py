@@ -88,6 +88,12 @@ class Subscribed(Record, tag="subscribed"):
     recovered: bool | None = None
 
 
+class Unsubscribing(Record, tag="unsubscribing"):
+    """A client asks to be told nothing more of a channel."""
+
+    channel: str
+
+
 class Unsubscribed(Record, tag="unsubscribed"):
     """It was told that nothing of the channel follows."""
 
@@ -114,11 +120,96 @@ class Gap(Record, tag="gap"):
     reason: str = ""
 
 
+class Came(Record, tag="came"):
+    """A watcher was told that a connection, by the id that it was given, is in a channel now."""
+
+    channel: str
+    client: str
+
+
+class Went(Record, tag="went"):
+    """A watcher was told that a connection is not in a channel any more."""
+
+    channel: str
+    client: str
+
+
+class Called(Record, tag="called"):
+    """A client asked the app service something, by its own number."""
+
+    number: int
+
+
+class Answered(Record, tag="answered"):
+    """It was answered; `code` is "" for an answer of the service."""
+
+    number: int
+    code: str = ""
+
+
+class Updating(Record, tag="updating"):
+    """An editor is about to change a state: `number` is which of its changes this is."""
+
+    message: str
+    channel: str
+    editor: str
+    number: int
+
+
+class Updated(Record, tag="updated"):
+    """What came of it: it made a version, or (`code`) nothing was changed by this attempt."""
+
+    message: str
+    channel: str
+    epoch: str
+    version: int
+    code: str = ""
+
+
+class Had(Record, tag="had"):
+    """A copy of a state had this value, or (in the log of the run) a gateway did when all was quiet.
+
+    `last` and `marks` are what the value says: the change that made it, and the newest of each editor.
+    """
+
+    channel: str
+    epoch: str
+    version: int
+    text: str
+    last: str = ""
+    marks: dict[str, int] = {}
+
+
+class Noticed(Record, tag="noticed"):
+    """A notice came to the app service; `taken`: it said so.  `happened`: when, as the notice has it.
+
+    `body` is all that was said, but for what may differ from one time to the next.
+    """
+
+    id: str
+    kind: str
+    key: str
+    happened: float
+    client: str = ""
+    channel: str = ""
+    body: str = ""
+    taken: bool = True
+
+
+class Died(Record, tag="died"):
+    """A notice was in the list of dead letters."""
+
+    id: str
+
+
 class Setting(Record, tag="setting"):
     """What the run was, and what may be expected of it.
 
     `epochs_change`: the fault may cost an acknowledged tail, which a new epoch tells everybody.
     `killed`: processes were killed that count; what they counted last may be missing.
+    `notices`: an app service hears of clients, and they are kept in "redis" or in "memory".
+    `stays`: nobody may lose a connection.  `opens`: breakers open and close again.
+    `dies`: notices become dead letters, and are replayed until none is left.
     """
 
     row: str
@@ -126,6 +217,10 @@ class Setting(Record, tag="setting"):
     epochs_change: bool = False
     killed: bool = False
     heal_s: float = 30.0
+    notices: str = ""
+    stays: bool = False
+    opens: bool = False
+    dies: bool = False
 
 
 class Kind(Record, tag="kind"):
@@ -158,7 +253,9 @@ class Sample(Record, tag="sample"):
 
 AnyRecord = (
     Intent | Acknowledged | Failed | Unknown
-    | Connected | Lost | Left | Subscribing | Subscribed | Unsubscribed | Delivered | Gap
+    | Connected | Lost | Left | Subscribing | Subscribed | Unsubscribing | Unsubscribed
+    | Delivered | Gap
+    | Came | Went | Called | Answered | Updating | Updated | Had | Noticed | Died
     | Setting | Kind | Fault | Healed | Sample
 )  # fmt: skip
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from . import client_faults, clock_faults, failovers, redis_faults
+from . import client_faults, clock_faults, crowd_faults, failovers, redis_faults, service_faults
 from .redis_faults import babbling, refused, stalled
 from .scenario import FaultFunction
+from .state_faults import editing
 
 
 class Row(NamedTuple):
@@ -18,6 +19,9 @@ class Row(NamedTuple):
     `epochs_change`: it may cost an acknowledged tail, and then the epoch changes.  `killed`: processes that
     count are killed.  `keeps`: the history survives it.  `redis` says which Redis it needs, "" for none.
     `answer_s` bounds what a publisher waits for an answer.  `phases`, if any, are the only ones for it.
+    `service` says where an app service's notices are kept, "" for none; `stays`: nobody loses a connection;
+    `opens`: breakers open and close.  `crowd`: on what there is room for a crowd, "" where there is none.
+    `dies`: notices become dead letters soon.
     """
 
     name: str
@@ -28,6 +32,11 @@ class Row(NamedTuple):
     redis: str = ""
     answer_s: float = 15.0
     phases: tuple[str, ...] = ()
+    service: str = ""
+    stays: bool = False
+    opens: bool = False
+    crowd: str = ""
+    dies: bool = False
 
 
 STOPPED_S: Final = 20.0
@@ -43,9 +52,22 @@ CLIENT_ROWS: Final = (
     Row("client-torn-frame", client_faults.torn),
     Row("client-cut", client_faults.cut),
     Row("client-one-byte", client_faults.one_byte),
-    Row("crowd-gone", client_faults.crowd_gone),
     Row("racing", client_faults.racing),
     Row("slow-readers", client_faults.slow_readers, phases=("steady",)),
+)
+
+CROWD_ROWS: Final = (
+    Row("crowd-gone", crowd_faults.gone, crowd="workers", stays=True),
+    Row("crowd-silent", crowd_faults.silent, crowd="workers", stays=True, phases=("steady",)),
+    Row("nodes-crowd-gone", crowd_faults.gone, redis="plain", crowd="nodes", stays=True),
+    Row(
+        "nodes-crowd-silent",
+        crowd_faults.silent,
+        redis="plain",
+        crowd="nodes",
+        stays=True,
+        phases=("steady",),
+    ),
 )
 
 FAILOVER_ROWS: Final = (
@@ -112,3 +134,119 @@ REDIS_ROWS: Final = (
     Row("error-nonsense", babbling(NONSENSE), redis="plain"),
     Row("error-http", babbling(b"HTTP/1.1 400 Bad Request\r\n\r\n"), redis="plain"),
 )
+
+
+def _ill(name: str, fault: FaultFunction) -> tuple[Row, ...]:
+    """A fault of the app service alone, which nobody else may notice: with Redis, and without."""
+    return (
+        Row(name, fault, redis="aof", service="redis", stays=True, opens=True),
+        Row(f"{name}-workers", fault, service="memory", stays=True, opens=True),
+    )
+
+
+SERVICE_ROWS: Final = (
+    *_ill("service-dead", service_faults.dead),
+    *_ill("service-hanging", service_faults.hanging),
+    *_ill("service-500", service_faults.failing),
+    *_ill("service-redirecting", service_faults.redirecting),
+    *_ill("service-resetting", service_faults.resetting),
+    *_ill("service-nonsense", service_faults.nonsense),
+    *_ill("service-flapping", service_faults.flapping),
+    Row("service-node-killed", service_faults.node_killed, killed=True, redis="aof", service="redis"),
+    Row("service-node-stopped", service_faults.node_stopped, redis="aof", service="redis"),
+    Row("service-nodes-rolling", service_faults.nodes_rolling, killed=True, redis="aof", service="redis"),
+    Row("service-all-killed", service_faults.all_killed, killed=True, redis="aof", service="redis"),
+    Row("service-redis-restarted", service_faults.redis_restarted, redis="aof", service="redis"),
+    Row("service-redis-stopped", service_faults.redis_stopped, redis="aof", service="redis"),
+    Row(
+        "service-sentinel",
+        service_faults.sentinel,
+        epochs_change=True,
+        redis="sentinel",
+        service="redis",
+    ),
+    Row("service-cluster", service_faults.cluster, epochs_change=True, redis="cluster", service="redis"),
+    Row(
+        "service-cluster-500",
+        service_faults.failing,
+        redis="cluster",
+        service="redis",
+        stays=True,
+        opens=True,
+    ),
+    Row("service-worker-killed", service_faults.worker_killed, killed=True, service="memory"),
+    Row(
+        "service-gateway-killed", service_faults.all_killed, epochs_change=True, killed=True, service="memory"
+    ),
+)
+
+
+def _dead(name: str, fault: FaultFunction, redis: str, *, killed: bool = False, lossy: bool = False) -> Row:
+    """A fault while there are dead letters, and while they are replayed."""
+    service = "redis" if redis else "memory"
+    return Row(
+        f"dead-letters-{name}",
+        fault,
+        epochs_change=lossy,
+        killed=killed,
+        redis=redis,
+        service=service,
+        dies=True,
+    )
+
+
+DEAD_ROWS: Final = (
+    _dead("node-killed", service_faults.dead_node_killed, "aof", killed=True),
+    _dead("redis-restarted", service_faults.dead_redis_restarted, "aof"),
+    _dead("sentinel", service_faults.dead_sentinel, "sentinel", lossy=True),
+    _dead("cluster", service_faults.dead_cluster, "cluster", lossy=True),
+    _dead("worker-killed", service_faults.dead_worker_killed, "", killed=True),
+)
+
+
+def _edited(*rows: Row) -> tuple[Row, ...]:
+    """The same faults while clients edit shared states."""
+    return tuple(row._replace(name=f"state-{row.name}", fault=editing(row.fault)) for row in rows)
+
+
+_OTHERS: Final = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS, *FAILOVER_ROWS)}
+STATE_ROWS: Final = _edited(
+    *(
+        _OTHERS[name]
+        for name in (
+            *(
+                "worker-killed",
+                "client-cut",
+                "client-torn-frame",
+                "node-killed",
+                "node-stopped-1s",
+                "nodes-rolling",
+            ),
+            *(
+                "redis-restarted-aof",
+                "redis-restarted-empty",
+                "redis-stopped",
+                "redis-flushall",
+                "redis-trimmed",
+            ),
+            *("replica-promoted", "cut-dropped-1s", "cut-refused-1s", "cut-flapping", "redis-torn-reply"),
+            *(
+                "error-oom",
+                "error-readonly",
+                "sentinel",
+                "sentinel-lost-tail",
+                "cluster",
+                "cluster-lost-tail",
+            ),
+        )
+    )
+)
+
+ROWS: Final = {
+    row.name: row
+    for row in (
+        *CLIENT_ROWS, *CROWD_ROWS, *REDIS_ROWS,
+        *FAILOVER_ROWS, *CLOCK_ROWS, *SERVICE_ROWS, *DEAD_ROWS, *STATE_ROWS,
+    )
+}  # fmt: skip
+"""Every row, by its name."""

@@ -19,9 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.support.api import get
+
 from .client import ChaosClient
+from .editors import DOCUMENTS, Editor, had
 from .publisher import Publisher
-from .records import Acknowledged, Fault, Healed, Kind, Logs, Setting
+from .records import Acknowledged, AnyRecord, Fault, Healed, Kind, Logs, Setting
 from .site import HISTORY, Site
 
 HEAL_S: Final = 30.0
@@ -117,7 +120,9 @@ async def _run(
         logs.run.append(Healed(at=time.monotonic()))
         await _settle(this)
         await _leave(this)
+        words = await site.last_words()
         logs.run += await site.quiet(start, size.heal_s)
+        logs.run += words
     finally:
         try:
             await _leave(this)
@@ -180,13 +185,37 @@ async def _phase(this: Run, phase: str, fault: FaultFunction) -> None:
 
 async def _settle(this: Run) -> None:
     """Let publishers end, publish a last message to each channel, and give everybody time to hear it."""
+    healed = time.monotonic()
     for publisher in this.publishers:
         publisher.rate = 0.0
+    await wait_for(lambda: all(client.content(healed) for client in this.crowd), this.size.heal_s)
     await wait_for(lambda: all(client.settled for client in this.clients), this.size.heal_s)
+    this.logs.run += await compare(this)
     async with asyncio.timeout(HEAL_S * 2):
         await asyncio.gather(*(publisher.stop() for publisher in this.publishers))
         heads = {channel: await _last_message(this.publishers[0], channel) for channel in CHANNELS}
     await wait_for(lambda: all(_at_head(client, heads) for client in this.clients), this.size.heal_s)
+
+
+async def compare(this: Run) -> list[AnyRecord]:
+    """Let editors rest, give them time to agree, and return what each gateway has of the documents."""
+    editors = [client for client in this.crowd if isinstance(client, Editor)]
+    if not editors:
+        return []
+    for editor in editors:
+        editor.rests = True
+    await wait_for(lambda: all(e.done and e.settled for e in editors), this.size.heal_s)
+
+    def agreed() -> bool:
+        return all(len({(e.copies[d].epoch, e.copies[d].version) for e in editors}) == 1 for d in DOCUMENTS)
+
+    await wait_for(agreed, this.size.heal_s)
+    found: list[AnyRecord] = []
+    for gateway in this.site.gateways:
+        for document in DOCUMENTS:
+            s = await asyncio.to_thread(get, gateway, f"/api/channels/{document}/state")
+            found.append(had(time.monotonic(), document, s["epoch"], s["version"], s["data"]))
+    return found
 
 
 async def _last_message(publisher: Publisher, channel: str) -> tuple[str, int]:

@@ -19,7 +19,7 @@ from tests.support.process import GatewayProcess, start_gateway
 
 from .ending import BASELINE
 from .proxy import FaultProxy
-from .records import Sample
+from .records import AnyRecord, Sample
 
 NAMESPACES: Final = (
     "default.presence=false",
@@ -27,6 +27,8 @@ NAMESPACES: Final = (
     "long.history_size=100000",
     "long.history_bytes=256MiB",
     "plain.history_size=0",
+    "doc.state=true",
+    "doc.history_size=30",
     "skipping.history_size=0",
     "skipping.slow=skip",
     "skipping.ring_bytes=128KiB",
@@ -79,6 +81,10 @@ class Site:
         for end in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(end, BaseException):
                 raise end
+
+    async def last_words(self) -> list[AnyRecord]:
+        """Return what else was written down, once all clients have left."""
+        return []
 
     # -- where things are -------------------------------------------------------------------
 

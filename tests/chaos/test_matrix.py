@@ -13,18 +13,35 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.crowd_site import CrowdNodes, CrowdWorkers
 from tests.chaos.judge import judge
 from tests.chaos.records import Setting
 from tests.chaos.redis_site import ClusterSite, RedisSite, SentinelSite, SteppedSite
-from tests.chaos.rows import CLIENT_ROWS, CLOCK_ROWS, FAILOVER_ROWS, REDIS_ROWS, Row
+from tests.chaos.rows import ROWS, Row
 from tests.chaos.scenario import Run, Size, run
+from tests.chaos.served_site import Served, ServedCluster, ServedNodes, ServedSentinels, ServedWorkers
 from tests.chaos.site import Site, WorkersSite
 from tests.chaos.violations import report
 
 _LONGEST_S = 100.0
-SHORT = ("worker-killed", "redis-restarted-empty", "client-torn-frame", "racing", "slow-readers")
-ROWS = {row.name: row for row in (*CLIENT_ROWS, *REDIS_ROWS, *FAILOVER_ROWS, *CLOCK_ROWS)}
-OTHERS = {"sentinel": SentinelSite, "cluster": ClusterSite, "stepped": SteppedSite}
+_CROWDED_S = 400.0
+SHORT = (
+    "worker-killed",
+    "redis-restarted-empty",
+    "client-torn-frame",
+    "racing",
+    "slow-readers",
+    "service-all-killed",
+    "service-nonsense",
+)
+OTHERS: dict[str, type[Site]] = {"sentinel": SentinelSite, "cluster": ClusterSite, "stepped": SteppedSite}
+SERVED: dict[str, type[Served]] = {
+    "": ServedWorkers,
+    "aof": ServedNodes,
+    "sentinel": ServedSentinels,
+    "cluster": ServedCluster,
+}
+CROWDED: dict[str, type[Site]] = {"workers": CrowdWorkers, "nodes": CrowdNodes}
 
 
 def seed_of(config: pytest.Config) -> int:
@@ -34,6 +51,13 @@ def seed_of(config: pytest.Config) -> int:
 
 
 def site_of(row: Row, folder: Path, seed: int) -> Site:
+    if row.service:
+        served = SERVED[row.redis](folder, seed)
+        if row.dies:  # Redis is away twice within a moment there, and no lease may end by it
+            served.stand.gives_up, served.stand.lease = "1s", "6s"
+        return served
+    if row.crowd:
+        return CROWDED[row.crowd](folder, seed)
     if not row.redis:
         return WorkersSite(folder, seed)
     if row.redis in OTHERS:
@@ -46,9 +70,10 @@ async def judged(row: Row, folder: Path, config: pytest.Config, size: Size) -> R
     seed = seed_of(config)
     print(f"\n{row.name}: seed {seed}")
     setting = Setting(
-        at=time.monotonic(), row=row.name, seed=seed, epochs_change=row.epochs_change, killed=row.killed
-    )
-    watch = asyncio.create_task(tell_of_a_hang(_LONGEST_S))
+        at=time.monotonic(), row=row.name, seed=seed, epochs_change=row.epochs_change, killed=row.killed,
+        notices=row.service, stays=row.stays, opens=row.opens, dies=row.dies,
+    )  # fmt: skip
+    watch = asyncio.create_task(tell_of_a_hang(_CROWDED_S if row.crowd else _LONGEST_S))
     kept = config.getoption("--chaos-logs", default="")
     target = (Path(kept) if kept else folder) / f"{row.name}-{seed}"
     site = site_of(row, folder, seed)

@@ -13,6 +13,10 @@ RULES = {
     6: "after healing everybody is at the head",
     7: "the gateway counts what was counted here",
     8: "everything returns to where it started",
+    9: "an app service is told all, in order, truly",
+    10: "calls are answered, breakers open and close",
+    11: "a state is one state",
+    12: "who comes and goes is told once",
 }
 
 

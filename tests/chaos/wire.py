@@ -131,8 +131,11 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
 
 
-async def dial(hearer: Hearer, url: str, within_s: float) -> Wire:
-    """Connect, and return an open connection.  Raises OSError, also when nothing comes in time."""
+async def dial(hearer: Hearer, url: str, within_s: float, source: str = "") -> Wire:
+    """Connect, and return an open connection.  Raises OSError, also when nothing comes in time.
+
+    `source`, if any, is the address to connect from.
+    """
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     wire = Wire(hearer, target, parts.netloc)
@@ -141,7 +144,8 @@ async def dial(hearer: Hearer, url: str, within_s: float) -> Wire:
     try:
         async with asyncio.timeout(within_s):
             loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: wire, parts.hostname, parts.port)
+            local = (source, 0) if source else None
+            await loop.create_connection(lambda: wire, parts.hostname, parts.port, local_addr=local)
             await wire.decided.wait()
     except TimeoutError:
         wire.abort()

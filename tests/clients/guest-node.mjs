@@ -1,4 +1,4 @@
-// A guest in Node: node guest-node.mjs '{"urls": [...], "channel": "...", "msgpack": false}'
+// A guest in Node: node guest-node.mjs '{"urls": [...], "channel": "...", "msgpack": false, "ws": false}'
 //
 // One command a line in, one answer a line out: {"op": "publish", "text"}, {"op": "report"}.  It ends with its input.
 
@@ -9,7 +9,8 @@ import { state } from "../../clients/js/dist/state.js";
 import { make } from "./guest.mjs";
 
 const settings = JSON.parse(process.argv[2]);
-const WebSocket = globalThis.WebSocket ?? (await import("ws")).default;
+// Its own class of sockets, unless that of the package `ws` is asked for.
+const WebSocket = settings.ws ? (await import("ws")).default : globalThis.WebSocket;
 const guest = make({ Client, state, WebSocket, codec: settings.msgpack ? msgpack : undefined, ...settings });
 
 const lines = createInterface({ input: process.stdin });

@@ -1,13 +1,15 @@
-// One user of the JavaScript client, in a page or in Node: hears a channel, publishes when told, and keeps a log.
+// One user of the JavaScript client, in a page, a worker or Node: hears a channel, publishes when told, and keeps a log.
 //
 // `make` is given what differs: the package, a class of sockets, and the gateways' addresses, which are tried in turn.
 
-export function make({ Client, state, WebSocket, codec, urls, channel, board }) {
+export function make({ Client, state, WebSocket, codec, urls, channel, board, patient }) {
   let turn = 0;
   const client = new Client(() => urls[turn++ % urls.length], {
     ...(WebSocket && { WebSocket }),
     ...(codec && { codec }),
-    backoff: { first: 300, most: 800 },
+    ...(patient && { random: () => 1000 }), // minutes between two attempts
+    backoffFirst: 300,
+    backoffMost: 800,
     connectTimeout: 1500,
     probeTimeout: 800,
   });
@@ -25,6 +27,7 @@ export function make({ Client, state, WebSocket, codec, urls, channel, board }) 
       client.publish(channel, text).catch(({ code }) => failed.push([text, code]));
       shared.update({ [text]: true }).catch(({ code }) => failed.push([text, "board", code]));
     },
+    wake: () => client.wake(),
     report: () => ({
       heard,
       states,

@@ -19,6 +19,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from gateway.seldom import QUIET_S
 from tests.support.api import metrics, post, request
 from tests.support.process import ROOT, GatewayProcess, StartGateway
 from tests.support.redis_servers import RedisServer
@@ -206,6 +207,20 @@ async def test_no_token_and_no_secret_is_in_any_log_metric_or_answer(
         for part in made.split("."):
             assert len(part) < 12 or part not in told
     assert "canary" not in told
+
+
+async def test_bad_tokens_again_and_again_make_one_line_that_says_how_many_it_stands_for(
+    gateway_process: StartGateway, config: Path
+) -> None:
+    gateway = gateway_process("--config", str(config))
+    begun = time.monotonic()
+    for _ in range(100):
+        async with await connect(gateway, "?token=a.b.c") as client:
+            assert await close_code(client) == 4001
+    refused = {k: v for k, v in metrics(gateway).items() if k.startswith("ringgate_tokens_refused")}
+    assert sum(refused.values()) == 100, refused
+    gateway.stop()
+    assert gateway.log.count("a token was refused") <= 1 + (time.monotonic() - begun) // QUIET_S
 
 
 # -- keys from elsewhere -------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +32,6 @@ from tests.support.process import GatewayProcess, StartGateway
 from tests.support.redis_servers import RedisServer
 from tests.support.tls import Authority
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "python-client.md"
 QUICK = Options(backoff_first=0.05, backoff_most=0.4, close_timeout=0.5)
 NAMESPACES = {"default": {"presence": False}, "room": {"presence": True, "join_leave": True}}
 NODE = ("--redis-lease", "2s", "--redis-check-interval", "1s", "--namespace", "default.presence=false")
@@ -406,40 +404,3 @@ async def test_killed_gateway_is_left_for_another_node_and_nothing_is_lost_or_do
 
 async def _publish(node: GatewayProcess, channel: str, data: object) -> None:
     await asyncio.to_thread(post, node, "/api/publish", {"channel": channel, "data": data})
-
-
-# -- the page -----------------------------------------------------------------------------------------
-
-
-def snippets() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-
-
-async def test_quick_start_of_the_page_works(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
-    source = snippets()[0].replace("ws://127.0.0.1:8000/ws", gateway.ws_url)
-    scope: dict[str, Any] = {}
-    exec(compile(source.replace("asyncio.run(main())", ""), "page", "exec"), scope)  # noqa: S102
-    async with asyncio.timeout(10):
-        await scope["main"]()
-    assert capsys.readouterr().out == "1 {'text': 'hello'}\n"
-
-
-async def test_other_examples_of_the_page_work(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
-    scope: dict[str, Any] = {}
-    for source in snippets()[1:]:
-        exec(compile(source, "page", "exec"), scope)  # noqa: S102
-    async with Client(gateway.ws_url) as client:
-        scope["follow_with_callbacks"](client)
-        tasks = [asyncio.create_task(scope[name](client)) for name in ("follow", "follow_everything")]
-        await client.online()
-        await asyncio.sleep(0)
-        await client.publish("news", "heard")
-        await gateway.publish("chat:1", "kept")
-        async with asyncio.timeout(10):
-            with pytest.raises(RinggateError, match="presence"):  # the namespace of this test keeps none
-                await scope["look"](client)
-        await asyncio.sleep(0.1)
-        for task in tasks:
-            task.cancel()
-    out = capsys.readouterr().out
-    assert out.count("heard") == 3

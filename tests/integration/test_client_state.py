@@ -73,6 +73,18 @@ async def test_edits_of_two_at_once_both_hold_and_conflicts_are_told(gateway: Ga
         assert all(conflict.paths == [("both",)] for conflict in conflicts)
 
 
+async def test_counts_by_functions_of_many_are_all_there(gateway: Gateway) -> None:
+    async with Client(gateway.ws_url) as ann, Client(gateway.ws_url, encoding="msgpack") as bob:
+        states = [await client.state("board:1").ready() for client in (ann, bob)]
+        made = [
+            s.update(lambda value: {"n": (value or {}).get("n", 0) + 1}) for _ in range(10) for s in states
+        ]
+        async with asyncio.timeout(WITHIN_S):
+            versions = await asyncio.gather(*made)
+        assert await equal(states) == {"n": 20}
+        assert sorted(versions) == list(range(1, 21))
+
+
 async def test_edits_made_offline_are_carried_out_after_the_return(gateway: Gateway) -> None:
     host, _, port = str(gateway.edge_address).rpartition(":")
     proxy = FaultProxy((host, int(port)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -304,3 +305,48 @@ async def test_workers_are_nodes_of_the_cluster(cluster: Cluster) -> None:
         assert await peer.messages(2) == [1, 2]
     assert (await ask(cluster.nodes[1], "/api/channels"))["channels"][0]["subscribers"] == 6
     assert (await ask(both, "/health/ready"))["status"] == "ready"
+
+
+async def test_redis_and_every_gateway_go_back_and_a_client_comes_with_what_was_lost(
+    gateway_process: StartGateway, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path, aof=True) as redis:
+        flags = ("--broker", redis.url, *QUICK)
+        gateway = gateway_process(*flags, unclean=True)
+        peer = await Peer.connect(gateway)
+        subscribed = await peer.ask("subscribe", channel="news")
+        events = []
+        for n in range(10):
+            if n == 5:
+                shutil.copytree(redis.folder / "appendonlydir", redis.folder / "older")
+            await publish(gateway, "news", n)
+            events.append(await peer.event())
+        gateway.popen.kill()
+        redis.kill()
+        shutil.rmtree(redis.folder / "appendonlydir")
+        (redis.folder / "older").rename(redis.folder / "appendonlydir")
+        redis.start()
+        gateway = gateway_process(*flags)
+        for n in range(12):
+            answer = await publish(gateway, "news", f"new {n}")
+        assert answer == {"epoch": subscribed["epoch"], "offset": 17}  # as if nothing had happened
+        at = since(subscribed["epoch"], 10)
+        expected: list[tuple[dict[str, object], bool]] = [
+            ({"id": events[9]["id"], "mark": subscribed["mark"]}, False),
+            ({"id": events[9]["id"]}, False),
+            ({"mark": subscribed["mark"]}, False),
+            ({"id": events[4]["id"], "mark": subscribed["mark"], "offset": 5}, True),
+            ({}, True),  # an older client: it is believed
+        ]
+        for proof, recovered in expected:
+            peer = await Peer.connect(gateway)
+            assert (await peer.ask("subscribe", channel="news", since={**at, **proof}))[
+                "recovered"
+            ] is recovered
+        peer = await Peer.connect(gateway)
+        await peer.ask("subscribe", channel="news", since=since(subscribed["epoch"], 5))
+        last = [await peer.event() for _ in range(12)][-1]
+        heard_later = since(subscribed["epoch"], 17) | {"id": last["id"], "mark": subscribed["mark"]}
+        other = await Peer.connect(gateway, encoding="protobuf")
+        assert (await other.ask("subscribe", channel="news", since=heard_later))["recovered"] is True
+        await hang_up()

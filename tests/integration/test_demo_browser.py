@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.support.pages import PAGE_WAIT_MS
 from tests.support.process import GatewayProcess, StartGateway
+from tests.support.tokens import SECRET, make
 
 FLAGS = (
     "--no-sandbox",
@@ -35,7 +38,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     opened = browser.new_context()
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(PAGE_WAIT_MS)
     yield opened
     opened.close()
 
@@ -51,6 +54,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.add_init_script(f"sessionStorage.name ??= '{name}'")
+        self.page.add_init_script("const { random } = Math; Math.random = () => window.dice ?? random();")
         self.page.goto(f"http://{gateway.api}/demo")
         self.expect_online()
 
@@ -59,12 +63,12 @@ class Tab:
             self.problems.append(line.text)
 
     def expect_online(self) -> None:
-        expect(self.page.locator("#status")).to_have_attribute("data-state", "online", timeout=15_000)
+        expect(self.page.locator("#status")).to_have_attribute("data-state", "online", timeout=PAGE_WAIT_MS)
 
     def expect_texts(self, *texts: str) -> None:
         """Wait until the chat holds exactly these confirmed messages, in this order."""
         lines = self.page.locator("#log .line:not(.pending) .bubble")
-        expect(lines).to_have_text(list(texts), timeout=10_000)
+        expect(lines).to_have_text(list(texts), timeout=PAGE_WAIT_MS)
 
     def expect_notes(self, *texts: str) -> None:
         """Wait until the board holds exactly these notes, in any order."""
@@ -150,7 +154,7 @@ def test_the_board_is_shared(gateway_process: StartGateway, context: BrowserCont
         "return Math.hypot(box.x - x, box.y - y) > 50}",
         arg=[before["x"], before["y"]] if before else [],
     )
-    bob.page.locator(".note .remove").first.click()
+    bob.page.locator(".note .remove").first.press("Enter")  # where it lies is random: others may cover it
     ann.expect_notes("Bread")
     Tab(context, gateway, "late").expect_notes("Bread")
     assert ann.problems + bob.problems == []
@@ -238,13 +242,14 @@ def test_a_tab_that_was_cut_off_resumes_without_loss(
     ann.expect_texts("before")
     # a page that had loaded its history anew would have lost this mark
     ann.page.evaluate("document.querySelector('#log .line').id = 'mark'")
-    ann.page.evaluate("Math.random = () => 0.999")
+    ann.page.evaluate("window.dice = 1000")  # it waits until it is told to go on
     assert post(gateway, "/api/disconnect", {"user": "ann", "code": 4100})["connections"] == 1
     for text in ("missed 1", "missed 2"):
         post_chat(gateway, text)
     expect(ann.page.locator("#status")).to_have_attribute("data-state", "reconnecting")
     ann.say("said while cut off")
     expect(ann.page.locator("#log .line.pending")).to_have_count(1)
+    ann.page.get_by_role("button", name="Try now").click()
     ann.expect_online()
     ann.expect_texts("before", "missed 1", "missed 2", "said while cut off")
     expect(ann.page.locator("#log .line.pending")).to_have_count(0)
@@ -280,3 +285,51 @@ def test_who_is_told_not_to_come_back_stays_away_until_asked(
     expect(ann.page.locator("#status")).to_have_attribute("data-state", "offline")
     ann.page.click("#status")
     ann.expect_online()
+
+
+def test_token_is_asked_for_where_clients_must_show_one(
+    context: BrowserContext, gateway_process: StartGateway
+) -> None:
+    rules = [f"default.{action}=authenticated" for action in ("subscribe", "publish")]
+    flags = [part for rule in rules for part in ("--namespace", rule)]
+    gateway = gateway_process("--auth-keys", f"HS256:{SECRET.decode()}", *flags)
+    now = int(time.time())
+    page = context.new_page()
+    page.goto(f"http://{gateway.api}/demo")
+    expired, good = (make(sub="ada", iat=now - 99, exp=now + life) for life in (-60, 600))
+    for token, state in ((expired, "offline"), (good, "online")):
+        expect(page.locator("#status")).to_have_attribute("data-state", "offline", timeout=PAGE_WAIT_MS)
+        page.locator("#token").fill(token)
+        page.locator("#token").press("Enter")
+        expect(page.locator("#status")).to_have_attribute("data-state", state, timeout=PAGE_WAIT_MS)
+    expect(page.locator("#login-form")).to_be_hidden()
+    expect(page.locator("#name")).to_have_value("ada")
+    page.locator("#text").fill("let in")
+    page.locator("#text").press("Enter")
+    expect(page.get_by_text("let in")).to_be_visible(timeout=PAGE_WAIT_MS)
+
+
+def test_on_a_phone_everything_has_its_place_and_its_name(
+    gateway_process: StartGateway, browser: Browser
+) -> None:
+    gateway = gateway_process()
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    ann = Tab(phone, gateway, "ann")
+    page = ann.page
+    expect(page.get_by_role("textbox", name="You are")).to_have_value("ann")
+    expect(page.get_by_role("button", name="Chat")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Board").tap()
+    expect(page.get_by_role("button", name="Add note")).to_be_visible()
+    page.get_by_role("button", name="Chat").tap()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.evaluate("window.dice = 16")  # eight seconds, the longest wait there is
+    page.get_by_role("switch", name="Cut the network").check(force=True)
+    expect(page.locator("#status-text")).to_contain_text("Reconnecting in")
+    boxes = [page.locator(f"header > {part}").bounding_box() for part in ("#status", ".switch", ".name")]
+    text = page.locator("#status-text").bounding_box()
+    assert text is not None
+    lefts = [box["x"] for box in boxes if box]
+    rights = [box["x"] + box["width"] for box in boxes if box]
+    assert len(lefts) == 3
+    assert text["x"] + text["width"] < rights[0] <= lefts[1] < rights[1] <= lefts[2] < rights[2] <= 390
+    phone.close()

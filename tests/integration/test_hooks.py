@@ -14,6 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from gateway import Gateway
+from gateway.client import Client, RinggateError
+from gateway.client.codecs import EncodingName
 from gateway.errors import ConfigError
 from gateway.hooks.signing import verify
 from tests.support.app_service import AppService, Heard, hangs, says, talks_nonsense
@@ -115,11 +117,70 @@ async def test_call_is_given_up_when_its_client_goes() -> None:
         ({"headers": ["Sec-WebSocket-Key"]}, ["http://127.0.0.1:1"], "own to set"),
         ({"headers": ["webhook-id"]}, ["http://127.0.0.1:1"], "own to set"),
         ({"hash_by": "cookie"}, ["http://127.0.0.1:1"], "header:NAME"),
+        ({"hash_by": "header:X-Tenant"}, ["http://127.0.0.1:1"], "hooks.headers is empty"),
+        (
+            {"hash_by": "header:X-Tenant", "headers": ["cookie"]},
+            ["http://127.0.0.1:1"],
+            r'hooks.hash_by: .*found "header:x-tenant".*\("header:cookie"\)',
+        ),
     ],
 )
 def test_wrong_hooks_are_told_in_words(hooks: dict[str, Any], addresses: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Gateway({"upstream": {"app": {"addresses": addresses}}, "hooks": hooks})
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack", "protobuf"])
+async def test_what_clients_send_reaches_the_service_in_order_and_what_it_wants_is_done(
+    encoding: EncodingName,
+) -> None:
+    async def answer(heard: Heard) -> Any:
+        body = heard.json
+        if "data64" in body:
+            return await says({"payload64": body["data64"], "disconnect": {"code": 4321}})(heard)
+        if body["data"] == "no":
+            return await says({"refuse": {"code": "rate_limited", "message": "slowly"}})(heard)
+        await asyncio.sleep(0.05 if body["data"]["n"] == 1 else 0)  # order is not the service's doing
+        echo = {"channel": "log", "data": {"by": body["user"], "n": body["data"]["n"]}}
+        return await says({"publish": [echo], "messages": [{"data": "noted"}], "payload": body["data"]})(
+            heard
+        )
+
+    async with AppService(answer) as service:
+        config = config_for(service, message="app/hooks/message")
+        async with (
+            Gateway(config) as gateway,
+            Client(f"{gateway.ws_url}?user=ada", encoding=encoding) as client,
+        ):
+            direct: list[Any] = []
+            client.on_stray(lambda event: direct.append(getattr(event, "data", None)))
+            with client.subscribe("log") as log:
+                await log.ready()
+                answers = await asyncio.gather(*(client.send({"n": n}) for n in (1, 2, 3)))
+                assert answers == [{"n": 1}, {"n": 2}, {"n": 3}]
+                heard = [(await anext(log)).data for _ in answers]
+                assert heard == [{"by": "ada", "n": n} for n in (1, 2, 3)]
+            await until(lambda: direct.count("noted") == 3)
+            with pytest.raises(RinggateError, match="slowly"):
+                await client.send("no")
+            assert await client.send(b"\0\xff") == b"\0\xff"
+            await until(lambda: client.status.code == 4321)
+        (first, *_), kinds = service.heard, {heard.path for heard in service.heard}
+        assert kinds == {"/hooks/message"}
+        headers = {name.lower(): value for name, value in first.headers.items()}
+        assert verify([SECRET.encode()], headers, first.body, int(headers["webhook-timestamp"]))
+
+
+async def test_message_to_a_service_that_does_not_answer_times_out_and_the_next_one_goes_on() -> None:
+    async with AppService(hangs) as service:
+        config = config_for(service, message="app/hooks/message")
+        async with Gateway(config) as gateway, client_of(gateway) as client:
+            assert (await ask(client, type="send", id=1, data=1))["code"] == "timeout"
+            service.answer = says({"payload": 2})
+            assert (await ask(client, type="send", id=2, data=1))["payload"] == 2
 
 
 # -- connect, subscribe, publish ------------------------------------------------------------------

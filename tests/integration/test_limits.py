@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.security.client import CLOSE, Client, wait_for
-from tests.support.api import metrics
+from tests.support.api import get, metrics
+from tests.support.frames import frame
 from tests.support.process import GatewayProcess, StartGateway
 from tests.support.redis_servers import RedisServer
 
@@ -79,6 +82,29 @@ def test_one_connection_is_limited_others_are_not_and_the_log_says_so_once(
     assert gateway.log.count("a limit was reached") == 2  # of two limits
 
 
+def test_bounds_that_are_always_there_have_their_counter_and_a_line_of_the_log_too(
+    gateway_process: StartGateway,
+) -> None:
+    gateway = gateway_process(
+        "--max-connections", "2", "--websocket-max-message-bytes", "1KiB", "--websocket-max-fragments", "3"
+    )
+    for _ in range(2):
+        with Client(gateway.edge_port) as client:
+            client.text("x" * 1025)
+            assert client.closed_with() == 1009
+        with Client(gateway.edge_port) as client:
+            client.send(frame(1, fin=False) + frame(0, fin=False) * 3)
+            assert client.closed_with() == 1008
+    wait_for(lambda: metrics(gateway)["ringgate_connections"] == 0, "they are gone")
+    with Client(gateway.edge_port), Client(gateway.edge_port):
+        for _ in range(2):
+            with pytest.raises(ConnectionRefusedError, match="503"):
+                Client(gateway.edge_port)
+    for limit in ("message_bytes", "fragments", "connections"):
+        assert limited(gateway, limit) == 2, limit
+    assert gateway.log.count("a limit was reached") == 3
+
+
 def test_address_with_enough_connections_gets_429_and_others_come_in(gateway_process: StartGateway) -> None:
     gateway = gateway_process(
         "--limits-connections-per-address", "3",
@@ -110,6 +136,19 @@ def _comes_in(stack: contextlib.ExitStack, come: object, address: str) -> bool:
     return True
 
 
+def come(stack: contextlib.ExitStack, gateway: GatewayProcess, size: int) -> tuple[list[Client], list[str]]:
+    """Have clients come; return those that are let in, and with which status the others were refused."""
+    clients, refused = [], []
+    for _ in range(size):
+        try:
+            clients.append(stack.enter_context(Client(gateway.edge_port)))
+        except ConnectionRefusedError as problem:
+            refused.append(re.sub(r"(?s).*HTTP/1.1 (\d+).*", r"\1", str(problem)))
+        except OSError:  # it was dropped: the worker is gone
+            refused.append("")
+    return clients, refused
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_user_and_address_have_so_many_connections_over_all_workers(
     gateway_process: StartGateway, workers: str
@@ -127,11 +166,38 @@ def test_user_and_address_have_so_many_connections_over_all_workers(
 def test_address_has_so_many_connections_over_all_workers(gateway_process: StartGateway) -> None:
     gateway = gateway_process("--limits-connections-per-address", "4", "--workers", "2")
     with contextlib.ExitStack() as stack:
-        clients = []
-        for _ in range(12):
-            with contextlib.suppress(ConnectionRefusedError):  # 429, where four are in the same worker
-                clients.append(stack.enter_context(Client(gateway.edge_port)))
-        assert sum(not is_closed(client, 4100) for client in clients) == 4
+        clients, refused = come(stack, gateway, 12)
+        assert (len(clients), set(refused)) == (4, {"429"})
+        assert limited(gateway, "connections_per_address") == 8
+        clients.pop().reset()
+        wait_for(lambda: bool(come(stack, gateway, 1)[0]), "one has left, so there is room for one")
+        assert not come(stack, gateway, 3)[0]
+
+
+@pytest.mark.parametrize("flag", ["--limits-connections-per-address", "--max-connections"])
+def test_worker_that_is_killed_counts_no_more(gateway_process: StartGateway, flag: str) -> None:
+    gateway = gateway_process(flag, "12", "--workers", "2")
+    with contextlib.ExitStack() as stack:
+        clients, refused = come(stack, gateway, 30)
+        assert (len(clients), set(refused)) == (12, {"429" if "address" in flag else "503"})
+        nodes = [node for node in get(gateway, "/api/nodes")["nodes"] if node["connections"]]
+        gone = nodes[0]["connections"]
+        os.kill(nodes[0]["pid"], signal.SIGKILL)
+        more: list[Client] = []
+
+        def all_came() -> bool:
+            more.extend(come(stack, gateway, 12)[0])
+            return len(more) >= int(gone)
+
+        wait_for(all_came, "there is room for as many as were in the worker that was killed")
+        assert len(more) == gone
+
+
+def test_workers_share_what_an_address_may_spend(gateway_process: StartGateway) -> None:
+    gateway = gateway_process("--limits-address-messages", "20", "--limits-burst", "1s", "--workers", "2")
+    with crowd([gateway], 8) as clients:
+        accepted, took_s = accepted_of(clients, 2.0)
+    assert 40 <= accepted <= 2 * 20 + 20 * (took_s + 0.5)
 
 
 def test_workers_share_what_a_user_may_spend(gateway_process: StartGateway) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,6 +132,57 @@ async def test_a_stopping_gateway_says_so_to_both_sides_and_a_gone_service_is_50
         assert statuses == [502, 503]
 
 
+async def test_clients_of_an_address_that_is_not_healthy_come_back_elsewhere_not_all_at_once(
+    gateway_process: StartGateway,
+) -> None:
+    well = {"a": True, "b": True}
+
+    async def serve(name: str, stack: contextlib.AsyncExitStack) -> str:
+        async def talk(connection: ServerConnection) -> None:
+            await connection.send(name)
+            await connection.wait_closed()
+
+        def health(connection: ServerConnection, request: Any) -> Any:
+            if request.path == "/health":
+                return connection.respond(200 if well[name] else 503, "")
+            return None
+
+        server = websockets.serve(talk, "127.0.0.1", 0, ping_interval=None, process_request=health)
+        made = await stack.enter_async_context(server)
+        return f"ws://127.0.0.1:{made.sockets[0].getsockname()[1]}"
+
+    async with contextlib.AsyncExitStack() as stack:
+        addresses = [await serve(name, stack) for name in well]
+        checks = {"health_path": "/health", "health_interval": "100ms", "unhealthy_after": "1"}
+        flags = ("--route", "chat.move_within=1500ms")
+        gateway = await asyncio.to_thread(gateway_process, *passing(*addresses, **checks), *flags)
+        url = f"ws://{gateway.edge}/app/x"
+        clients: dict[str, list[Any]] = {"a": [], "b": []}
+        for _ in range(12):
+            client = await stack.enter_async_context(websockets.connect(url, **OPTIONS))
+            clients[str(await client.recv())].append(client)
+        assert [len(found) for found in clients.values()] == [6, 6]
+        well["a"] = False
+        closed = []
+        for client in clients["a"]:
+
+            async def note(client: Any = client) -> None:
+                await client.wait_closed()
+                closed.append(time.monotonic())
+
+            clients["a"][clients["a"].index(client)] = (client, asyncio.create_task(note()))
+        async with asyncio.timeout(30):
+            for _, task in clients["a"]:
+                await task
+        assert {client.close_code for client, _ in clients["a"]} == {1012}
+        assert max(closed) - min(closed) > 0.1
+        assert [client.close_code for client in clients["b"]] == [None] * 6
+        async with websockets.connect(url, **OPTIONS) as client:
+            assert await client.recv() == "b"
+        shown = await asyncio.to_thread(metrics, gateway)
+        assert shown['ringgate_passed_moved_total{route="chat"}'] == 6
+
+
 def test_a_route_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
     from tests.integration.test_serve import run
 
@@ -199,3 +251,51 @@ async def test_a_route_can_leave_the_question_to_its_service(gateway_process: St
         gateway = await asyncio.to_thread(gateway_process, *passing(address), *auth)
         async with websockets.connect(f"ws://{gateway.edge}/app/x", **OPTIONS) as client:
             assert await client.recv() == "one"
+
+
+# -- limits ------------------------------------------------------------------------------------
+
+
+async def test_limits_hold_for_what_passes_and_are_counted_and_logged(gateway_process: StartGateway) -> None:
+    async with service("one") as (_, address):
+        limits = ("--limits-user-messages", "10", "--limits-connection-bytes", "1KiB", "--limits-burst", "3s")
+        auth = ("--auth-keys", f"HS256:{SECRET}")
+        gateway = await asyncio.to_thread(gateway_process, *passing(address), *auth, *limits)
+        url = f"ws://{gateway.edge}/app/x?token="
+        cases = (("ada", "x", "user_messages"), ("bob", os.urandom(5000), "connection_bytes"))
+        for user, payload, limit in cases:
+            async with (
+                websockets.connect(url + token(user), **OPTIONS) as one,
+                websockets.connect(url + token(user), **OPTIONS) as two,
+            ):
+                await one.send(payload)
+                assert [await one.recv(), await one.recv()] == ["one", payload]
+                with contextlib.suppress(ConnectionClosed):
+                    for _ in range(50):
+                        await two.send(payload)
+                async with asyncio.timeout(20):
+                    await two.wait_closed()
+                assert (two.close_code, two.close_reason) == (1008, "too many messages")
+            shown = await asyncio.to_thread(metrics, gateway)
+            assert shown[f'ringgate_limited_total{{limit="{limit}"}}'] == 1
+        async with websockets.connect(url + token("eve"), **OPTIONS) as other:
+            assert await other.recv() == "one"  # nobody else notices
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one process", "workers"])
+async def test_connections_of_a_user_are_counted_in_what_passes(
+    gateway_process: StartGateway, more: tuple[str, ...]
+) -> None:
+    async with service("one") as (_, address):
+        auth = ("--auth-keys", f"HS256:{SECRET}", "--limits-connections-per-user", "2")
+        gateway = await asyncio.to_thread(gateway_process, *passing(address), *auth, *more)
+        async with contextlib.AsyncExitStack() as stack:
+            clients = []
+            for _ in range(5):
+                url = f"ws://{gateway.edge}/app/x?token={token('ada')}"
+                clients.append(await stack.enter_async_context(websockets.connect(url, **OPTIONS)))
+            async with asyncio.timeout(20):
+                while sum(client.close_code is None for client in clients) > 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            codes = [client.close_code for client in clients]
+            assert (codes.count(None), codes.count(1008)) == (2, 3)

@@ -418,7 +418,8 @@ def test_edge_port_asks_for_an_upgrade_on_its_path(gateway: GatewayProcess) -> N
 
 
 NAMES = {
-    "broker_state_bytes",
+    "broker_state_bytes", "config_info", "config_loaded_timestamp_seconds", "config_needs_restart",
+    "config_reloads_total",
     "connections", "sessions", "channels", "connections_accepted_total", "handshakes_total",
     "messages_in_total", "bytes_in_total", "messages_out_total", "bytes_out_total", "pings_out_total",
     "handshakes_refused_total", "closes_total", "ring_bytes", "ring_lag_bytes", "ring_lagging",

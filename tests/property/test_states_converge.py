@@ -22,10 +22,10 @@ from gateway.broker.redis.sharding import Sharding
 from gateway.hub.channel import RingOptions
 from gateway.node import Node
 from gateway.options import Namespace, NodeOptions
+from tests.simulated.redis import SimulatedRedis, SimulatedShard
 from tests.support.editors import CHANNEL, Editor
 from tests.support.rfc7396 import merge_patch
 from tests.support.simulated import SimulatedTime, settle
-from tests.support.simulated_redis import SimulatedRedis, SimulatedShard
 
 OPTIONS = ChannelOptions(
     history_size=4, history_bytes=0, history_ttl_s=1000.0, max_state_bytes=10_000, state_ttl_s=10_000.0

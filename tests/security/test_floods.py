@@ -28,8 +28,8 @@ from tests.support.frames import frame
 
 MIB = 1 << 20
 FORGETFUL = (
-    *("--session-resume-ttl", "1s", "--namespace", "default.ring_idle=4s"),
-    *("--namespace", "default.history_ttl=4s"),
+    *("--session-resume-ttl", "1s", "--namespace", "default.ring_idle=6s"),
+    *("--namespace", "default.history_ttl=6s"),
 )
 ROUND = 10_000
 """Names in one round of a flood; the gateway has to take them in less time than it keeps them."""
@@ -77,7 +77,8 @@ def _nothing_is_left_behind(
     whatever the allocator could not give back, which is up to all of it, and different each time.
 
     With several processes the second round still took some MiB more, and later ones did not: with two workers
-    six rounds peaked at 86.5, 90.6, 90.7, 90.7, 90.8, 90.9 MiB.  So one round more goes ahead there.
+    six rounds peaked at 86.5, 90.6, 90.7, 90.7, 90.8, 90.9 MiB.  So one round more goes ahead there.  Three
+    of one process peaked at 64.7, 67.4, 67.4, then at 65.3, 65.6, 67.4: of two MiB nothing can be said.
     """
     start, peaks, samples = target.memory(), [], 0
     several = len(target.pids()) > 1
@@ -90,7 +91,7 @@ def _nothing_is_left_behind(
         samples = samples or len(target.metrics())
     print([f"{bytes_ / MIB:.1f}" for bytes_ in [start, *peaks]])
     assert peaks[0] - start < names * memory_each
-    assert peaks[-1] - peaks[several] < MIB + (rounds - 1) * names * LEAK
+    assert peaks[-1] - peaks[several] < 2 * MIB + (rounds - 1) * names * LEAK
     assert len(target.metrics()) == samples
     assert b"flood" not in target.http("GET", "/metrics")[1]
 

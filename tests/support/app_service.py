@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
@@ -32,23 +33,26 @@ class Heard(NamedTuple):
 class AppService:
     """A service; an asynchronous context manager.  `answer` can be replaced at any time."""
 
-    def __init__(self, answer: Answer | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self, answer: Answer | None = None, *, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.heard: list[Heard] = []
         self.answer: Answer = answer or says({})
         self.port = port
+        self.tls = tls
         self.under_way = 0
         self.given_up = 0
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def named(self, kind: str) -> list[Any]:
         """Return the bodies of requests whose path ends so."""
         return [heard.json for heard in self.heard if heard.path.endswith(kind)]
 
-    async def __aenter__(self) -> AppService:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -61,7 +65,7 @@ class AppService:
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         server: Any = site._server
         self.port = server.sockets[0].getsockname()[1]

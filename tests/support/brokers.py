@@ -41,6 +41,8 @@ class PipelinedBroker:
     raises after it was done.  `interested` are the channels of the one node.
     """
 
+    proving = None
+
     def __init__(self, memory: MemoryBroker) -> None:
         self.memory = memory
         self.slow = False

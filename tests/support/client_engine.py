@@ -163,13 +163,13 @@ class ClientWorld:
     def lose(self, code: int = 1006, reason: str = "", wait_s: float = 0.0) -> None:
         self.connection.lost(code, reason, wait_s)
 
-    def come_back(self) -> None:
+    def come_back(self, **hello: Any) -> None:
         """Lose the connection, wait as long as it takes, and be let in again."""
         if self.state == "online":
             self.lose()
         while self.state == "waiting":
             self.advance(1.0)
-        self.greet()
+        self.greet(**hello)
 
     def sent(self) -> list[Event]:
         """What was sent since the last look."""

@@ -119,8 +119,8 @@ class Service:
     async def call(self, caller: Caller, method: str, data: bytes, *, binary: bool, timeout_s: float) -> Any:
         return await self._say("call", caller, method, data)
 
-    async def message(self, caller: Caller, path: str, data: bytes, *, binary: bool) -> Any:
-        return await self._say("message", caller, path, data)
+    async def message(self, caller: Caller, data: bytes, *, binary: bool) -> Any:
+        return await self._say("message", caller, data)
 
 
 class Guarded(World):

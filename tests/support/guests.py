@@ -1,4 +1,4 @@
-"""Users of the JavaScript client, in a page and in Node: one interface over tests/clients/guest.mjs.
+"""Users of the clients, in a page, a worker, Node and Python: one interface over all of tests/clients/.
 
 Knows nothing of gateways but their addresses.  What always holds: what was started is ended with its
 `with` block.
@@ -10,7 +10,8 @@ import asyncio
 import json
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +19,18 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from playwright.async_api import Browser, CDPSession, Page
+from playwright.async_api import Browser
+
+from tests.support.tabs import Tab, open_tab
 
 ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "tests" / "clients"
 ANSWER_S = 20.0
+LINE_BYTES = 16 << 20
 
 Report = dict[str, Any]
+Ask = Callable[[dict[str, str]], Awaitable[Report]]
+"""Sends one command to a process, and waits for its answer."""
 
 
 class Guest(Protocol):
@@ -41,34 +48,33 @@ class Guest(Protocol):
 class PageGuest:
     """In a page of Chromium."""
 
-    def __init__(self, page: Page, control: CDPSession) -> None:
-        self.page = page
-        self._control = control
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
 
     async def publish(self, text: str) -> None:
-        await self.page.evaluate("(text) => guest.publish(text)", text)
+        await self._tab.evaluate(f"guest.publish({json.dumps(text)})")
 
     async def report(self) -> Report:
-        report: Report = await self.page.evaluate("guest.report()")
+        report: Report = await self._tab.evaluate("guest.report()")
         return report
 
     async def freeze(self) -> None:
-        """As a browser does with a tab in the background: no timer, no message."""
-        await self._control.send("Page.setWebLifecycleState", {"state": "frozen"})
+        await self._tab.freeze()
 
     async def thaw(self) -> None:
-        await self._control.send("Page.setWebLifecycleState", {"state": "active"})
+        await self._tab.thaw()
 
     async def toasts(self) -> list[str] | None:
-        said: list[str] = await self.page.evaluate("toasts")
+        said: list[str] | None = await self._tab.evaluate("toasts")
         return said
 
 
-class NodeGuest:
-    """In a process of Node."""
+class ProcessGuest:
+    """In a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, ask: Ask) -> None:
         self._process = process
+        self._ask = ask
 
     async def publish(self, text: str) -> None:
         await self._ask({"op": "publish", "text": text})
@@ -85,15 +91,6 @@ class NodeGuest:
     async def toasts(self) -> list[str] | None:
         return None
 
-    async def _ask(self, command: dict[str, str]) -> Report:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        line = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_S)
-        assert line, "the guest in Node is gone"
-        answer: Report = json.loads(line)
-        return answer
-
 
 class _Files(SimpleHTTPRequestHandler):
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}  # noqa: RUF012
@@ -103,9 +100,9 @@ class _Files(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving_checkout() -> Iterator[str]:
-    """Serve the checkout's files on a free loopback port; return the origin."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(ROOT)))
+def serving_checkout(folder: Path = ROOT) -> Iterator[str]:
+    """Serve the checkout's files, or another folder's, on a free loopback port; return the origin."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -117,34 +114,52 @@ def serving_checkout() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def page_guest(browser: Browser, origin: str, settings: dict[str, Any]) -> AsyncIterator[PageGuest]:
-    """A guest in a page of its own, from `origin` (see serving_checkout)."""
-    context = await browser.new_context()
-    try:
-        page = await context.new_page()
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        await page.goto(f"{origin}/tests/clients/guest.html#{quote(json.dumps(settings))}")
-        await page.wait_for_function("window.guest !== undefined")
-        yield PageGuest(page, await context.new_cdp_session(page))
-        assert problems == []
-    finally:
-        await context.close()
+async def page_guest(
+    browser: Browser, origin: str, settings: dict[str, Any], file: str = "guest.html"
+) -> AsyncIterator[PageGuest]:
+    """A guest in a page of its own, from `origin` (see serving_checkout); `file` is of tests/clients/."""
+    address = f"{origin}/tests/clients/{file}#{quote(json.dumps(settings))}"
+    async with open_tab(browser, address) as tab:
+        deadline = time.monotonic() + ANSWER_S
+        while not await tab.evaluate("'guest' in window"):
+            assert time.monotonic() < deadline, tab.problems
+            await asyncio.sleep(0.05)
+        yield PageGuest(tab)
+        assert tab.problems == []
 
 
 @asynccontextmanager
-async def node_guest(node: str, settings: dict[str, Any]) -> AsyncIterator[NodeGuest]:
-    """A guest in a process of its own."""
+async def process_guest(*command: str) -> AsyncIterator[ProcessGuest]:
+    """A guest that is a command with the interface of tests/clients/guest-node.mjs."""
+    async with _process(*command) as process:
+        yield ProcessGuest(process, partial(_ask, process))
+
+
+@asynccontextmanager
+async def node_process(node: str, script: str, settings: str) -> AsyncIterator[Ask]:
+    """A script of tests/clients/ that answers lines of JSON: what asks it is returned."""
+    async with _process(node, str(CLIENTS / script), settings) as process:
+        yield partial(_ask, process)
+
+
+@asynccontextmanager
+async def _process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        node,
-        str(ROOT / "tests" / "clients" / "guest-node.mjs"),
-        json.dumps(settings),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE_BYTES
     )
     try:
-        yield NodeGuest(process)
+        yield process
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+async def _ask(process: asyncio.subprocess.Process, command: dict[str, str]) -> Report:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(command).encode() + b"\n")
+    line = await asyncio.wait_for(process.stdout.readline(), ANSWER_S)
+    assert line, "the process is gone"
+    answer: Report = json.loads(line)
+    return answer

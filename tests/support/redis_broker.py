@@ -74,11 +74,12 @@ def kept(prefix: str, server: RedisServer | None = None) -> dict[str, int]:
     stats["channels"] = len([*ending(b"m")])
     stats["state_bytes"] = sum(ask("HSTRLEN", meta, "s") for meta in ending(b"m"))
     for stream in ending(b"s"):
-        stats["publications"] += ask("XLEN", stream)
+        stats["publications"] += sum(int(fields[5]) for _, fields in ask("XRANGE", stream, "-", "+"))
         oldest = ask("XRANGE", stream, "-", "+", "COUNT", 1)
         total = ask("HGET", stream[:-1] + b"m", "c")
         stats["history_bytes"] += int(total) - int(oldest[0][1][3]) if oldest else 0
     stats["keys"] = sum(b"}k:" in name for name in names)
     stats["members"] = sum(b" " in value for name in ending(b"p") for value in ask("HVALS", name))
-    stats["sessions"] = sum(name.startswith(f"{prefix}:s:".encode()) for name in names)
+    sessions = (name for name in names if name.startswith(f"{prefix}:s:".encode()))
+    stats["sessions"] = sum(b" " in ask("GET", name) for name in sessions)
     return stats

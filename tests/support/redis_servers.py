@@ -22,6 +22,8 @@ from typing import Any, Self
 import hiredis
 
 HOST = "127.0.0.1"
+TlsFiles = tuple[Path, Path, Path]
+"""Of an authority's certificate, a server's certificate, and its key."""
 
 
 class RedisError(Exception):
@@ -94,7 +96,7 @@ class RedisServer:
         options: Sequence[tuple[str, str]] = (),
         aof: bool = False,
         password: str = "",
-        tls: tuple[Path, Path, Path] | None = None,
+        tls: TlsFiles | None = None,
         unix_socket: bool = False,
         port: int = 0,
         mode: str = "",

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.redis_servers import HOST, RedisError, RedisServer, wait_until
+from tests.support.redis_servers import HOST, RedisError, RedisServer, TlsFiles, wait_until
 
 MASTER_NAME = "mymaster"
+BOTH_LOOPBACKS = ("bind", f"{HOST} -::1")
+"""For servers that are reached as `localhost`, whatever that is on this machine."""
 _QUICKLY = ("INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "PING-PERIOD", 100)
 """With as many pings as usual, a Sentinel would take the living for dead within such a `down_after_ms`."""
 SLOTS = 16384
@@ -46,7 +48,10 @@ class _Set:
 class SentinelSet(_Set):
     """A master, a replica, and Sentinels that promote the replica when the master is gone.
 
-    `down_after_ms` is how long a server has to be silent before a Sentinel takes it for dead.
+    `down_after_ms` is how long a server has to be silent before a Sentinel takes it for dead.  `tls` are the
+    paths of CA, certificate and key: everybody then speaks TLS with everybody.  `host` is the name by which
+    Sentinels know and announce servers.  `sentinel_password` is what Sentinels want to hear, and
+    `sentinel_options` are settings of theirs.
     """
 
     def __init__(
@@ -58,30 +63,41 @@ class SentinelSet(_Set):
         sentinels: int = 3,
         down_after_ms: int = 500,
         options: Sequence[tuple[str, str]] = (),
+        tls: TlsFiles | None = None,
+        host: str = HOST,
+        sentinel_password: str = "",
+        sentinel_options: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__()
         self._folder = folder
         self._password = password
         self._down_after_ms = down_after_ms
         self._count = sentinels
+        self._tls = tls
+        self._host = host
+        self._sentinel_password = sentinel_password
+        self._sentinel_options = sentinel_options
+        settings = [*_encrypted(tls, host), *options]
+        if host != HOST:
+            settings += [("replica-announce-ip", host)]
         self.servers = [
-            RedisServer(folder, aof=aof, password=password, options=options, unix_socket=False)
-            for _ in range(2)
+            RedisServer(folder, aof=aof, password=password, options=settings, tls=tls) for _ in range(2)
         ]
         self.sentinels: list[RedisServer] = []
 
     @property
     def url(self) -> str:
+        """Without the credentials of Sentinels, and what TLS needs: these are options."""
         credentials = f":{self._password}@" if self._password else ""
-        hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{credentials}{hosts}/{MASTER_NAME}"
+        hosts = ",".join(f"{self._host}:{_port(sentinel)}" for sentinel in self.sentinels)
+        return f"redis{'s' if self._tls else ''}+sentinel://{credentials}{hosts}/{MASTER_NAME}"
 
     @property
     def master(self) -> RedisServer:
         """The server that the first Sentinel that runs names."""
         sentinel = next(sentinel for sentinel in self.sentinels if sentinel.running)
         _, port = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
-        return next(server for server in self.servers if server.port == int(port))
+        return next(server for server in self.servers if _port(server) == int(port))
 
     @property
     def replica(self) -> RedisServer:
@@ -102,13 +118,13 @@ class SentinelSet(_Set):
     def follow(self) -> None:
         """Make the old master a replica, as the Sentinels would after some seconds, and wait for it."""
         replica = self.replica
-        replica.ask("REPLICAOF", HOST, self.master.port)
+        replica.ask("REPLICAOF", self._host, _port(self.master))
         wait_until(partial(_in_step, replica), "the replica to be in step")
 
     @staticmethod
     def _names_another(sentinel: RedisServer, before: RedisServer) -> bool:
         _, port = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
-        return bool(int(port) != before.port)
+        return bool(int(port) != _port(before))
 
     def wait_promoted(self, before: RedisServer) -> None:
         """Wait until another server than `before` is the master, and knows it."""
@@ -119,21 +135,33 @@ class SentinelSet(_Set):
         master, replica = self.servers
         for server in self.servers:
             self._stack.enter_context(server)
-        replica.ask("REPLICAOF", HOST, master.port)
+        replica.ask("REPLICAOF", self._host, _port(master))
         wait_until(partial(_in_step, replica), "the replica to be in step")
         for _ in range(self._count):
-            self._start_sentinel(master.port)
+            self._start_sentinel(_port(master))
         for sentinel in self.sentinels:
             wait_until(partial(self._complete, sentinel), "the Sentinels to know each other")
 
     def _start_sentinel(self, master_port: int) -> None:
         name = f"sentinel %s {MASTER_NAME}"
-        settings = [(name % "monitor", f"{HOST} {master_port} {self._count // 2 + 1}")]
+        settings = [*_encrypted(self._tls, self._host)]
+        if self._host != HOST:
+            settings += [("sentinel resolve-hostnames", "yes"), ("sentinel announce-hostnames", "yes")]
+            settings += [("sentinel announce-ip", self._host)]
+        settings += [(name % "monitor", f"{self._host} {master_port} {self._count // 2 + 1}")]
         settings += [(name % "down-after-milliseconds", str(self._down_after_ms))]
         settings += [(name % "failover-timeout", "2000")]
         if self._password:
             settings += [(name % "auth-pass", self._password)]
-        sentinel = RedisServer(self._folder, options=settings, mode="--sentinel")
+        if self._sentinel_password:
+            settings += [("sentinel sentinel-pass", self._sentinel_password)]
+        sentinel = RedisServer(
+            self._folder,
+            options=[*settings, *self._sentinel_options],
+            mode="--sentinel",
+            tls=self._tls,
+            password=self._sentinel_password,
+        )
         self.sentinels.append(self._stack.enter_context(sentinel))
         with suppress(RedisError):  # before version 7 they hear of each other, and of changes, seconds later
             sentinel.ask("SENTINEL", "DEBUG", *_QUICKLY)
@@ -146,7 +174,11 @@ class SentinelSet(_Set):
 
 
 class RedisCluster(_Set):
-    """A Redis Cluster: masters, with slots spread evenly, and a replica for each of them, if asked for."""
+    """A Redis Cluster: masters, with slots spread evenly, and a replica for each of them, if asked for.
+
+    `tls` are the paths of CA, certificate and key: members then speak TLS with each other.  `host` is the
+    name that they announce, besides their addresses.
+    """
 
     def __init__(
         self,
@@ -158,21 +190,29 @@ class RedisCluster(_Set):
         password: str = "",
         node_timeout_ms: int = 500,
         options: Sequence[tuple[str, str]] = (),
+        tls: TlsFiles | None = None,
+        host: str = HOST,
     ) -> None:
         super().__init__()
         settings = [("cluster-enabled", "yes"), ("cluster-node-timeout", str(node_timeout_ms))]
-        settings += [("cluster-replica-validity-factor", "0"), *options]
+        settings += [("cluster-replica-validity-factor", "0"), *_encrypted(tls, host)]
+        settings += [("tls-cluster", "yes")] if tls else []
+        settings += [("cluster-announce-hostname", host)] if host != HOST else []
+        settings += options
         count = masters * (2 if replicas else 1)
         self.servers = [
-            RedisServer(folder, aof=aof, password=password, options=settings) for _ in range(count)
+            RedisServer(folder, aof=aof, password=password, options=settings, tls=tls) for _ in range(count)
         ]
         self._masters = masters
         self._password = password
+        self._tls = tls
+        self._host = host
 
     @property
     def url(self) -> str:
         credentials = f":{self._password}@" if self._password else ""
-        return f"redis+cluster://{credentials}" + ",".join(f"{HOST}:{each.port}" for each in self.servers[:3])
+        hosts = ",".join(f"{self._host}:{_port(server)}" for server in self.servers[:3])
+        return f"redis{'s' if self._tls else ''}+cluster://{credentials}{hosts}"
 
     @property
     def running(self) -> list[RedisServer]:
@@ -203,7 +243,7 @@ class RedisCluster(_Set):
         )
         self._stack.enter_context(server)
         self.servers.append(server)
-        first.ask("CLUSTER", "MEET", HOST, server.port)
+        first.ask("CLUSTER", "MEET", HOST, _port(server))
         name = server.ask("CLUSTER", "MYID")
         for each in self.running:
             wait_until(partial(_knows, each, name), "all to know the new one")
@@ -219,7 +259,7 @@ class RedisCluster(_Set):
         """Move the keys of a slot that is moving."""
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
             auth = ("AUTH", self._password) if self._password else ()
-            source.ask("MIGRATE", HOST, target.port, "", 0, 5000, *auth, "KEYS", *keys)
+            source.ask("MIGRATE", HOST, _port(target), "", 0, 5000, *auth, "KEYS", *keys)
 
     def end_move(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Give the slot to its new master."""
@@ -265,10 +305,11 @@ class RedisCluster(_Set):
 
     def _line(self, number: int, names: list[str], mine: str) -> str:
         """A server's line in the nodes.conf of the one that is called `mine`."""
-        port = self.servers[number].port
+        port = _port(self.servers[number])
         master = number % self._masters
         flags = ("myself," if names[number] == mine else "") + ("master" if number == master else "slave")
-        words = [names[number], f"{HOST}:{port}@{port + 10000}", flags]
+        name = f",{self._host}" if self._host != HOST else ""
+        words = [names[number], f"{HOST}:{port}@{port + 10000}{name}", flags]
         words += ["-" if number == master else names[master], "0", "0", str(master + 1), "connected"]
         if number == master:
             first, end = (each * SLOTS // self._masters for each in (number, number + 1))
@@ -279,6 +320,17 @@ class RedisCluster(_Set):
         rows = server.ask("CLUSTER", "SLOTS")
         known = sum(len(row) - 3 for row in rows)
         return b"cluster_state:ok" in server.ask("CLUSTER", "INFO") and known == replicas
+
+
+def _encrypted(tls: TlsFiles | None, host: str) -> list[tuple[str, str]]:
+    """Return settings of a server that is reached by a name, and speaks TLS also with other servers."""
+    settings = [BOTH_LOOPBACKS] if host != HOST else []
+    return [*settings, ("tls-replication", "yes")] if tls else settings
+
+
+def _port(server: RedisServer) -> int:
+    """Return the port that others use."""
+    return server.tls_port or server.port
 
 
 def _in_step(replica: RedisServer) -> bool:

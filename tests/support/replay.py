@@ -7,7 +7,7 @@ An example is a fenced block that is opened by "```text replay".  Its lines:
     ada < {...}                         it is sent this, and nothing before it
     ada leaves                          it closes its connection
     ada is closed with 4004             the gateway closes its connection
-    http > POST /api/publish {...}      an app service asks
+    http > POST /api/publish {...}      an app service asks (a GET has no body)
     http < 200 {...}                    and is answered
     the gateway stops                   begins to
 
@@ -75,7 +75,7 @@ class Replay:
 
     async def _say_or_hear(self, name: str, arrow: str, what: str) -> None:
         if name == "http" and arrow == ">":
-            method, path, body = self._actual(what).split(" ", 2)
+            method, path, body = [*self._actual(what).split(" ", 2), ""][:3]
             headers = {"content-type": "application/json"}
             self.answer = await self.http.request(method, path, content=body, headers=headers)
         elif name == "http":

@@ -30,6 +30,12 @@ class Authority:
         """What makes a gateway use them."""
         return "--tls-cert", str(self.cert), "--tls-key", str(self.key)
 
+    def server(self) -> ssl.SSLContext:
+        """Return what a service needs to have a certificate of this authority."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
     def client(self) -> ssl.SSLContext:
         """Return what a client needs to trust the gateway."""
         context = ssl.create_default_context()

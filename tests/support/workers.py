@@ -6,6 +6,7 @@ Workers are known by what `/api/nodes` says, and signalled only by these process
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -73,6 +74,11 @@ def is_running(pid: int) -> bool:
             return stat.read().rpartition(b") ")[2][:1] != b"Z"
     except OSError:
         return False
+
+
+def waits_ms(gateway: GatewayProcess) -> list[int]:
+    """Return how long the supervisor waited before each replacement it started, by the log."""
+    return [json.loads(line)["wait_ms"] for line in gateway.log.splitlines() if '"a worker ended"' in line]
 
 
 async def replacement_bound_s() -> float:

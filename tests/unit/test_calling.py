@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.asking import Caller, CallVerdict, Refusal
+from gateway.calling import CallsAtOnce
 from gateway.errors import CommandError
 from tests.support.sessions import World, world
 
@@ -31,6 +32,12 @@ class Service:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+
+async def turns() -> None:
+    """Let the loop turn some times."""
+    for _ in range(8):
+        await asyncio.sleep(0)
 
 
 def with_service(w: World) -> Service:
@@ -122,3 +129,64 @@ async def test_call_of_a_client_that_goes_is_given_up() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         assert service.waits.cancelled()
+
+
+async def test_ping_and_deliveries_do_not_wait_for_a_call_and_publishes_do() -> None:
+    async with world() as w:
+        service = with_service(w)
+        alice, bob = w.connect("alice"), w.connect("bob")
+        alice.say({"type": "subscribe", "channel": "news"})
+        alice.heard()
+        service.waits = asyncio.get_running_loop().create_future()
+        alice.say({"type": "call", "id": 1, "method": "slow"})
+        alice.say({"type": "publish", "id": 2, "channel": "news", "data": 1})
+        alice.say({"type": "ping"})
+        assert alice.heard() == [{"type": "pong"}]
+        alice.say([{"type": "ping"}, {"type": "ping", "id": 3}])
+        assert alice.heard() == []
+        bob.say({"type": "publish", "channel": "news", "data": 2})
+        await turns()
+        assert [event["data"] for event in alice.heard()] == [2]
+        service.waits.set_result(None)
+        await turns()
+        told = [(event["type"], event.get("id")) for event in alice.heard() if event["type"] != "message"]
+        assert told == [("reply", 1), ("reply", 2), ("pong", None), ("reply", 3)]
+
+
+async def test_calls_overlap_where_they_may_and_nothing_waits_for_them() -> None:
+    async with world() as w:
+        service = with_service(w)
+        w.node.calls = CallsAtOnce(2, asyncio.get_running_loop())
+        alice = w.connect("alice")
+        alice.heard()
+        first = service.waits = asyncio.get_running_loop().create_future()
+        alice.say({"type": "call", "id": 1, "method": "a"})
+        service.waits = asyncio.get_running_loop().create_future()
+        alice.say({"type": "call", "id": 2, "method": "b"})
+        alice.say({"type": "publish", "id": 3, "channel": "news", "data": 1})
+        assert [event["id"] for event in alice.heard()] == [3]
+        alice.say({"type": "call", "id": 4, "method": "c"})
+        alice.say({"type": "publish", "id": 5, "channel": "news", "data": 1})
+        assert alice.heard() == [], "a third call waits for room, and what is behind it"
+        second, service.waits = service.waits, None
+        second.set_result(None)
+        await turns()
+        assert [event["id"] for event in alice.heard()] == [2, 4, 5]
+        first.set_result(None)
+        await turns()
+        assert [event["id"] for event in alice.heard()] == [1]
+        assert [method for _, method, *_ in service.heard] == ["a", "b", "c"]
+
+
+async def test_calls_that_overlap_are_given_up_with_their_client() -> None:
+    async with world() as w:
+        service = with_service(w)
+        w.node.calls = CallsAtOnce(3, asyncio.get_running_loop())
+        alice = w.connect("alice")
+        service.waits = asyncio.get_running_loop().create_future()
+        for number in (1, 2):
+            alice.say({"type": "call", "id": number, "method": "m"})
+        alice.session.on_close(1001, "")
+        await turns()
+        assert service.waits.cancelled()
+        assert not w.node.calls._under_way

@@ -270,6 +270,97 @@ async def test_token_for_a_channel_subscribes_its_user_to_it_alone() -> None:
         assert g.come(ticket).closes == [4001]
 
 
+async def test_subscription_ends_with_the_token_for_its_channel_unless_another_was_shown() -> None:
+    async with guarded({"room": permitting("token")}, leeway_s=5.0) as g:
+        ada, bob = g.come(make()), g.come(make(sub="bob"))
+        await ada.ask()
+        await bob.ask()
+
+        def ticket(seconds: int, **more: Any) -> str:
+            return make(channel="room:7", exp=NOW + seconds, **more)
+
+        subscribe = {"type": "subscribe", "id": 1, "channel": "room:7"}
+        reply, *_ = await ada.ask({**subscribe, "token": ticket(60)})
+        assert (reply["type"], reply["expires"], reply["offset"]) == ("reply", NOW + 60, 0)
+        await bob.ask({**subscribe, "token": ticket(60, sub="bob")})
+        ada.heard()
+        for token, code in ((ticket(60, sub="bob"), "permission_denied"), (make(), "unauthorized")):
+            (error,) = await ada.ask({**subscribe, "token": token})
+            assert error["code"] == code, "it goes on as it was"
+        (error,) = await ada.ask(subscribe)
+        assert error["code"] == "permission_denied"
+        (reply,) = await ada.ask({**subscribe, "id": 2, "token": ticket(90)})
+        assert reply == {"type": "reply", "id": 2, "channel": "room:7", "expires": NOW + 90}
+        await g.pass_time(64)
+        assert bob.heard() == []
+        await g.pass_time(1)
+        assert [e for e in bob.heard() if e["type"] == "unsubscribed"] == [
+            {"type": "unsubscribed", "channel": "room:7", "code": "token_expired"}
+        ]
+        assert [e["type"] for e in ada.heard()] == ["leave"], "she goes on"
+        await g.pass_time(30)
+        assert ada.heard()[-1] == {"type": "unsubscribed", "channel": "room:7", "code": "token_expired"}
+        assert (ada.closes, bob.closes, len(g.door.tickets)) == ([], [], 0)
+
+
+async def test_what_ended_otherwise_leaves_nothing_to_end() -> None:
+    async with guarded({"room": permitting("token")}) as g:
+        ada, bob = g.come(make()), g.come(make(sub="bob"))
+        await ada.ask()
+        await bob.ask()
+        for guest, user in ((ada, "ada"), (bob, "bob")):
+            token = make(sub=user, channel="room:7", exp=NOW + 60)
+            await guest.ask({"type": "subscribe", "id": 1, "channel": "room:7", "token": token})
+        assert len(g.door.tickets) == 2
+        await ada.ask({"type": "unsubscribe", "id": 2, "channel": "room:7"})
+        (session,) = g.node.users["ada"].values()
+        await session.subscribe_by_server("room:7")
+        bob.connection.lose()
+        await settle()
+        assert len(g.door.tickets) == 0
+        ada.heard()
+        await g.pass_time(120)
+        assert not [e for e in ada.heard() if e["type"] == "unsubscribed"], (
+            "the service gave it, not the token"
+        )
+
+
+async def test_subscription_stays_where_the_clients_own_token_allows_it_by_then() -> None:
+    async with guarded({"room": permitting("token claims")}) as g:
+        ada = g.come(make())
+        await ada.ask()
+        token = make(channel="room:7", exp=NOW + 60)
+        await ada.ask({"type": "subscribe", "id": 1, "channel": "room:7", "token": token})
+        wider = make(permissions={"subscribe": ["room:*"]}, exp=NOW + 600)
+        await ada.ask({"type": "connect", "id": 2, "token": wider})
+        await g.pass_time(120)
+        assert not [e for e in ada.heard() if e["type"] == "unsubscribed"]
+
+
+@pytest.mark.parametrize("seconds", [30, 50])
+async def test_session_that_is_resumed_keeps_the_end_of_its_subscriptions(seconds: int) -> None:
+    async with guarded({"room": permitting("token")}, leeway_s=5.0) as g:
+        ada = g.come(make())
+        (hello, *_) = await ada.ask()
+        token = make(channel="room:7", exp=NOW + 40)
+        await ada.ask({"type": "subscribe", "id": 1, "channel": "room:7", "token": token})
+        await ada.ask({"type": "subscribe", "id": 1, "channel": "open:1"})
+        ada.connection.lose()
+        await settle()
+        await g.pass_time(seconds)
+        again = g.come(make())
+        await again.ask()
+        reply, *_ = await again.ask({"type": "connect", "id": 1, "session": hello["session"]})
+        resumed = {s["channel"] for s in reply["subscriptions"]} - {"@ada"}
+        if seconds > 45:
+            assert resumed == {"open:1"}
+            return
+        assert resumed == {"room:7", "open:1"}
+        await g.pass_time(20)
+        ended = [e["channel"] for e in again.heard() if e["type"] == "unsubscribed"]
+        assert ended == ["room:7"]
+
+
 # -- renewal and expiry --------------------------------------------------------------------------
 
 
@@ -322,6 +413,19 @@ async def test_newer_token_ends_what_only_the_older_one_allowed_and_begins_what_
         assert [e["channel"] for e in heard if e["type"] == "subscribed"] == ["room:5"]
         (session,) = g.node.sessions.values()
         assert session.channels == {"@ada", "room:2", "room:5", "free:1"}
+
+
+async def test_newer_token_ends_what_the_older_one_allowed_also_where_other_words_would_have_done() -> None:
+    async with guarded({"room": permitting("claims token hook")}) as g:
+        guest = g.come(make(permissions={"subscribe": ["room:1"]}))
+        await guest.ask({"type": "subscribe", "id": 1, "channel": "room:1"})
+        ticket = make(channel="room:2")
+        await guest.ask({"type": "subscribe", "id": 2, "channel": "room:2", "token": ticket})
+        heard = await guest.ask({"type": "connect", "id": 3, "token": make(exp=NOW + 4000)})
+        ended = [(e["channel"], e["code"]) for e in heard if e["type"] == "unsubscribed"]
+        assert ended == [("room:1", "permission_revoked")]
+        (session,) = g.node.sessions.values()
+        assert session.channels == {"@ada", "room:2"}
 
 
 # -- key sets ------------------------------------------------------------------------------------

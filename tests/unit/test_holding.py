@@ -37,7 +37,7 @@ async def test_session_is_told_with_what_it_hears_at_the_end_of_the_turn() -> No
         await settle()
         assert told.held[alice.id] == (
             alice.session.session,
-            SessionRecord("alice", ["@alice"]),
+            SessionRecord("alice", ["@alice"], alice.id),
             w.node.options.resume_ttl_s,
         )
         told.calls.clear()
@@ -71,7 +71,7 @@ async def test_session_that_is_resumed_is_told_under_its_old_name() -> None:
         back = w.connect()
         await back.ask({"type": "connect", "id": 1, "session": alice.session.session})
         await settle()
-        assert told.held[back.id][:2] == (alice.session.session, SessionRecord("", ["news"]))
+        assert told.held[back.id][:2] == (alice.session.session, SessionRecord("", ["news"], back.id))
 
 
 class Keeping:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.exceeded import QUIET_S, Exceeded
-from gateway.limits import SHARE_S, LimitOptions, Limits, Spent
+from gateway.exceeded import Exceeded
+from gateway.limits import SHARE_S, USER, LimitOptions, Limits, Spent
 from gateway.meters import Allowance, Meter, Meters
 from gateway.options import Namespace
+from gateway.seldom import QUIET_S
 from gateway.tally import Tally
 from tests.support.sessions import World, world
 from tests.support.simulated import settle
@@ -240,9 +241,9 @@ async def test_what_users_spend_elsewhere_counts_here() -> None:
         client.say(PING)
         client.say(PING)
         w.time.advance(SHARE_S)
-        assert [(spent.user, spent.messages) for spent in told[0]] == [("alice", 2.0)]
+        assert [(spent.who, spent.messages) for spent in told[0]] == [("u:alice", 2.0)]
         client.say(PING)
-        limits.told([Spent("alice", 3.5, 0.0)])  # of which 2 are from here; one more came since
+        limits.told([Spent("u:alice", 2.5, 0.0)])  # of which 2 are from here; one more came since
         client.heard()
         client.say(PING)
         assert outcomes(client) == ["rate_limited"]
@@ -251,23 +252,38 @@ async def test_what_users_spend_elsewhere_counts_here() -> None:
         limits.close()
 
 
-def test_tally_adds_up_what_workers_tell_and_forgets_those_that_are_gone() -> None:
-    tally = Tally(Allowance(messages=10))
-    assert tally.spend([Spent("alice", 5, 0)], 0.0) == [Spent("alice", 5, 0)]
-    assert tally.spend([Spent("alice", 5, 0), Spent("bob", 1, 0)], 0.5) == [
-        Spent("alice", 5, 0),
-        Spent("bob", 1, 0),
+async def test_what_addresses_spend_is_told_apart_from_users() -> None:
+    async with world() as w:
+        limits = limited(w, user=Allowance(messages=4), address=Allowance(messages=4))
+        told: list[list[Spent]] = []
+        limits.share = told.append
+        client = w.connect("alice")
+        address = "a:192.0.2.1"
+        client.heard()
+        client.say(PING)
+        w.time.advance(SHARE_S)
+        assert {spent.who: spent.messages for spent in told[0]} == {"u:alice": 1.0, address: 1.0}
+        limits.told([Spent(address, 4.0, 0.0)])
+        client.heard()
+        client.say(PING)
+        assert outcomes(client) == ["rate_limited"]
+        limits.shared = frozenset({USER})
+        limits.told([Spent(address, 0.0, 0.0)])
+        client.say(PING)
+        w.time.advance(SHARE_S)
+        assert [spent.who for spent in told[-1]] == ["u:alice"]
+        limits.close()
+
+
+def test_tally_adds_up_what_workers_tell_of_users_and_addresses() -> None:
+    tally = Tally(LimitOptions(user=Allowance(messages=10), address=Allowance(messages=1)))
+    assert tally.spend([Spent("u:alice", 5, 0)], 0.0) == [Spent("u:alice", 5, 0)]
+    assert tally.spend([Spent("u:alice", 5, 0), Spent("a:alice", 5, 0)], 0.5) == [
+        Spent("u:alice", 5, 0),
+        Spent("a:alice", 5, 0),
     ]
-    keys = [("u:alice", 2), ("a:192.0.2.1", 3)]
-    assert [tally.enter(w, c, keys) for w, c in ((1, "a"), (2, "b"), (1, "c"))] == ["", "", "u:alice"]
-    assert tally.enter(1, "d", [("a:192.0.2.1", 3)]) == ""
-    assert tally.enter(1, "e", [("a:192.0.2.1", 3)]) == "a:192.0.2.1"
-    tally.leave(1, "c")  # it was never counted
-    tally.leave(2, "b")
-    tally.leave(2, "b")
-    assert tally.enter(2, "f", keys) == ""
-    tally.forget(1)
-    tally.forget(2)
+    assert tally.spend([Spent("a:alice", 0, 0)], 1.5) == [Spent("a:alice", 4, 0)]
+    assert len(tally) == 1  # the user's is empty, and forgotten
     tally.spend([], 10.0)
     assert len(tally) == 0
 

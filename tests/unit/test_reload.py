@@ -82,3 +82,51 @@ def test_log_names_every_key_and_no_secret(caplog: pytest.LogCaptureFixture) -> 
 
 def test_table_of_what_can_change_names_options_that_there_are() -> None:
     assert {(row.section, row.name) for row in all_options()} >= RELOADABLE
+
+
+def test_what_services_are_asked_and_routes_change_but_not_whether_clients_must_show_who_they_are() -> None:
+    running = from_mapping(
+        {
+            "upstream": {"app": {"addresses": ["http://127.0.0.1:1"]}},
+            "route": {"told": {"path": "/told", "upstream": "app", "protocol": "grip"}},
+            "grip": {"keys": ["a" * 32]},
+        }
+    )
+    wanted = from_mapping(
+        {
+            "upstream": {"app": {"addresses": ["http://127.0.0.1:2"]}},
+            "hooks": {"call": "app/call", "connect": "app/connect", "notices": "app/notices"},
+            "grip": {"keys": ["b" * 32], "patience": 1, "channels": "other:"},
+            "route": {
+                "told": {"path": "/else", "upstream": "app", "protocol": "grip"},
+                "passed": {"path": "/passed", "upstream": "app"},
+            },
+        }
+    )
+    reload = plan_reload(running, wanted)
+    assert sorted(reload.refused) == ["grip.channels", "hooks.connect", "hooks.notices"]
+    assert sorted(reload.changed) == [
+        "grip.keys", "grip.patience", "hooks.call", "route.passed.path", "route.passed.upstream",
+        "route.told.path", "upstream.app.addresses",
+    ]  # fmt: skip
+    assert reload.config.routes["told"].path == "/else"
+    assert (reload.config.grip.channels, reload.config.grip.patience) == ("grip:", 1.0)
+    assert reload.config.hooks.call == "app/call"
+    assert not reload.config.authenticates
+
+
+def test_channels_of_grip_may_begin_otherwise_while_nobody_speaks_it() -> None:
+    reload = plan_reload(Config(), from_mapping({"grip": {"channels": "other:"}}))
+    assert (reload.changed, reload.refused) == (["grip.channels"], [])
+    assert reload.config.grip.channels == "other:"
+
+
+def test_upstream_that_is_needed_by_what_stays_cannot_go() -> None:
+    running = from_mapping(
+        {
+            "upstream": {"app": {"addresses": ["http://127.0.0.1:1"]}},
+            "hooks": {"notices": "app/notices"},
+        }
+    )
+    with pytest.raises(InvalidConfigError, match=r"\[upstream.app\] is missing"):
+        plan_reload(running, Config())

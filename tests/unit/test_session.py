@@ -381,7 +381,7 @@ async def test_on_close_forgets_everything_and_commands_that_wait() -> None:
         bob.heard()
         w.broker.slow = True
         alice.say({"type": "publish", "channel": "chat:1", "data": 1})
-        alice.say(PING, {"type": "publish", "channel": "chat:1", "data": 2})
+        alice.say(PING | {"id": 1}, {"type": "publish", "channel": "chat:1", "data": 2})
         alice.lose()
         await w.broker.flow()
         assert [(e["type"], e.get("data")) for e in bob.heard()] == [("message", 1), ("leave", None)]

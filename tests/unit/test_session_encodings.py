@@ -110,14 +110,13 @@ async def test_client_resumes_in_any_other_encoding(encoding: str) -> None:
 async def test_one_broadcast_is_encoded_once_per_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = dict.fromkeys(CASES, 0)
     for name, case in CASES.items():
-        kind = type(case.codec)
-        real = kind.encode_publication
+        real = case.codec.encode_publication
 
         def counted(self: Any, *args: Any, name: str = name, real: Any = real) -> Any:
             counts[name] += 1
-            return real(self, *args)
+            return real(*args)
 
-        monkeypatch.setattr(kind, "encode_publication", counted)
+        monkeypatch.setattr(type(case.codec), "encode_publication", counted)
     async with world() as w:
         clients = [w.connect(encoding=name) for name in ("json", "msgpack", "protobuf") for _ in range(5)]
         for client in clients:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from gateway.broker.outbox import Did, Notice, Told
 from gateway.errors import BrokerUnavailableError
+from gateway.hooks.notices import Notices
 from gateway.message.publication import Publication
 from tests.support.sessions import Client, Event, World, world
 from tests.support.simulated import settle
@@ -272,6 +276,23 @@ async def test_no_session_is_kept_where_resuming_is_off() -> None:
     async with world(resume_ttl_s=0.0) as w:
         await lost_session(w, "", "news")
         assert w.broker.stats()["sessions"] == 0
+
+
+async def test_end_of_a_resumed_client_is_told_with_the_session_it_went_on_as() -> None:
+    async with world() as w:
+        session, positions = await lost_session(w, "alice", "news")
+        told: list[Told] = []
+        w.node.listener = Notices(
+            frozenset({"disconnect"}), told.append, wall_ms=lambda: 0, random_id=w.node.random_id
+        )
+        client = w.connect("alice")
+        assert (await resume(client, session, positions))[0]["type"] == "reply"
+        feared = msgspec.msgpack.decode(told[-1].notice, type=Notice)
+        client.lose()
+        came = msgspec.msgpack.decode(told[-1].notice, type=Notice)
+        assert [what.did for what in told] == [Did.ENTER, Did.ENTER, Did.EXIT]
+        assert feared.id == came.id
+        assert [json.loads(each.body)["session"] for each in (feared, came)] == [session, session]
 
 
 @pytest.mark.parametrize(("code", "kept"), [(1000, 1), (1006, 1), (4000, 0), (4099, 0), (4100, 1), (4200, 1)])

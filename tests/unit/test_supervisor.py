@@ -47,7 +47,7 @@ class FakeWorkers:
     def listening(self) -> Sequence[WorkerId]:
         return list(self.told)
 
-    async def gather(self, what: str) -> Mapping[WorkerId, bytes]:
+    async def gather(self, what: str, data: bytes = b"") -> Mapping[WorkerId, bytes]:
         return {
             who: msgspec.msgpack.encode(said[what.split(maxsplit=1)[0]])
             for who, said in self.told.items()

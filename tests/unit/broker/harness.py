@@ -25,8 +25,8 @@ from gateway.broker.interface import (
 )
 from gateway.broker.log import ENTRY_BYTES
 from gateway.broker.memory import MemoryBroker
+from gateway.broker.redis._group import ENTRY_BYTES as REDIS_ENTRY_BYTES
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
-from gateway.broker.redis.commands import ENTRY_BYTES as REDIS_ENTRY_BYTES
 from gateway.broker.remote import RemoteBroker
 from gateway.broker.service import BrokerService
 from gateway.errors import BrokerUnavailableError

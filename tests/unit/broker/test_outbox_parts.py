@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 from gateway.broker.courier import Courier, Parcel
 from gateway.broker.memory_outbox import MemoryOutbox
 from gateway.broker.occupancy import Occupancy
-from gateway.broker.outbox import DeadLetter, Did, NotDeliveredError, Notice, OutboxOptions, Told
+from gateway.broker.outbox import (
+    EVERY_ONE,
+    DeadLetter,
+    Did,
+    NotDeliveredError,
+    Notice,
+    OutboxOptions,
+    Told,
+    Wanted,
+)
 from gateway.broker.redis.lanes import LANES, _pack, _unpack, lane_of
+from gateway.errors import CommandError
 from tests.support.waiting import until
 
 QUICK = OutboxOptions(
@@ -143,9 +153,19 @@ async def test_only_so_many_are_under_way() -> None:
 # -- the memory outbox ----------------------------------------------------------------------------
 
 
+class FakeMaker:
+    """Makes n99 of everything, and of losses n98."""
+
+    def about(self, kind: str, channel: str, since_ms: int = 0) -> Notice:
+        return notice(99, key=channel, kind=kind)
+
+    def lost(self, reason: str, count: int) -> Notice:
+        return Notice("n98", "notices_lost", "/ringgate", 0, f"{reason} {count}".encode())
+
+
 def outbox_for(service: Service, options: OutboxOptions = QUICK) -> MemoryOutbox:
     return MemoryOutbox(
-        service.deliver, lambda channel: notice(99, key=channel, kind="channel_vacated"), options,
+        service.deliver, FakeMaker(), options,
         loop=asyncio.get_running_loop(), random=Random(1), wall_ms=lambda: 7,  # noqa: S311
     )  # fmt: skip
 
@@ -176,16 +196,16 @@ async def test_clients_of_an_owner_that_is_gone_are_told_to_be() -> None:
 
 async def test_what_there_is_no_room_for_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     service = Service()
-    service.refuses["n0"] = 10**6
+    service.refuses = {"n0": 10**6, "n98": 10**6}
     outbox = outbox_for(service)
     with caplog.at_level(logging.ERROR):
         for number in range(25):
             outbox.tell(Told(Did.NOTICE, "news", notice(number).encode()))
-        assert outbox.stats()["dropped"] == 5
+        assert (outbox.stats()["dropped"], outbox.stats()["waiting"]) == (5, 21)
         assert [record.message for record in caplog.records] == ["notices are dropped: too many wait"]
         caplog.clear()
         await outbox.stop()
-    assert outbox.stats()["dropped"] == 25
+    assert outbox.stats()["dropped"] == 26  # with the notice of the loss itself
     assert "lost with the process" in caplog.text
 
 
@@ -195,17 +215,60 @@ async def test_dead_letters_are_bounded_listed_replayed_and_dropped(caplog: pyte
     service.refuses = {f"n{number}": 1 for number in range(5)}
     outbox = outbox_for(service, OutboxOptions(give_up_s=0.0, most_dead=3))
     for number in range(5):
-        outbox.tell(Told(Did.NOTICE, "news", notice(number).encode()))
-    await until(lambda: outbox.stats()["given_up"] == 5)
-    assert [d.notice.id for d in await outbox.dead_letters(2)] == ["n2", "n3"]
-    assert outbox.stats()["dropped"] == 2
-    assert await outbox.replay(["n3", "nothing"]) == 1
-    await until(lambda: service.taken == ["n3"])
-    assert await outbox.drop(["n2"]) == 1
-    assert await outbox.replay([]) == 1
-    await until(lambda: service.taken == ["n3", "n4"])
-    assert await outbox.dead_letters(10) == []
+        outbox.tell(Told(Did.NOTICE, f"key{number % 2}", notice(number, f"key{number % 2}").encode()))
+    await until(lambda: outbox.stats()["given_up"] == 5 and service.taken == ["n98"])
+    everyone = await outbox.dead_letters(EVERY_ONE, limit=10)
+    kept = [d.notice.id for d in everyone.letters]
+    assert (len(kept), everyone.next, outbox.stats()["dropped"]) == (3, "", 2)
+    page = await outbox.dead_letters(EVERY_ONE, limit=2)
+    assert [d.notice.id for d in page.letters] == kept[:2]
+    page = await outbox.dead_letters(EVERY_ONE, limit=2, after=page.next)
+    assert ([d.notice.id for d in page.letters], page.next) == (kept[2:], "")
+    with pytest.raises(CommandError, match="what a page said"):
+        await outbox.dead_letters(EVERY_ONE, limit=2, after="nonsense")
+    service.taken.clear()
+    assert await outbox.replay(Wanted(ids=frozenset({kept[1], "nothing"}))) == 1
+    await until(lambda: service.taken == [kept[1]])
+    keys = {d.notice.id: d.notice.key for d in everyone.letters}
+    assert await outbox.drop(Wanted(key=keys[kept[0]], kind="subscribed")) >= 1
+    assert await outbox.replay(EVERY_ONE) <= 1
+    assert (await outbox.dead_letters(EVERY_ONE, limit=10)).letters == []
     await outbox.stop()
+
+
+async def test_begins_by_telling_that_what_an_earlier_process_had_is_lost() -> None:
+    service = Service()
+    outbox = outbox_for(service)
+    await outbox.start()
+    outbox.tell(Told(Did.NOTICE, "news", notice(1).encode()))
+    await until(lambda: sorted(service.taken) == ["n1", "n98"])
+    await outbox.stop()
+
+
+async def test_losses_are_told_to_the_service_as_soon_as_it_listens() -> None:
+    service = Service()
+    service.refuses["n0"] = 3
+    outbox = outbox_for(service)
+    for number in range(25):
+        outbox.tell(Told(Did.NOTICE, "news", notice(number).encode()))
+    await until(lambda: len(service.taken) == 21)
+    assert "n98" in service.taken
+    await outbox.stop()
+
+
+async def test_nothing_begins_while_deliveries_are_held_or_after_the_time_until_which_they_may() -> None:
+    service, loop = Service(), asyncio.get_running_loop()
+    courier = courier_for(service, [])
+    courier.hold()
+    courier.add(Parcel(notice(0)))
+    await asyncio.sleep(0.05)
+    assert not service.tries
+    courier.allow(loop.time() - 1.0)
+    await asyncio.sleep(0.05)
+    assert not service.tries
+    courier.allow(loop.time() + 60.0)
+    await until(lambda: service.taken == ["n0"])
+    await courier.stop()
 
 
 # -- lanes ----------------------------------------------------------------------------------------

@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 
 from gateway.broker.interface import ChannelOptions, Control, ControlKind
+from gateway.broker.outbox import EVERY_ONE, Did, OutboxOptions, Told
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.broker.redis.lanes import LANES
+from gateway.hooks.notices import make_notice
 from gateway.message.publication import Member, Position
+from tests.support.outboxes import Listener, OutboxNode
 from tests.support.redis_broker import make_broker
 from tests.support.redis_servers import RedisServer
+from tests.support.waiting import until
 from tests.unit.broker.harness import RecordingRelay, message
 
 GUIDE = Path(__file__).parents[3] / "docs" / "cluster.md"
@@ -56,10 +61,35 @@ async def use(broker: RedisBroker, other: RedisBroker) -> None:
     keys = side.commands.names.channel("c")
     await side.commands.renew(keys, OPTIONS, start.epoch)
     await side.presence.renew()
-    await side.commands.lease("gone", 0.001, claim=False)
+    await side.commands.lease("gone", 0.001, claim=False, begin=True)
     await side.presence._bury("gone")
     await broker.probe()
     await broker.unsubscribe("c")
+    await use_notices(broker, other)
+
+
+async def use_notices(broker: RedisBroker, other: RedisBroker) -> None:
+    """Do everything that an outbox does: tell, deliver, give up, hand on, take back, replay."""
+    listener, options = Listener(), OutboxOptions(grace_s=0.1, lease_s=0.3, give_up_s=0.0, most_dead=LANES)
+    one, two = (OutboxNode(n, b, listener, options) for n, b in (("one", broker), ("two", other)))
+    await one.outbox.start()
+    await until(lambda: one.lanes == LANES)
+    await two.outbox.start()
+    await until(lambda: one.lanes == LANES // 2 == two.lanes)
+    listener.there = False
+    for n in range(3):
+        one.note("c", n)
+    await until(lambda: one.outbox.counts["dropped"] + two.outbox.counts["dropped"] == 2)
+    listener.there = True
+    assert await one.outbox.replay(EVERY_ONE) >= 1
+    two.occupy("d")
+    two.outbox.tell(Told(Did.ENTER, "d", make_notice("disconnect", "d", {}, id_="d", time_ms=1).encode()))
+    await until(lambda: listener.kinds("d") == ["channel_occupied"] and not two.outbox._buffered)
+    for task in two.outbox._tasks:
+        task.cancel()
+    await until(lambda: sorted(listener.kinds("d")) == ["channel_occupied", "channel_vacated", "disconnect"])
+    for node in (one, two):
+        await node.outbox.stop()
 
 
 async def test_everything_works_under_the_smallest_rule(server: RedisServer) -> None:

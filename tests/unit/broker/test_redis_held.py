@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from random import Random
+
 import pytest
 
 from gateway.broker.redis.broker import RedisBroker
@@ -125,6 +128,46 @@ async def test_session_that_ends_while_redis_is_away_is_saved_when_it_is_back(cl
     assert await second.take_session("s") is None
 
 
+async def test_session_that_was_saved_and_taken_is_not_saved_again_by_who_got_no_reply(
+    cluster: Cluster,
+) -> None:
+    first, second, third = cluster.brokers
+    shard = cluster.shards[0]
+    hold(first, "s", b"held")
+    await settle()
+    shard.at_once = False
+    saving = asyncio.ensure_future(first.save_session("s", b"saved", LONG, client="c1"))
+    for _ in range(2):  # it is held no longer, and it is saved
+        await settle()
+        shard.execute()
+        if cluster.redis.executed[-1] == "release":
+            shard.reply()
+    assert cluster.redis.executed[-1] == "save"
+    shard.cut_commands(Random(1))  # noqa: S311
+    with pytest.raises(BrokerUnavailableError):
+        await saving
+    assert await second.take_session("s") == b"saved"
+    shard.mend_commands()
+    shard.at_once = True
+    await cluster.pass_time(5, *cluster.brokers)
+    assert await third.take_session("s") is None
+
+
+async def test_session_that_was_taken_twice_from_one_node_is_not_saved_by_its_first_connection(
+    cluster: Cluster,
+) -> None:
+    first, second, third = cluster.brokers
+    hold(first, "s", b"one", client="c1")
+    assert await first.take_session("s") == b"one"
+    hold(first, "s", b"two", client="c2")
+    assert await second.take_session("s") == b"two"
+    hold(second, "s", b"three", client="c3")
+    await first.save_session("s", b"two", LONG, client="c2")
+    await first.save_session("s", b"one", LONG, client="c1")
+    assert await third.take_session("s") == b"three"
+    assert await third.take_session("s") is None
+
+
 async def test_node_that_slept_past_its_lease_knows_which_of_its_sessions_were_taken(
     cluster: Cluster,
 ) -> None:
@@ -145,4 +188,4 @@ async def test_nothing_is_looked_for_where_sessions_are_not_kept(cluster: Cluste
     cluster.brokers[0].session_ttl_s = 0.0
     cluster.redis.executed.clear()
     assert await cluster.brokers[0].take_session("s") is None
-    assert cluster.redis.executed == ["call"]
+    assert cluster.redis.executed == ["take_saved"]

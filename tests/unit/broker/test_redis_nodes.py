@@ -15,8 +15,8 @@ from gateway.broker.redis.shard import Shard
 from gateway.broker.redis.sharding import Sharding
 from gateway.errors import BrokerUnavailableError, OutcomeUnknownError, StaleVersionError
 from gateway.message.publication import Member, Position
+from tests.simulated.redis import Data, SimulatedRedis, SimulatedShard
 from tests.support.simulated import SimulatedTime, settle
-from tests.support.simulated_redis import SimulatedRedis, SimulatedShard
 from tests.unit.broker.harness import KEPT, STATE, RecordingRelay, message, patch
 
 OPTIONS = BrokerOptions(lease_s=10.0, ask_timeout_s=0.2, probe_timeout_s=0.2)
@@ -189,6 +189,48 @@ async def test_redis_that_lost_its_data_has_all_members_again_and_nobody_hears_o
     await cluster.pass_time(2.5, *cluster.brokers)
     assert sorted(await cluster.present()) == ["x0", "x1", "x2"]
     assert cluster.relays[0].changes == []
+
+
+async def test_members_are_entered_again_also_when_the_reply_to_a_new_lease_is_lost(cluster: Cluster) -> None:
+    first, shard = cluster.brokers[0], cluster.shards[0]
+    await first.join("c", Member(client="x"), KEPT)
+    cluster.redis.data = Data()  # emptied, by the same server
+    shard.at_once = False
+    renewal = asyncio.ensure_future(first._sides[0].presence.renew())
+    for _ in range(2):  # the lease is not known, and so it begins
+        await settle()
+        shard.execute()
+        if not renewal.done() and len(shard.replies) and cluster.redis.executed.count("lease") % 2 == 0:
+            shard.reply()
+    shard.cut_commands(Random(1))  # noqa: S311
+    with pytest.raises(BrokerUnavailableError):
+        await renewal
+    shard.mend_commands()
+    shard.at_once = True
+    await cluster.pass_time(2.5, *cluster.brokers)
+    assert await cluster.present() == ["x"]
+
+
+async def test_redis_that_lost_the_end_of_its_data_has_who_is_there_and_nobody_else(
+    cluster: Cluster,
+) -> None:
+    first, second, _ = cluster.brokers
+    await second.subscribe("c", KEPT)
+    await first.join("c", Member(client="left"), KEPT)
+    older = cluster.redis.snapshot()
+    await first.leave("c", "left", KEPT)
+    await first.join("c", Member(client="came"), KEPT)
+    await settle()
+    cluster.relays[1].changes.clear()
+    for shard in cluster.shards:
+        shard.cut_commands(Random(1))  # noqa: S311
+    cluster.redis.go_back(older)
+    for shard in cluster.shards:
+        shard.mend_commands()
+    assert await cluster.present() == ["left"]
+    await cluster.pass_time(5, *cluster.brokers)
+    assert await cluster.present() == ["came"]
+    assert cluster.relays[1].changes == [], "all of it was told before"
 
 
 async def test_leave_while_redis_is_away_happens_when_it_is_back(cluster: Cluster) -> None:

@@ -6,15 +6,18 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from gateway.broker.interface import ChannelOptions
+from gateway.broker.interface import ChannelOptions, HistoryPage
 from gateway.broker.redis.broker import BrokerOptions, RedisBroker
+from gateway.broker.redis.interest import Interest
 from gateway.broker.redis.options import RedisOptions
+from gateway.broker.redis.proving import surely_kept
 from gateway.broker.redis.restarts import Restarts, went_back
 from gateway.errors import BrokerError
-from gateway.message.publication import Position
+from gateway.message.publication import Position, Proof
 from tests.support.redis_broker import make_broker
 from tests.support.redis_servers import RedisServer
 from tests.support.simulated import settle
@@ -102,6 +105,19 @@ async def test_loss_is_noticed_also_for_a_channel_that_was_left_meanwhile(cluste
     assert page.top.epoch != before.epoch
 
 
+async def test_message_of_an_earlier_run_is_not_taken_for_one_of_the_next() -> None:
+    """It was held when the connection broke; its offset is given to another one."""
+    interest = Interest(PLAIN)
+    for top, restarts in ((Position("e", 0), ()), (Position("e", 0), (("r2", 0),))):
+        interest.confirmed()
+        if not restarts:
+            interest.published("e", 1, [message("lost")])
+            interest.interrupted()
+            interest.confirmed()
+        assert interest.read(interest.turn, HistoryPage([], top, complete=False), restarts) == []
+    assert interest.position == Position("e", 0)
+
+
 # -- a real server, from a copy of its append-only file ----------------------------------------------
 
 
@@ -161,3 +177,89 @@ async def test_server_that_comes_back_from_an_older_append_only_file(
         assert relay.losses == []
         assert relay.offsets("c") == [*range(1, 24)]
     assert placed[0].offset in (1, 6, 11)
+
+
+# -- a client that comes back when nobody is left who had heard what was lost --------------------------
+
+
+@pytest.mark.parametrize(
+    ("offset", "mark", "restarts", "expected"),
+    [
+        (10, "0", (), True),
+        (10, "0", (("run2-and-more", 10),), True),
+        (10, "0", (("run2-and-more", 9),), False),
+        (10, "run2-and", (("run2-and-more", 9),), True),
+        (10, "run2-and", (("run2-and-more", 5), ("run3-and-more", 9)), False),
+        (10, "", (("run2-and-more", 10), ("run3-and-more", 30)), True),
+        (10, "0", tuple((f"run{n}", 20) for n in range(4)), False),
+        (10, "run1", tuple((f"run{n}", 20) for n in range(4)), True),
+    ],
+)
+def test_only_a_restart_below_a_position_makes_it_doubtful(
+    offset: int, mark: str, restarts: Restarts, expected: bool
+) -> None:
+    assert surely_kept(offset, mark, restarts) is expected
+
+
+async def test_read_of_an_id_is_shared_and_its_failure_told_to_all(cluster: Cluster) -> None:
+    first, second, _ = cluster.brokers
+    before = await first.subscribe("c", KEPT)
+    cluster.shards[0].cut_pubsub()
+    cluster.redis.go_back(cluster.redis.snapshot())
+    cluster.shards[0].mend_pubsub()
+    for n in range(3):
+        await second.publish("c", message(f"n{n}"), KEPT)
+    await settle()
+    at = Position(before.epoch, 2)
+    read = cluster.redis.executed.count("history")
+    asked = [first.knows("c", KEPT, at, Proof(name, "0")) for name in ("n1", "n1", "lost1")]
+    assert await asyncio.gather(*asked) == [True, True, False]
+    assert cluster.redis.executed.count("history") == read + 1
+    cluster.shards[0].cut_commands(Random(1))  # noqa: S311
+    asked = [first.knows("c", KEPT, Position(before.epoch, 3), Proof("n2", "0")) for _ in range(2)]
+    for problem in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(problem, BrokerError)
+    cluster.shards[0].mend_commands()
+    assert await first.knows("c", KEPT, Position(before.epoch, 3), Proof("n2", "0"))
+
+
+@pytest.mark.parametrize("loses", [False, True], ids=["whole", "older"])
+async def test_client_comes_back_after_redis_and_every_node_went_back(tmp_path: Path, loses: bool) -> None:
+    """Nobody alive had heard what was lost, and the new count has passed it."""
+    with RedisServer(tmp_path, aof=True) as server:
+        gone = make_broker(BrokerOptions(), url=server.url)
+        await gone.start(RecordingRelay())
+        await gone.subscribe("c", KEPT)
+        for n in range(5):
+            await gone.publish("c", message(f"m{n}"), KEPT)
+        epoch = (await gone.subscribe("c", KEPT)).epoch
+        shutil.copytree(server.folder / "appendonlydir", server.folder / "older")
+        mark = gone.mark("c")
+        for n in range(5, 10):
+            await gone.publish("c", message(f"m{n}"), KEPT)
+        server.kill()
+        await gone.stop()
+        if loses:
+            shutil.rmtree(server.folder / "appendonlydir")
+            (server.folder / "older").rename(server.folder / "appendonlydir")
+        server.start()
+        come = make_broker(BrokerOptions(), url=server.url)
+        await come.start(RecordingRelay())
+        for n in range(12):
+            await publish_when_possible(come, f"n{n}")
+        assert (await come.subscribe("c", KEPT)).epoch == epoch  # it looks as if nothing had happened
+
+        async def knows(offset: int, proof: Proof, options: ChannelOptions = KEPT) -> bool:
+            return await come.knows("c", options, Position(epoch, offset), proof)
+
+        assert await knows(5, Proof("m4", mark))
+        assert await knows(8, Proof("m7", mark)) is not loses
+        assert await knows(8, Proof("m7", "")) is not loses
+        assert await knows(10, Proof("", mark)) is not loses  # subscribed there, and heard nothing
+        new = 12 if loses else 17
+        assert await knows(new, Proof("n6", mark))  # heard it after Redis had been restarted
+        assert await knows(new, Proof("", come.mark("c")))
+        assert not await knows(new, Proof("", mark))  # cannot be compared
+        await come.unsubscribe("c")
+        assert await knows(8, Proof("m7", mark)) is not loses
+        await come.stop()

@@ -14,7 +14,8 @@ import pytest
 
 from gateway.cli import main
 from gateway.config import Config, load
-from gateway.config.schema import NAMED, all_options
+from gateway.config.option import NAMED
+from gateway.config.schema import all_options
 
 COMMANDS = ["serve", "publish", "subscribe", "check-config", "config", "version"]
 WITH_OPTIONS = ["serve", "check-config", "config"]

@@ -244,7 +244,7 @@ async def test_lost_connection_is_made_again_and_the_channel_goes_on_where_it_st
         "type": "subscribe",
         "id": 2,
         "channel": "news",
-        "since": {"epoch": "x1", "offset": 16},
+        "since": {"epoch": "x1", "offset": 16, "clients": ["c1"], "id": "i-16"},
     }
 
 

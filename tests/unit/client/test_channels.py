@@ -14,7 +14,7 @@ from gateway.client.results import (
     StateSet,
     Subscribed,
 )
-from tests.support.client_engine import ClientWorld, Ear, message
+from tests.support.client_engine import ClientWorld, Ear, Event, message
 
 
 def live(w: ClientWorld, channel: str = "news", offset: int = 0) -> Ear:
@@ -29,6 +29,11 @@ def refuse(w: ClientWorld, code: str, retry: bool) -> None:
     """Answer the one command that was sent with an error."""
     (command,) = w.sent()
     w.say({"type": "error", "id": command["id"], "code": code, "message": "no", "retry": retry})
+
+
+def since(command: Event) -> tuple[str, int]:
+    """Return the position that a subscribe named."""
+    return command["since"]["epoch"], command["since"]["offset"]
 
 
 # -- subscribing and unsubscribing ----------------------------------------------------------------
@@ -175,7 +180,7 @@ def test_subscription_that_the_gateway_ends_is_told_or_made_again() -> None:
     ear = live(w)
     w.say({"type": "unsubscribed", "channel": "news", "code": "unavailable"})
     w.advance(1)
-    assert w.grant(recovered=True)["since"] == {"epoch": "e1", "offset": 0}
+    assert since(w.grant(recovered=True)) == ("e1", 0)
     ear.heard()
     w.say({"type": "unsubscribed", "channel": "news", "code": "permission_revoked"}, message(1))
     (ended,) = ear.heard()
@@ -193,7 +198,7 @@ def test_channel_goes_on_where_it_stopped_and_repeats_nothing() -> None:
     w.say(message(4), message(5), message(5), message(4))
     assert ear.data() == [4, 5]
     w.come_back()
-    assert w.grant(offset=8, recovered=True)["since"] == {"epoch": "e1", "offset": 5}
+    assert since(w.grant(offset=8, recovered=True)) == ("e1", 5)
     assert ear.heard() == [Subscribed("news", Position("e1", 8), True)]
     w.say(*(message(n) for n in (5, 6, 7, 8, 9)))
     assert ear.data() == [6, 7, 8, 9]
@@ -231,7 +236,7 @@ def test_connection_lost_before_the_reply_loses_no_position() -> None:
     w.come_back()
     w.sent()
     w.come_back()
-    assert w.grant(recovered=True)["since"] == {"epoch": "e1", "offset": 3}
+    assert since(w.grant(recovered=True)) == ("e1", 3)
 
 
 def test_gap_is_told_and_moves_the_position() -> None:
@@ -245,14 +250,14 @@ def test_gap_is_told_and_moves_the_position() -> None:
     w.say({"type": "gap", "channel": "news", "epoch": "e2", "reason": "lost"}, message(1, "anew"))
     assert ear.heard()[0] == Lost("news", "lost")
     w.come_back()
-    assert w.grant(recovered=True)["since"] == {"epoch": "e2", "offset": 1}
+    assert since(w.grant(recovered=True)) == ("e2", 1)
 
 
 def test_application_can_begin_at_a_position() -> None:
     w = ClientWorld()
     w.come_online()
     ear = w.listen("news", Position("e1", 12))
-    assert w.grant(offset=13, recovered=True)["since"] == {"epoch": "e1", "offset": 12}
+    assert since(w.grant(offset=13, recovered=True)) == ("e1", 12)
     w.say(message(13))
     assert ear.data() == [13]
 
@@ -278,7 +283,7 @@ def test_listener_that_is_behind_lets_the_channel_go_and_takes_it_up_where_it_st
     w.say(message(2), {"type": "reply", "id": command["id"]})
     assert (command["type"], ear.data(), w.sent()) == ("unsubscribe", [1], [])
     w.engine.channels.park(channel, ear, parked=False)
-    assert w.grant(offset=2, recovered=True)["since"] == {"epoch": "e1", "offset": 1}
+    assert since(w.grant(offset=2, recovered=True)) == ("e1", 1)
     w.say(message(2))
     assert ear.data() == [2]
 
@@ -329,7 +334,7 @@ def test_state_channel_is_resumed_from_the_version_that_came_and_not_from_a_gap_
     assert "since" not in w.grant(offset=3), "the state itself had not come"
     w.say(state(3, {}), {"type": "gap", "channel": "board", "from": 4, "to": 6, "reason": "lost"})
     w.come_back()
-    assert w.grant(offset=6, recovered=True)["since"] == {"epoch": "e1", "offset": 3}
+    assert since(w.grant(offset=6, recovered=True)) == ("e1", 3)
     w.say(patch(4, {}))
     assert versions(ear) == [("StateSet", 3), ("Patched", 4)]
     w.come_back()
@@ -371,7 +376,7 @@ def test_channel_that_is_subscribed_already_is_left_and_taken_up_from_the_positi
     (command,) = w.sent()
     assert command["type"] == "unsubscribe"
     w.say({"type": "reply", "id": command["id"]})
-    assert w.grant(offset=6, recovered=True)["since"] == {"epoch": "e1", "offset": 3}
+    assert since(w.grant(offset=6, recovered=True)) == ("e1", 3)
     w.say(message(4), message(5), message(6))
     assert ear.data() == [4, 5, 6]
 
@@ -386,6 +391,31 @@ def test_personal_channel_is_heard_without_a_position_and_without_repetitions() 
     w.come_back()
     w.say(message(2, channel="@ann"), message(3, channel="@ann"))
     assert ear.data() == [1, 2, 3]
+
+
+def test_personal_channel_is_gone_on_with_and_what_came_before_the_answer_counts_once() -> None:
+    w = ClientWorld()
+    w.come_online(user="ann")
+    ear = w.listen("@ann")
+    w.say(message(1, channel="@ann"))  # nobody named a position: this is heard at once
+    assert "since" not in w.grant(offset=1)
+    w.say(message(2, channel="@ann"))
+    assert ear.data() == [1, 2]
+    w.come_back()
+    w.say(message(5, channel="@ann"))
+    assert since(w.grant(offset=5, recovered=True)) == ("e1", 2)
+    w.say(*(message(number, channel="@ann") for number in (3, 4, 5, 6)))
+    assert ear.data() == [3, 4, 5, 6]
+
+
+def test_position_is_named_with_the_ids_that_the_client_had() -> None:
+    w = ClientWorld()
+    w.come_online(client="1")
+    live(w)
+    for number in range(2, 20):
+        w.come_back(client=str(number))
+        earlier = [str(n) for n in range(max(1, number - 8), number)]
+        assert w.grant(recovered=True)["since"] == {"epoch": "e1", "offset": 0, "clients": earlier}
 
 
 def test_message_to_this_client_alone_is_told_once() -> None:
@@ -415,3 +445,30 @@ def test_position_stays_small_and_ids_are_forgotten_in_time() -> None:
     recent = w.engine.channels._recent
     assert len(recent._new) + len(recent._old) <= 8192
     assert len(w.stray) == 20_000
+
+
+def test_position_is_named_with_the_last_message_and_the_mark_of_the_answer() -> None:
+    w = ClientWorld()
+    w.come_online()
+    w.listen("news")
+    w.grant(offset=0, mark="r1")
+    w.come_back()
+    assert w.grant(recovered=True, mark="r2")["since"] == {
+        "epoch": "e1",
+        "offset": 0,
+        "mark": "r1",
+    } | earlier(w)
+    told = message(1)
+    w.say(told)
+    w.come_back()
+    named = w.grant(offset=1, recovered=True, mark="r2")["since"]
+    assert (named["offset"], named["id"], named["mark"]) == (1, told["id"], "r2")
+    w.say({"type": "gap", "channel": "news", "from": 2, "to": 4, "reason": "lost"})
+    w.come_back()
+    named = w.grant(offset=4, recovered=True)["since"]
+    assert (named["offset"], named["mark"]) == (4, "r2")
+    assert "id" not in named  # nobody knows what is there
+
+
+def earlier(w: ClientWorld) -> Event:
+    return {"clients": ["c1"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -149,6 +150,18 @@ def test_call_and_its_answer_arrive(value: object, pair: tuple[ClientCodec, Code
     assert isinstance(told, incoming.Reply)
     back = client.unpack(told.payload, told.payload64)
     assert (back, type(back)) == (value, type(value))
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_what_is_sent_to_the_service_arrives(value: object, pair: tuple[ClientCodec, Codec]) -> None:
+    client, gateway = pair
+    payload = client.pack(value)
+    (arrived,) = gateway.decode(
+        client.encode(commands.Send(id=3, data=payload.data, data64=payload.data64)), most=1
+    )
+    assert isinstance(arrived, commands.Send)
+    back = arrived.data64 if arrived.data64 is not None else json.loads(bytes(arrived.data))
+    assert (arrived.id, back, type(back)) == (3, value, type(value))
 
 
 def test_call_without_a_payload_arrives_without_one(pair: tuple[ClientCodec, Codec]) -> None:

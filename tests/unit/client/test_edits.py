@@ -82,6 +82,46 @@ class Copy:
         self.edits.answered(edit, RinggateError(STALE), (Position(epoch, version), value))
 
 
+def counted(value: Any) -> Any:
+    return {"n": (value or {}).get("n", 0) + 1}
+
+
+def test_function_makes_its_patch_anew_of_what_somebody_else_was_faster_with() -> None:
+    copy = Copy()
+    copy.set(1, {"n": 1})
+    copy.add(counted)
+    copy.add(counted)
+    assert copy.edits.value == {"n": 3}
+    (edit, base) = copy.sent[-1]
+    assert (edit.patch, base.offset) == ({"n": 2}, 1)
+    stale = RinggateError(STALE, retry=False)
+    copy.edits.answered(edit, stale, (Position("e1", 2), {"n": 7}))
+    assert copy.edits.value == {"n": 9}
+    (edit, base) = copy.sent[-1]
+    assert (edit.patch, base.offset) == ({"n": 8}, 2)
+    assert copy.conflicts == [], "a function is never at odds with what others did"
+    copy.edits.patched(Position("e1", 3), {"n": 8}, mine=True)
+    copy.edits.answered(edit, Position("e1", 3))
+    assert copy.sent[-1][0].patch == {"n": 9}
+    assert (copy.ends, copy.edits.value) == ([3], {"n": 9})
+
+
+def test_function_that_fails_costs_its_own_edit_alone() -> None:
+    copy = Copy()
+    copy.set(1, {"n": 1})
+    with pytest.raises(ZeroDivisionError):
+        copy.add(lambda value: 1 / 0)
+    first = copy.add({"a": 1})
+    copy.add(lambda value: {"twice": value["n"] * 2})
+    copy.add({"b": 1})
+    copy.edits.patched(Position("e1", 2), {"a": 1}, mine=True)
+    assert copy.sent[-1][0].patch == {"twice": 2}
+    copy.edits.answered(copy.sent[-1][0], RinggateError(STALE, retry=False), (Position("e1", 3), {}))
+    assert (first.acknowledged, copy.edits.value) == (Position("e1", 2), {"b": 1})
+    assert [end.code for end in copy.ends if isinstance(end, RinggateError)] == ["aborted"]
+    assert copy.sent[-1][0].patch == {"b": 1}
+
+
 def test_edit_is_seen_at_once_and_sent_one_after_the_other() -> None:
     c = Copy()
     first = c.add({"a": 1})

@@ -10,6 +10,7 @@ import pytest
 from gateway.config import Address, Config, InvalidConfigError, Loaded, from_mapping, load
 from gateway.config.auth import Algorithms, AuthKeys, ClaimName, CookieName, KeySetPlaces, Permissions, Texts
 from gateway.config.endpoints import FileMode, ListenAddresses
+from gateway.config.grip import ChannelPrefix, GripKeys
 from gateway.config.kinds import (
     Boolean,
     BooleanOr,
@@ -23,9 +24,20 @@ from gateway.config.kinds import (
     WorkerCount,
     quote,
 )
-from gateway.config.lists import Hosts, ListKind, Networks, Origins, Secrets
+from gateway.config.lists import (
+    ApiKeys,
+    ChannelPatterns,
+    Hosts,
+    ListKind,
+    Networks,
+    Origins,
+    Scopes,
+    Secrets,
+    ServiceNetworks,
+)
+from gateway.config.option import NAMED, Option
 from gateway.config.routes import RoutePath, StaysWith, UpstreamName
-from gateway.config.schema import NAMED, Option, all_options
+from gateway.config.schema import all_options
 from gateway.config.services import (
     HashBy,
     HeaderNames,
@@ -36,6 +48,7 @@ from gateway.config.services import (
     Weights,
 )
 from gateway.config.sources import match_variable
+from gateway.http.key_hashes import hash_of
 
 OPTIONS = list(all_options())
 IDS = [row.key for row in OPTIONS]
@@ -44,12 +57,14 @@ IDS = [row.key for row in OPTIONS]
 PARTNERS = {
     "server.tls_cert": {"--tls-key": "other.pem"},
     "server.tls_key": {"--tls-cert": "other.pem"},
+    "hooks.hash_by": {"--hooks-headers": "x-tenant"},
     "edge.forwarded_header": {"--edge-trusted-proxies": "127.0.0.1"},
     "edge.proxy_protocol": {"--edge-trusted-proxies": "127.0.0.1"},
 }
 
 # What tables do not go without, by section: the texts of flags.
 NEED = {
+    "apikey": {"apikey": ["chat.keys=needed", "chat.scopes=read"]},
     "upstream": {"upstream": ["chat.addresses=http://127.0.0.1:1"]},
     "route": {
         "upstream": [f"{name}.addresses=http://127.0.0.1:1" for name in ("chat", "first", "second")],
@@ -77,6 +92,10 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     Origins: ("https://a.example", "http://b.example:1,http://c.example", "*"),
     Hosts: ("ringgate", "a.internal,10.0.0.1", "*"),
     Networks: ("10.0.0.0/8", "192.0.2.7/32,unix", "2001:db8::/32"),
+    ServiceNetworks: ("10.0.0.0/8", "192.0.2.7/32,::1/128", "2001:db8::/32"),
+    ApiKeys: ("first-key", f"second-key,sha256:{'0a' * 32}", "fourth-key"),
+    Scopes: ("publish", "read,connections", "admin"),
+    ChannelPatterns: ("a:*", "b,@c-*", "*"),
     Secrets: ("first-key", "second-key,third-key", "fourth-key"),
     AuthKeys: (f"HS256:{'k' * 32}", f"HS256/a:{'l' * 32},HS384/b:{'m' * 48}", f"HS512:{'n' * 64}"),
     KeySetPlaces: ("https://a.example/jwks", "file:/etc/keys.json,https://b.example", "http://localhost:1/"),
@@ -94,6 +113,8 @@ TEXTS: dict[type[Kind], tuple[str, str, str]] = {
     RequestPath: ("/health", "/a/b?c", "/"),
     RoutePath: ("/chat", "/app/*", "/"),
     StaysWith: ("header:X-User", "cookie:sid", "query:user"),
+    GripKeys: ("k" * 32, f"base64:{'aa' * 24},{'l' * 40}", "m" * 64),
+    ChannelPrefix: ("a:", "", "a/b:c"),
     UpstreamName: ("chat", "first", "second"),
 }
 
@@ -410,6 +431,32 @@ def test_internal_port_beyond_loopback_needs_a_key_or_insecure() -> None:
         load(flags=flags)
     load(flags=flags | {"--insecure": "true"})
     load(flags=flags | {"--api-keys": "some-key"})
+
+    hashed = ["a.keys=sha256:" + "0a" * 32, "a.scopes=publish"]
+    load(flags=flags, named_flags={"apikey": hashed})
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["a.keys=k"], r"apikey\.a\.scopes: .*at least one of publish, read"),
+        (["a.scopes=read"], r"apikey\.a\.keys: .*at least one key, or its hash"),
+        (["a.keys=k", "a.scopes=write"], r"a list of the words publish, read, presence"),
+        (["a.keys=k", "a.scopes=read", "a.channels=no channel"], r"with \* for any characters"),
+        (["a.keys=sha256:abc", "a.scopes=read"], r"64 hexadecimal digits"),
+        (["a.keys=k", "a.scopes=read", "b.keys=k", "b.scopes=publish"], r"a key that \[apikey\.a\] has, too"),
+        (["a.keys=other", "a.scopes=read"], r"a key that \[api\] has, too"),
+        (
+            ["a.keys=k", "a.scopes=read", f"b.keys={hash_of('k')}", "b.scopes=read"],
+            r"a key that \[apikey\.a\] has, too",
+        ),
+        (["a b.keys=k"], r"a name of 1 to 64 characters"),
+    ],
+)
+def test_wrong_api_keys_are_told_and_not_shown(texts: list[str], told: str) -> None:
+    with pytest.raises(InvalidConfigError, match=told) as raised:
+        load(flags={"--api-keys": "other"}, named_flags={"apikey": texts})
+    assert 'found "k"' not in str(raised.value)
 
 
 @pytest.mark.parametrize(

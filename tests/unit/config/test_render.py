@@ -72,6 +72,7 @@ def test_render_toml_with_an_odd_file_name_stays_on_its_line(tmp_path: Path) -> 
 
 def test_render_toml_documents_every_option() -> None:
     tables = {
+        "apikey": ["app.keys=secret", "app.scopes=read"],
         "upstream": ["app.addresses=http://127.0.0.1:9000"],
         "route": ["app.path=/app", "app.upstream=app"],
     }

@@ -18,10 +18,11 @@ from gateway.errors import CommandError
 from gateway.hooks.asked import HookService, Signer
 from gateway.hooks.options import AskedOptions, HookPlace
 from gateway.hooks.signing import verify
+from gateway.upstreams.groups import Upstreams
 from gateway.upstreams.http import HttpTransport
 from gateway.upstreams.names import system_resolver
 from gateway.upstreams.options import BreakerOptions, UpstreamOptions, parse_address
-from gateway.upstreams.upstream import Upstream, Upstreams
+from gateway.upstreams.upstream import Upstream
 from tests.support.app_service import AppService, floods, hangs, redirects, resets, says, talks_nonsense
 
 ALICE = Caller(client="c1", session="s1", user="alice", info=b'{"a": 1.0}', remote="192.0.2.1:5000")

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from gateway.asking import Admission, CallVerdict, MessageVerdict, PublishVerdict, Refusal, SubscribeVerdict
+from gateway.asking import (
+    Admission,
+    Announced,
+    CallVerdict,
+    MessageVerdict,
+    PublishVerdict,
+    Refusal,
+    Said,
+    SubscribeVerdict,
+)
 from gateway.hooks import bodies
 from gateway.hooks.bodies import NonsenseError
 
@@ -38,9 +47,23 @@ READERS: list[Callable[[bytes], object]] = [
         (bodies.read_call, b'{"payload64":"AA=="}', CallVerdict(data=b"\0", binary=True)),
         (
             bodies.read_message,
-            b'{"messages":[{"text":"\xc3\xbc"},{"data64":"AA=="}]}',
-            MessageVerdict(messages=(("ü".encode(), False), (b"\0", True))),
+            b'{"messages":[{"data":"\xc3\xbc"},{"data64":"AA=="}],"payload":null}',
+            MessageVerdict(messages=(Said('"ü"'.encode()), Said(b"\0", binary=True)), answer=Said(b"null")),
         ),
+        (
+            bodies.read_message,
+            b'{"publish":[{"channel":"@bob","data":{"a": 1},"key":"k","exclude":"c"}],"payload64":"AA=="}',
+            MessageVerdict(
+                publish=(Announced(channel="@bob", said=Said(b'{"a": 1}'), key="k", exclude="c"),),
+                answer=Said(b"\0", binary=True),
+            ),
+        ),
+        (
+            bodies.read_message,
+            b'{"subscribe":["a","a"],"unsubscribe":["b"],"disconnect":{}}',
+            MessageVerdict(subscribe=("a",), unsubscribe=("b",), close_code=4004, reason="disconnected"),
+        ),
+        (bodies.read_message, b"", MessageVerdict()),
     ],
 )
 def test_answer_means(read: Callable[[bytes], object], body: bytes, verdict: object) -> None:
@@ -95,7 +118,14 @@ def test_what_is_not_understood_is_no_verdict(read: Callable[[bytes], object], b
         (bodies.read_publish, b'{"data64":"?"}'),
         (bodies.read_call, b'{"data":1}'),
         (bodies.read_message, b'{"messages":[{}]}'),
-        (bodies.read_message, b'{"messages":[{"text":"a","data64":"AA=="}]}'),
+        (bodies.read_message, b'{"messages":[{"data":"a","data64":"AA=="}]}'),
+        (bodies.read_message, b'{"publish":[{"channel":"a b","data":1}]}'),
+        (bodies.read_message, b'{"publish":[{"channel":"a"}]}'),
+        (bodies.read_message, b'{"publish":[' + b",".join([b'{"channel":"a","data":1}'] * 101) + b"]}"),
+        (bodies.read_message, b'{"subscribe":["@bob"]}'),
+        (bodies.read_message, b'{"unsubscribe":["a b"]}'),
+        (bodies.read_message, b'{"disconnect":{"code":1006}}'),
+        (bodies.read_message, b'{"disconnect":{"reason":"' + b"r" * 124 + b'"}}'),
         (bodies.read_message, b'{"messages":["a"]}'),
     ],
 )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from gateway.broker.interface import HistoryPage, PublishResult, State
-from gateway.broker.outbox import DeadLetter, Notice
+from gateway.broker.outbox import DeadLetter, DeadPage, Notice, Wanted
+from gateway.draining import Drain, Drained
 from gateway.http.app import build_app
 from gateway.http.gateway_view import HttpOptions, MetricSample
 from gateway.http.metrics import Metrics
 from gateway.listing import Asked, Listing
 from gateway.message.names import check_channel_name
-from gateway.message.publication import Member, Position, Publication
+from gateway.message.publication import Draft, Member, Position, Publication
 
 
 class FakeNode:
@@ -43,6 +45,18 @@ class FakeNode:
         self.offsets[channel] = self.offsets.get(channel, 0) + 1
         return PublishResult("e1", self.offsets[channel], duplicate=key == "again")
 
+    async def publish_all(self, drafts: Iterable[Draft]) -> list[PublishResult | Exception]:
+        works = [
+            self.publish(channel, data, binary=binary, key=key, exclude=exclude)
+            for channel, data, binary, key, exclude in drafts
+        ]
+        done = await asyncio.gather(*works, return_exceptions=True)
+        return [
+            result
+            for result in done
+            if not isinstance(result, BaseException) or isinstance(result, Exception)
+        ]
+
     async def update(self, channel: str, patch: bytes, *, base: Position, key: str = "") -> PublishResult:
         self._note("update", channel=channel, patch=patch, base=base, key=key)
         if channel in self.errors:
@@ -52,6 +66,10 @@ class FakeNode:
     async def state(self, channel: str) -> State:
         self._note("state", channel=channel)
         return State("e1", 4, b'{ "a" : 1.0 }')
+
+    async def close_bare(self, channel: str, code: int, reason: str, exclude: str = "") -> int:
+        self._note("close_bare", channel=channel, code=code, reason=reason, exclude=exclude)
+        return 1
 
     async def send(
         self, *, user: str = "", client: str = "", data: bytes, binary: bool = False
@@ -74,6 +92,10 @@ class FakeNode:
     async def revoke(self, *, kind: str, value: str, ttl_s: float) -> int:
         self._note("revoke", kind=kind, value=value, ttl_s=ttl_s)
         return 4
+
+    async def revocations(self, limit: int) -> Sequence[Mapping[str, object]]:
+        self._note("revocations", limit=limit)
+        return [{"kind": "user", "value": "ann", "revoked_ms": 1000, "until_ms": 2000}]
 
     async def channels(self, asked: Asked) -> Listing:
         self._note("channels", asked=asked)
@@ -103,17 +125,21 @@ class FakeNode:
         self._note("nodes")
         return [{"node": "n1", "connections": 3}]
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        self._note("dead_letters", limit=limit)
-        return [DeadLetter(Notice("n1", "disconnect", "c1", 1000, b'{"a": 1.0}'), 2000, 3, "status 500")]
+    async def dead_letters(self, wanted: Wanted, *, limit: int, after: str) -> DeadPage:
+        self._note("dead_letters", wanted=wanted, limit=limit, after=after)
+        notice = Notice("n1", "disconnect", "c1", 1000, b'{"a": 1.0}')
+        return DeadPage([DeadLetter(notice, 2000, 3, "status 500")], "7" if not after else "")
 
-    async def replay_dead_letters(self, ids: Sequence[str]) -> int:
-        self._note("replay_dead_letters", ids=ids)
+    async def replay_dead_letters(self, wanted: Wanted) -> int:
+        self._note("replay_dead_letters", wanted=wanted)
         return 1
 
-    async def drop_dead_letters(self, ids: Sequence[str]) -> int:
-        self._note("drop_dead_letters", ids=ids)
+    async def drop_dead_letters(self, wanted: Wanted) -> int:
+        self._note("drop_dead_letters", wanted=wanted)
         return 2
+
+    async def configuration(self) -> Mapping[str, object]:
+        return {"hash": "abc", "loaded_ms": 1, "reloads": 2, "failed_reloads": 0, "needs_restart": []}
 
     async def upstreams(self) -> Sequence[Mapping[str, object]]:
         target = {
@@ -121,6 +147,7 @@ class FakeNode:
             "ip": "127.0.0.1",
             "weight": 1.0,
             "healthy": True,
+            "draining": False,
             "breaker": "closed",
             "retry_in_ms": 0,
             "pending": 1,
@@ -128,6 +155,10 @@ class FakeNode:
         }
         group = {"name": "app", "balance": "hash", "pending": 1, "waiting": 0, "turned_away": 0}
         return [{**group, "targets": [target]}]
+
+    async def drain_upstream(self, drain: Drain) -> Drained:
+        self._note("drain_upstream", drain=drain)
+        return Drained(1, 7)
 
     async def ready(self) -> tuple[bool, Mapping[str, object]]:
         self._note("ready")

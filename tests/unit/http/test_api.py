@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from gateway.broker.interface import HistoryPage, PublishResult
+from gateway.broker.outbox import Wanted
+from gateway.draining import Drain
 from gateway.errors import BrokerUnavailableError, CommandError, OutcomeUnknownError, StaleVersionError
 from gateway.message.publication import Position
 
@@ -283,17 +285,49 @@ async def test_connections_and_nodes_are_listed() -> None:
     assert (await get(node, "/api/nodes")).json() == {"nodes": [{"node": "n1", "connections": 3}]}
 
 
-async def test_dead_letters_are_shown_replayed_and_dropped() -> None:
+async def test_an_address_is_drained_and_used_again() -> None:
     node = FakeNode()
-    (letter,) = (await get(node, "/api/deadletters?limit=5")).json()["dead_letters"]
+    body = b'{"upstream":"app","address":"http://a:9000"}'
+    assert (await post(node, "/api/upstreams/drain", body)).json() == {"targets": 1, "pending": 7}
+    await post(node, "/api/upstreams/undrain", body[:-1] + b',"ip":"10.0.0.1"}')
+    assert [call[1]["drain"] for call in node.calls] == [
+        Drain("app", "http://a:9000", "", True),
+        Drain("app", "http://a:9000", "10.0.0.1", False),
+    ]
+    for wrong in (b"{}", b'{"upstream":"app"}', body[:-1] + b',"worker":1}'):
+        assert (await post(node, "/api/upstreams/drain", wrong)).status_code == 400
+
+
+async def test_dead_letters_are_shown_page_by_page_replayed_and_dropped() -> None:
+    node = FakeNode()
+    page = (await get(node, "/api/deadletters?limit=5&kind=disconnect")).json()
+    (letter,) = page["dead_letters"]
     assert (letter["id"], letter["tries"], letter["body"]) == ("n1", 3, {"a": 1.0})
+    assert page["next"] == "7"
+    assert "next" not in (await get(node, "/api/deadletters?id=n1&after=7")).json()
     assert (await post(node, "/api/deadletters/replay", b'{"ids":["n1"]}')).json() == {"dead_letters": 1}
     assert (await post(node, "/api/deadletters/drop", b'{"all":true}')).json() == {"dead_letters": 2}
-    assert [call[1] for call in node.calls] == [{"limit": 5}, {"ids": ["n1"]}, {"ids": []}]
+    await post(node, "/api/deadletters/drop", b'{"kind":"disconnect","key":"c1"}')
+    assert [call[1] for call in node.calls] == [
+        {"wanted": Wanted(kind="disconnect"), "limit": 5, "after": ""},
+        {"wanted": Wanted(ids=frozenset({"n1"})), "limit": 1000, "after": "7"},
+        {"wanted": Wanted(ids=frozenset({"n1"}))},
+        {"wanted": Wanted()},
+        {"wanted": Wanted(kind="disconnect", key="c1")},
+    ]
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"ids":[]}', b'{"all":false}', b'{"ids":["n1"],"all":true}', b'{"id":"n1"}']
+    "body",
+    [
+        b"{}",
+        b'{"ids":[]}',
+        b'{"all":false}',
+        b'{"ids":["n1"],"all":true}',
+        b'{"id":"n1"}',
+        b'{"kind":"disconnect","all":true}',
+        b'{"ids":["n1"],"key":"c1"}',
+    ],
 )
 async def test_which_dead_letters_are_meant_must_be_said(body: bytes) -> None:
     node = FakeNode()

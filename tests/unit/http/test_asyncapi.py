@@ -14,12 +14,16 @@ import pytest
 import yaml
 
 from gateway import Gateway
+from gateway.client.codecs import codec_for
 from gateway.http.asyncapi import build_asyncapi
 from gateway.message import events
 from gateway.message.json import JsonCodec
 from tests.support.peers import ANY_PORT, Peer, hang_up
 
-FILE = Path(__file__).resolve().parents[3] / "docs" / "asyncapi.yaml"
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "docs" / "asyncapi.yaml"
+SPECIFICATION = ROOT / "tests/clients/node_modules/@asyncapi/specs/schemas/3.0.0.json"
+"""The official schema, as the makers of AsyncAPI publish it."""
 
 
 def references(part: Any) -> Iterator[str]:
@@ -63,6 +67,43 @@ def test_every_command_and_event_is_there_as_it_is_sent() -> None:
         schema = document["components"]["schemas"][message["payload"]["$ref"].rsplit("/")[-1]]
         assert schema["properties"]["type"]["enum"] == [name]
         assert message["summary"].endswith(".") or message["summary"]
+
+
+def test_the_document_is_valid_by_the_official_schema() -> None:
+    schema = json.loads(SPECIFICATION.read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    document = json.loads(json.dumps(build_asyncapi()))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    document["operations"]["tell"]["action"] = "shout"
+    assert not validator.is_valid(document), "it says what is wrong"
+
+
+def examples() -> list[Any]:
+    messages = build_asyncapi()["components"]["messages"]
+    return [
+        pytest.param(name, example["payload"], id=name)
+        for name, message in messages.items()
+        for example in message["examples"]
+    ]
+
+
+def test_every_message_has_an_example() -> None:
+    messages = build_asyncapi()["components"]["messages"]
+    assert [name for name, message in messages.items() if not message["examples"]] == []
+
+
+@pytest.mark.parametrize(("name", "example"), examples())
+def test_example_is_as_its_schema_says_and_the_codecs_read_it(name: str, example: dict[str, Any]) -> None:
+    jsonschema.validate(example, schema_of(name))
+    text = json.dumps(example).encode()
+    record: Any
+    if name in {kind.__name__.lower() for kind in events.Event.__subclasses__()}:
+        record = codec_for("json").decode(text)
+    else:
+        (record,) = JsonCodec().decode(text, most=1)
+    assert type(record).__name__.lower() == name
+    said = json.loads(msgspec.json.encode(record))
+    assert {field: said.get(field) for field in example} == example
 
 
 def schema_of(name: str) -> dict[str, Any]:

@@ -178,14 +178,14 @@ SCOPED = {"keys": ("all",), "publish_keys": ("p1", "p2"), "read_keys": ("r1",)}
         ("POST", "/api/broadcast", {"all", "p1", "p2"}),
         ("POST", "/api/send", {"all", "p1", "p2"}),
         ("POST", "/api/update", {"all", "p1", "p2"}),
-        ("POST", "/api/batch", {"all"}),
+        ("POST", "/api/batch", {"all", "p1", "p2", "r1"}),  # each command in it is looked at
         ("POST", "/api/disconnect", {"all"}),
         ("POST", "/api/subscribe", {"all"}),
         ("POST", "/api/revoke", {"all"}),
-        ("POST", "/api/unheard-of", {"all"}),
+        ("POST", "/api/unheard-of", {"all", "p1", "p2", "r1"}),  # 404
         ("GET", "/api/channels", {"all", "r1"}),
         ("GET", "/api/connections", {"all", "r1"}),
-        ("GET", "/api/publish", {"all", "r1"}),
+        ("GET", "/api/publish", {"all", "p1", "p2", "r1"}),  # 405
     ],
 )
 async def test_key_of_a_scope_is_good_for_that_alone(method: str, path: str, allowed: set[str]) -> None:

@@ -45,7 +45,7 @@ async def test_each_file_is_served_under_the_policy(path: str, media_type: str) 
 async def test_config_says_where_the_edge_is() -> None:
     async with http_client(FakeNode(), ws_port=9123, ws_path="/live") as client:
         response = await client.get("/demo/config.json")
-    assert response.json() == {"ws_port": 9123, "tls": False, "path": "/live"}
+    assert response.json() == {"ws_port": 9123, "tls": False, "path": "/live", "login": False}
 
 
 async def test_the_demo_can_be_left_out() -> None:

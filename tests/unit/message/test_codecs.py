@@ -25,6 +25,7 @@ from gateway.message.commands import (
     Ping,
     Presence,
     Publish,
+    Send,
     Since,
     Subscribe,
     Unsubscribe,
@@ -88,6 +89,7 @@ COMMANDS: list[tuple[dict[str, Any], Command]] = [
         {"type": "call", "method": "m", "payload64": "AP8=", "timeout": 5000},
         Call(method="m", payload64=b"\0\xff", timeout=5000),
     ),
+    ({"type": "send", "id": 5, "data64": "AP8="}, Send(id=5, data64=b"\0\xff")),
     ({"type": "ping"}, Ping()),
     ({"type": "ping", "id": MAX_NUMBER}, Ping(id=MAX_NUMBER)),
     ({"type": "ping", "id": 1, "unknown": [{"to": "us"}]}, Ping(id=1)),
@@ -113,6 +115,12 @@ def test_call_keeps_its_payload_as_it_came(case: Case) -> None:
     (command,) = decode(case, {"type": "call", "id": 4, "method": "m", "payload": {"a": [1]}})
     assert isinstance(command, Call)
     assert bytes(command.payload) == b'{"a":[1]}'
+
+
+def test_what_is_sent_to_the_service_keeps_its_data_as_it_came(case: Case) -> None:
+    (command,) = decode(case, {"type": "send", "id": 4, "data": {"a": [1]}})
+    assert isinstance(command, Send)
+    assert (command.id, bytes(command.data), command.data64) == (4, b'{"a":[1]}', None)
 
 
 def test_update_keeps_its_patch_as_it_came(case: Case) -> None:
@@ -551,6 +559,7 @@ def test_opcode_fits_the_encoding(case: Case) -> None:
 
 def test_every_command_type_is_tagged_by_its_name() -> None:
     assert {type(command).__name__.lower() for _, command in COMMANDS} | {"publish"} == {
-        "connect", "subscribe", "unsubscribe", "publish", "presence", "history", "call", "ping",
+        "connect", "subscribe", "unsubscribe", "publish", "presence", "history", "call", "send",
+        "ping",
     }  # fmt: skip
     assert msgspec.json.decode(msgspec.json.encode(Ping(id=1)), type=Ping) == Ping(id=1)

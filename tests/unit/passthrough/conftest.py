@@ -18,9 +18,10 @@ from gateway.connection._edge import Edge, EdgeStats
 from gateway.connection._sockets import Listener
 from gateway.connection.handshake import RouteOptions
 from gateway.connection.options import EdgeOptions
-from gateway.connection.request import Request
+from gateway.passthrough.crossing import Client
 from gateway.passthrough.dialing import Address
-from gateway.passthrough.passage import Passage
+from gateway.passthrough.passage import Passage, PassageOptions
+from gateway.passthrough.passing import Limiter
 from gateway.passthrough.paths import PathTable
 from gateway.serving import serve_socket
 from tests.support.tls import Authority
@@ -34,6 +35,12 @@ class Lease:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.said: list[str] = []
+
+    def stays(self) -> bool:
+        return True
+
+    def leaves(self) -> bool:
+        return False
 
     def connected(self) -> None:
         self.said.append("connected")
@@ -53,10 +60,10 @@ class Upstreams:
         self.leases: list[Lease] = []
         self.clients: list[str] = []
 
-    def pick(self, client: Request, address: str, tried: Sequence[object]) -> Lease | None:
+    def pick(self, client: Client, tried: Sequence[object]) -> Lease | None:
         if not self.addresses:
             return None
-        self.clients.append(address)
+        self.clients.append(client.address)
         self.leases.append(Lease(self.addresses[len(self.leases) % len(self.addresses)]))
         return self.leases[-1]
 
@@ -65,11 +72,18 @@ class Rig:
     """An edge with pass-through at /ws and below /app/."""
 
     def __init__(
-        self, upstreams: Upstreams, options: dict[str, Any], connect_timeout_s: float, scheme: str
+        self,
+        upstreams: Upstreams,
+        options: dict[str, Any],
+        connect_timeout_s: float,
+        scheme: str,
+        limiter: Limiter | None,
     ) -> None:
         self.scheme = scheme
         self.upstreams = upstreams
-        self.passage = Passage(lambda: self.edge, upstreams, name="test", connect_timeout_s=connect_timeout_s)
+        self.passage = Passage(
+            lambda: self.edge, upstreams, PassageOptions(connect_timeout_s), name="test", limiter=limiter
+        )
         self.stats = EdgeStats()
         self.edge = Edge(
             protocol=Connection,
@@ -126,6 +140,7 @@ async def rig(
     serve: dict[str, Any] | None = None,
     connect_timeout_s: float = 5.0,
     authority: Authority | None = None,
+    limiter: Limiter | None = None,
     **options: Any,
 ) -> AsyncIterator[Rig]:
     """A listening edge in front of services; in the end nothing of it may be left."""
@@ -136,7 +151,7 @@ async def rig(
             server = await stack.enter_async_context(websockets.serve(service, "127.0.0.1", 0, **serve))
             where.append(Address("127.0.0.1", server.sockets[0].getsockname()[1]))
         scheme = "ws" if authority is None else "wss"
-        made = Rig(Upstreams(where), options, connect_timeout_s, scheme)
+        made = Rig(Upstreams(where), options, connect_timeout_s, scheme, limiter)
         await made.listen(authority)
         try:
             yield made

@@ -187,6 +187,8 @@ async def test_what_breaks_a_rule_is_refused_and_not_passed(bad: bytes, code: in
         over.set()
 
     async with rig(service) as r, r.connect() as client:
+        reached: list[str] = []
+        r.edge.on_limit = lambda limit, who: reached.append(limit)
         await client.send("good")
         for at in range(len(bad)):  # a byte at a time
             client.transport.write(bad[at : at + 1])
@@ -197,6 +199,7 @@ async def test_what_breaks_a_rule_is_refused_and_not_passed(bad: bytes, code: in
         async with asyncio.timeout(30):
             await over.wait()
         assert got == ["good", 1001]
+        assert reached == (["message_bytes"] if code == 1009 else [])
 
 
 async def test_a_service_that_breaks_a_rule_is_stopped() -> None:
@@ -373,6 +376,28 @@ async def test_a_stopping_gateway_closes_both_sides() -> None:
         assert client.close_code == 1012
         async with asyncio.timeout(30):
             assert await codes.get() == 1001
+
+
+async def test_a_stopping_gateway_closes_its_clients_one_by_one() -> None:
+    async with rig(echo) as r:
+        loop = asyncio.get_running_loop()
+        clients = [await r.connect() for _ in range(24)]
+        begun = loop.time()
+        r.edge.drain(4202, "the gateway is stopping", 1.0)
+        await clients[-1].send("still here")
+        ends: list[float] = []
+
+        async def note(client: Any) -> None:
+            async with asyncio.timeout(30):
+                await client.wait_closed()
+            ends.append(loop.time() - begun)
+
+        await asyncio.gather(*map(note, clients))
+        assert {client.close_code for client in clients} == {1012}
+        assert max(ends) - min(ends) > 0.3  # 24 of them within 0.3 s of 1.0: once in 10 ** 11 runs
+        with pytest.raises(InvalidStatus) as refused:
+            await r.connect()
+        assert refused.value.response.status_code == 503
 
 
 async def test_many_clients_at_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.connection.request import Request, parse_request
 from gateway.passthrough.paths import PathTable
-from gateway.passthrough.upgrade import ClientFacts, UpstreamHandshake, UpstreamRefusedError
+from gateway.passthrough.upgrade import ClientFacts, HandshakeKeys, UpstreamHandshake, UpstreamRefusedError
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 FACTS = ClientFacts("192.0.2.7", "wss", "/room?x=1", "ada")
@@ -28,7 +28,7 @@ def handshake(*headers: str, facts: ClientFacts = FACTS) -> UpstreamHandshake:
     ]
     request = parse_request(("\r\n".join(lines) + "\r\n\r\n").encode())
     assert isinstance(request, Request)
-    return UpstreamHandshake(request, facts)
+    return UpstreamHandshake(request, facts, HandshakeKeys().next())
 
 
 def key_of(made: UpstreamHandshake) -> bytes:
@@ -38,13 +38,17 @@ def key_of(made: UpstreamHandshake) -> bytes:
 
 
 def answer(
-    made: UpstreamHandshake, *headers: str, accept: bytes = b"", status: str = "101 Switching"
+    made: UpstreamHandshake,
+    *headers: str,
+    accept: bytes = b"",
+    status: str = "101 Switching",
+    connection: str = "Connection: Upgrade",
 ) -> bytes:
     right = base64.b64encode(hashlib.sha1(key_of(made) + GUID).digest())  # noqa: S324 RFC 6455 says so
     lines = [
         f"HTTP/1.1 {status}",
         "Upgrade: WebSocket",
-        "Connection: Upgrade",
+        connection,
         f"Sec-WebSocket-Accept: {(accept or right).decode()}",
         *headers,
     ]
@@ -103,6 +107,10 @@ def test_answer_may_come_in_pieces_after_others_and_with_frames_behind_it() -> N
         (("Sec-WebSocket-Extensions: x-other",), b"", ""),
         (("Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"), b"", ""),
         ((), base64.b64encode(b"x" * 20), ""),
+        (("Upgrade: websocket",), b"", ""),
+        (("Content-Length: 0",), b"", ""),
+        (("Transfer-Encoding: chunked",), b"", ""),
+        (("Sec-WebSocket-Accept: x",), b"", ""),
         ((), b"", "200 OK"),
         ((), b"", "302 Found"),
         ((), b"", "500 Oh"),
@@ -115,12 +123,33 @@ def test_answers_that_are_not_taken_are_502(headers: tuple[str, ...], accept: by
     assert refused.value.status == 502
 
 
-def test_an_end_before_the_answer_is_502() -> None:
+@pytest.mark.parametrize("line", ["X-Connection: Upgrade", "Connection: keep-alive", "Connection: Upgrades"])
+def test_an_answer_whose_connection_is_not_upgraded_is_502(line: str) -> None:
     made = handshake()
-    assert made.receive(b"HTTP/1.1 101 Sw") is None
     with pytest.raises(UpstreamRefusedError) as refused:
-        made.receive(b"")
+        made.receive(answer(made, connection=line))
     assert refused.value.status == 502
+
+
+def test_connection_may_be_a_list_in_several_lines() -> None:
+    made = handshake()
+    assert (
+        made.receive(answer(made, "Connection: x, UPGRADE", connection="Connection: keep-alive")) is not None
+    )
+
+
+def test_offers_in_several_lines_are_one_list() -> None:
+    made = handshake("Sec-WebSocket-Protocol: a", "sec-websocket-protocol: b", "X-Twice: 1", "X-Twice: 2")
+    assert b"\r\nSec-Websocket-Protocol: a, b\r\n" in made.request
+    assert b"\r\nx-twice: 1\r\nx-twice: 2\r\n" in made.request
+    assert made.receive(answer(made, "Sec-WebSocket-Protocol: b")) == (b"b", b"", b"")
+
+
+def test_keys_are_16_random_bytes_and_never_the_same() -> None:
+    keys = HandshakeKeys()
+    given = [keys.next() for _ in range(1000)]
+    assert len(set(given)) == 1000
+    assert {len(base64.b64decode(key, validate=True)) for key in given} == {16}
 
 
 def test_paths_match_exactly_or_below_the_longest_prefix() -> None:

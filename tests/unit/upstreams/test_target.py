@@ -54,6 +54,13 @@ def test_target_that_comes_back_takes_up_its_share_slowly() -> None:
     assert (target.weight(1.0), target.weight(3.0), target.weight(5.0)) == (1.0, 5.0, 10.0)
 
 
+def test_target_that_health_checks_bring_back_does_so_too() -> None:
+    target = make_target()
+    assert [target.checked(0.0, ok=False) for _ in range(3)][-1]
+    assert [target.checked(1.0, ok=True) for _ in range(2)][-1]
+    assert (target.weight(1.0), target.weight(3.0), target.weight(5.0)) == (1.0, 5.0, 10.0)
+
+
 def test_target_counts_what_is_under_way_and_how_it_ended() -> None:
     target = make_target()
     one, two = target.begin(0.0), target.begin(0.0)

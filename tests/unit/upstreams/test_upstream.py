@@ -31,6 +31,7 @@ from tests.support.waiting import until
 
 ASK = Asked(Request("POST", "/hook", {"Content-Type": "application/json"}, b"{}"))
 AGAIN = ASK._replace(again=True)
+HERE = ("127.0.0.0/8",)
 BREAKER = BreakerOptions(failures=3, open_s=0.05, open_most_s=0.1, probes=1)
 
 
@@ -220,7 +221,8 @@ async def test_names_are_looked_up_again_and_a_failing_name_server_takes_nobody_
 
     async with AppService() as service:
         url = f"http://app.internal:{service.port}"
-        async with upstream_of(url, resolve=resolve, resolve_interval_s=0.02) as upstream:
+        options = {"resolve_interval_s": 0.02, "networks": HERE, "slow_start_s": 600.0}
+        async with upstream_of(url, resolve=resolve, **options) as upstream:
             assert [target.endpoint.ip for target in upstream.targets] == ["127.0.0.1"]
             await upstream.ask(ASK)
             assert service.heard[0].headers["Host"] == f"app.internal:{service.port}"
@@ -228,6 +230,9 @@ async def test_names_are_looked_up_again_and_a_failing_name_server_takes_nobody_
             known[:] = ["127.0.0.2", "127.0.0.1"]
             await until(lambda: len(upstream.targets) == 2)
             assert stayed in upstream.targets, "what is known of an address outlives a look-up"
+            (new,) = (target for target in upstream.targets if target is not stayed)
+            now = asyncio.get_running_loop().time()
+            assert (stayed.weight(now), new.weight(now)) == (1.0, 0.1), "a new address begins slowly"
             known.clear()
             await asyncio.sleep(0.1)
             assert len(upstream.targets) == 2
@@ -243,7 +248,7 @@ async def test_name_that_is_not_known_yet_is_found_later() -> None:
 
     async with AppService() as service:
         url = f"http://app.internal:{service.port}"
-        async with upstream_of(url, resolve=resolve, resolve_interval_s=0.02) as upstream:
+        async with upstream_of(url, resolve=resolve, resolve_interval_s=0.02, networks=HERE) as upstream:
             with pytest.raises(ServiceUnavailableError):
                 await upstream.ask(ASK)
             known.append("127.0.0.1")

@@ -83,7 +83,7 @@ def test_slot_map_is_read() -> None:
     asked = Address("here", 1)
     rows = [
         [0, 9, [b"a", 1, b"id", []], [b"b", 2, b"id", []]],
-        [11, 16383, [None, 3, b"id", []], [b"", 4, b"id", []]],
+        [11, 16383, [None, 3, b"id", []], [b"", 4, b"id", []], [b"?", 5, b"id", [b"ip", b"c"]]],
     ]
     found = read_slot_map(rows, b"cluster_state:ok\r\ncluster_current_epoch:7\r\n", asked)
     owners = found.owners()
@@ -91,11 +91,21 @@ def test_slot_map_is_read() -> None:
     assert owners[0] == owners[9] == Address("a", 1)
     assert owners[10] is None
     assert owners[11] == owners[16383] == Address("here", 3)
-    assert found.others == {Address("b", 2), Address("here", 4)}
+    assert found.others == {Address("b", 2), Address("here", 4), Address("c", 5)}
 
 
 @pytest.mark.parametrize(
-    "rows", [b"x", 7, None, [[0]], [[0, 1, b"x"]], [[0, 16384, [b"a", 1]]], [[5, 1, [b"a", 1]]]]
+    "rows",
+    [
+        b"x",
+        7,
+        None,
+        [[0]],
+        [[0, 1, b"x"]],
+        [[0, 1, [b"?", 1, b"id", [b"ip"]]]],
+        [[0, 16384, [b"a", 1]]],
+        [[5, 1, [b"a", 1]]],
+    ],
 )
 def test_slot_map_nonsense_is_refused(rows: object) -> None:
     with pytest.raises(ValueError, match="no slot map"):
@@ -110,6 +120,7 @@ def test_slot_map_nonsense_is_refused(rows: object) -> None:
         ("MOVED 3999 10.0.0.1:6381", Address("10.0.0.1", 6381)),
         ("ASK 3999 ::1:6381", Address("::1", 6381)),
         ("MOVED 3999 :6381", Address("here", 6381)),
+        ("MOVED 3999 ?:6381", Address("here", 6381)),
         ("MOVED 3999", None),
         ("MOVED 3999 there", None),
         ("MOVED 3999 there:x", None),

@@ -80,6 +80,7 @@ def test_url_understood(url: str, expected: RedisUrl) -> None:
         ("rediss://h?key=k", "key is there without cert"),
         ("redis+sentinel://h", "the name of the master is missing"),
         ("redis+sentinel://h/a/b", "the name of the master is missing"),
+        ("redis+sentinel://h/m?sentinel_user=u", "sentinel_user is there without sentinel_password"),
         ("redis+sentinel://h,/m", "a host is missing"),
         ("redis+cluster://h/1", "has no databases"),
         ("redis+cluster://h?db=1", "there is no option 'db' here; there is none"),

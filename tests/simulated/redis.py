@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.broker.redis.messages import Published, unpack
 from gateway.broker.redis.shard import Script, ShardListener, tell_reply
 from gateway.eager import drive
 from gateway.errors import BrokerUnavailableError, OutcomeUnknownError
@@ -32,6 +33,12 @@ class Kept(NamedTuple):
     arrival_ms: int
     packed: bytes
     before: int
+    holds: int  # publications
+
+    @property
+    def first(self) -> int:
+        """The offset of its first publication."""
+        return self.offset - self.holds + 1
 
 
 class Data:
@@ -39,6 +46,8 @@ class Data:
 
     def __init__(self) -> None:
         self.values: dict[bytes, Any] = {}
+        self.numbered: dict[tuple[bytes, str, int], str] = {}
+        """What there ever was, by pub/sub channel, epoch and offset: ids.  No gateway sees it."""
         self.until_ms: dict[bytes, int] = {}
 
 
@@ -139,6 +148,15 @@ class SimulatedRedis:
             self.data.values[keys[0]]["s"] = follows
         return self._publish(keys, rest)
 
+    def _number(self, channel: bytes, payload: bytes) -> None:
+        try:
+            message = unpack(payload)
+        except msgspec.ValidationError:  # the scripts take any bytes for publications, and a test gives such
+            return
+        assert isinstance(message, Published)
+        for offset, publication in enumerate(message.publications, message.first):
+            self.data.numbered[channel, message.epoch, offset] = publication.id
+
     def _publish(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         size, bound, ttl_ms, key_ms = map(int, args[2:6])
         life = self._life(keys, *args[:2])
@@ -146,21 +164,22 @@ class SimulatedRedis:
         stream: list[Kept] = list(self._get(keys[1]) or [])
         results: list[Any] = [life["e"]]
         packed: list[bytes] = []
-        for at in range(6, len(args), 3):
-            place = int(args[at + 2])
+        for at in range(6, len(args), 4):
+            count, place = int(args[at + 2]), int(args[at + 3])
             known = self._get(keys[2 + place]) if place else None
             if known is not None:
                 results.append(known)
                 continue
-            life["o"] += 1
-            packed.append(args[at])
             if len(keys) > 3 or at == 6:
-                results.append(life["o"])
+                results.append(life["o"] + 1)
+            life["o"] += count
+            packed.append(args[at])
             counted = int(args[at + 1])
             if keeps and 0 < bound < counted:
                 stream = []
             elif keeps:
-                stream = [*stream, Kept(life["o"], self.now_ms, args[at], life["c"])][-size:]
+                stream = [*stream, Kept(life["o"], self.now_ms, args[at], life["c"], count)]
+                stream = [kept for kept in stream if kept.offset > life["o"] - size]
                 life["c"] += counted
             if place:
                 self.data.values[keys[2 + place]] = b"%b:%d" % (life["e"], life["o"])
@@ -170,7 +189,7 @@ class SimulatedRedis:
                 stream, life["c"] = [], 0
             if keeps and bound:
                 stream = [kept for kept in stream if life["c"] - kept.before <= bound]
-            if keeps and life["o"] % 16 == 0:
+            if keeps and life["o"] // 16 > (first - 1) // 16:
                 stream = [kept for kept in stream if kept.arrival_ms > self.now_ms - ttl_ms]
             self._put_stream(keys[1], stream)
             self._expire(keys[1], ttl_ms)
@@ -181,8 +200,9 @@ class SimulatedRedis:
                 + pack(life["e"].decode())
                 + pack(first)
                 + b"\xdc"
-                + len(packed).to_bytes(2, "big")
+                + (life["o"] - first + 1).to_bytes(2, "big")
             )
+            self._number(keys[2], head + b"".join(packed))
             self._send(keys[2], head + b"".join(packed))
         return results
 
@@ -203,22 +223,24 @@ class SimulatedRedis:
         life = self._life(keys, *args[:2])
         self._expire(keys[0], int(args[1]))
         stream = [kept for kept in self._get(keys[1]) or [] if kept.arrival_ms > self.now_ms - ttl_ms]
-        stream = stream[-size:] if size > 0 and ttl_ms > 0 else []
+        top, restarts = life["o"], life.get("r", b"")
+        stream = [kept for kept in stream if kept.offset > top - size] if size > 0 and ttl_ms > 0 else []
         stream = [kept for kept in stream if not bound or life["c"] - kept.before <= bound]
         self._put_stream(keys[1], stream)
-        top, restarts = life["o"], life.get("r", b"")
+        oldest = max(stream[0].first, top - size + 1) if stream else top + 1
         if mode == b"before":
-            newest = offset - 1 if 0 < offset <= top else top
-            there = [kept for kept in stream if kept.offset <= newest]
-            page = there[len(there) - min(len(there), max(0, limit)) :]
-            first = page[0].offset if page else 0
-            complete = int(len(page) == len(there))
-            return [life["e"], top, complete, first, restarts, *(kept.packed for kept in page)]
-        count = top - offset
-        if epoch != life["e"] or count < 0 or count > len(stream) or (mode == b"since" and count > limit):
-            return [life["e"], top, 0, 0, restarts]
-        page = [kept for kept in stream if kept.offset > offset][:limit]
-        return [life["e"], top, 1, offset + 1 if page else 0, restarts, *(kept.packed for kept in page)]
+            last = offset - 1 if 0 < offset <= top else top
+            first = max(oldest, last - max(limit, 0) + 1)
+            complete = int(first == oldest or oldest > last)
+        else:
+            count = top - offset
+            if epoch != life["e"] or offset + 1 < oldest or count < 0 or (mode == b"since" and count > limit):
+                return [life["e"], top, 0, restarts, 1, 0, 1, 0]
+            first, last, complete = offset + 1, min(top, offset + limit), 1
+        page = [kept for kept in stream if kept.offset >= first and kept.first <= last]
+        start, held = (page[0].first, sum(kept.holds for kept in page)) if page else (first, 0)
+        head = [life["e"], top, complete, restarts, first, last, start, held]
+        return [*head, *(kept.packed for kept in page)]
 
     def _renew(self, keys: list[bytes], args: list[bytes]) -> list[Any]:
         life = self._life(keys, *args[:2])
@@ -255,7 +277,7 @@ class SimulatedRedis:
     def _counted_user(member: tuple[bytes, bytes, bytes]) -> bytes:
         return member[2][: int(member[0].partition(b"u")[2] or 0)]
 
-    def _remove(self, keys: list[bytes], clients: list[bytes]) -> None:
+    def _remove(self, keys: list[bytes], clients: list[bytes], *, tell: bool = True) -> None:
         room = self.data.values[keys[0]]
         for client in clients:
             gone = room["members"].pop(client)
@@ -263,7 +285,7 @@ class SimulatedRedis:
             room["users"][user] -= 1
             if not room["members"]:
                 self._delete(keys[0])
-            if not user or not room["users"][user]:
+            if tell and (not user or not room["users"][user]):
                 self._announce(keys[1], False, gone[2][len(user) :])
 
     def _leave(self, keys: list[bytes], args: list[bytes]) -> int:
@@ -280,7 +302,8 @@ class SimulatedRedis:
             for client, (order, owner, _) in members.items()
             if owner == args[0]
         )
-        self._remove(keys, [client for _, client in gone]) if gone else None
+        if gone:
+            self._remove(keys, [client for _, client in gone], tell=args[1] == b"1")
         return len(gone)
 
     def _members(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
@@ -292,6 +315,8 @@ class SimulatedRedis:
         if args[0] in claims or args[0] in graves:
             return [-1]
         result: list[Any] = [int(args[0] in leases)]
+        if not result[0] and args[3] != b"1":
+            return result
         leases[args[0]] = self.now_ms + int(args[1])
         if args[2] == b"1":
             for other in [
@@ -311,22 +336,25 @@ class SimulatedRedis:
 
     # -- held sessions -----------------------------------------------------------------------------
 
-    def _hold(self, keys: list[bytes], args: list[bytes]) -> int:
-        held = dict(self._get(keys[0]) or {})
+    def _hold(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
+        held, former = dict(self._get(keys[0]) or {}), []
         for at in range(1, len(args), 3):
             session, client, record = args[at : at + 3]
+            known = held.get(session, client).partition(b" ")[0]
+            if known != client:
+                former.append(known)
             if held.get(session) != client:
                 held[session] = client + b" " + record
         self.data.values[keys[0]] = held
         self._expire(keys[0], int(args[0]))
-        return 1
+        return former
 
     def _release(self, keys: list[bytes], args: list[bytes]) -> int:
         held = dict(self._get(keys[0]) or {})
         kept = held.get(args[0])
         if kept is None:
             return 1
-        if kept.partition(b" ")[0] != args[1]:
+        if kept.partition(b" ")[0] != args[1] or (kept == args[1] and args[2] != b"1"):
             return 0
         del held[args[0]]
         self.data.values[keys[0]] = held
@@ -341,6 +369,22 @@ class SimulatedRedis:
             return None
         held[args[0]] = client
         self.data.values[keys[0]] = held
+        return bytes(record)
+
+    def _save(self, keys: list[bytes], args: list[bytes]) -> int:
+        client, record, ttl_ms, again = args
+        kept = self._get(keys[0])
+        if again == b"1" and kept is not None and (kept == client or b" " in kept):
+            return 0
+        self.data.values[keys[0]] = client + b" " + record
+        self._expire(keys[0], int(ttl_ms))
+        return 1
+
+    def _take_saved(self, keys: list[bytes], args: list[bytes]) -> bytes | None:
+        client, space, record = (self._get(keys[0]) or b"").partition(b" ")
+        if not space:
+            return None
+        self.data.values[keys[0]] = client
         return bytes(record)
 
     def _owners(self, keys: list[bytes], args: list[bytes]) -> list[bytes]:
@@ -363,13 +407,9 @@ class SimulatedRedis:
     def _call(self, keys: list[bytes], args: list[bytes]) -> Any:
         key, command, rest = keys[0], args[0], args[1:]
         value = self._get(key)
-        if command == b"SET":
-            self.data.values[key] = rest[0]
-            self._expire(key, int(rest[2]))
-            return b"OK"
-        if command in (b"DEL", b"GETDEL"):
+        if command == b"DEL":
             self._delete(key)
-            return int(value is not None) if command == b"DEL" else value
+            return int(value is not None)
         if command == b"PEXPIRE":
             self._expire(key, int(rest[0]))
             return int(value is not None)
@@ -401,7 +441,9 @@ class SimulatedShard:
     def __init__(self, redis: SimulatedRedis, *, at_once: bool = False) -> None:
         self.redis = redis
         self.at_once = at_once
-        self.commands_up = self.pubsub_up = False
+        self.commands_up = self.pubsub_up = self.stalled = False
+        self.reconnects = 0
+        self._incarnation = redis.incarnation
         self.listener: ShardListener | None = None
         self.sent: deque[_Command] = deque()
         self.replies: deque[tuple[_Command, Any]] = deque()
@@ -415,6 +457,9 @@ class SimulatedShard:
 
     def servers(self) -> Mapping[str, bytes]:
         return {self.name: b"0"}
+
+    def incarnations(self) -> frozenset[bytes]:
+        return frozenset((self._incarnation,))
 
     def reaches(self, key: bytes) -> bool:
         return self.connected
@@ -467,7 +512,7 @@ class SimulatedShard:
             self._heard.discard(channel)
 
     def stats(self) -> Mapping[str, float]:
-        return {"connected": float(self.connected)}
+        return {"connected": float(self.connected), "reconnects": float(self.reconnects)}
 
     # -- what moves ---------------------------------------------------------------------------------
 
@@ -487,7 +532,7 @@ class SimulatedShard:
 
     def execute(self) -> None:
         """Have the server carry out one command that was sent."""
-        if self.sent:
+        if self.sent and not self.stalled:
             command = self.sent.popleft()
             self.replies.append(
                 (command, self.redis.execute(command.script.name, command.keys, command.args))
@@ -495,15 +540,23 @@ class SimulatedShard:
 
     def reply(self) -> None:
         """Bring one reply."""
-        if self.replies:
+        if self.replies and not self.stalled:
             command, reply = self.replies.popleft()
             if not command.waits.done():
                 command.waits.set_result(reply)
 
     def deliver(self) -> None:
         """Bring one message, or one confirmation."""
-        if self.incoming and self.listener is not None:
+        if self.incoming and self.listener is not None and not self.stalled:
             self.incoming.popleft()(self.listener)
+
+    def move(self) -> bool:
+        """Bring on one of each; tell whether there was anything."""
+        waits = bool(self.sent or self.replies or self.incoming)
+        self.execute()
+        self.reply()
+        self.deliver()
+        return waits
 
     def lose_message(self) -> None:
         """Lose what would be brought next, without anybody noticing; confirmations are not lost."""
@@ -514,8 +567,10 @@ class SimulatedShard:
 
     def cut_commands(self, random: Random) -> None:
         """Break the connection for commands; some that were sent are still carried out, though unanswered."""
+        stalled, self.stalled = self.stalled, False
         for _ in range(random.randint(0, len(self.sent))):
             self.execute()
+        self.stalled = stalled
         lost = [command for command, _ in self.replies] + list(self.sent)
         self.sent.clear()
         self.replies.clear()
@@ -528,6 +583,8 @@ class SimulatedShard:
     def mend_commands(self) -> None:
         """Connect for commands again."""
         self.commands_up = True
+        self._incarnation = self.redis.incarnation
+        self.reconnects += 1
 
     def cut_pubsub(self) -> None:
         """Break the connection for pub/sub: what it would have brought is lost."""

@@ -24,6 +24,7 @@ from tests.chaos.records import (
     Healed,
     Intent,
     Kind,
+    Left,
     Logs,
     Setting,
     Subscribed,
@@ -76,6 +77,10 @@ class SimulatedLogs:
             log.append(
                 Subscribed(at=self._clock(), channel=channel, epoch=position.epoch, offset=position.offset)
             )
+
+    def left(self, who: str) -> None:
+        """Note that a node is gone."""
+        self.logs.clients[who].append(Left(at=self._clock()))
 
     def heard(self, who: str, channel: str, before: Position, epoch: str, publication: Publication) -> None:
         """Note a publication, and the gap that a client would be told of before it."""
