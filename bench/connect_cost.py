@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import tempfile
 import time
 from pathlib import Path
 
+from bench.hooks import cpu_s
 from tests.support.process import GatewayProcess, start_gateway
 from tests.support.tokens import claims, forge, public_pem, signer
 
@@ -33,12 +33,6 @@ def tokens(count: int) -> list[str]:
         forge(header, claims(sub=f"user-{n}", iat=now, exp=now + 3600, jti=f"id-{n}"), sign)
         for n in range(count)
     ]
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def connect(gateway: GatewayProcess, authorization: str) -> None:

@@ -44,7 +44,7 @@ def test_message_reaches_its_listener(benchmark: BenchmarkFixture, encoding: Enc
     codec, ear = codec_for(encoding), Ear()
     channels = Channels(Requests(codec, lambda _: None), codec, FakeTimers(), lambda: 0.5, lambda _: None)
     channel = channels.add("chat:17", ear)
-    channels.open()
+    channels.open([])
     channels._input(channel, "granted")
     publication = Publication(id="UOlpxzDk-1", data=CHAT, time_ms=1_795_426_675_119, client="c1", user="ada")
     payload = GATEWAYS[encoding].encode_publication("chat:17", publication)

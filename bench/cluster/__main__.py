@@ -3,10 +3,11 @@
     python -m bench.cluster                             what docs/benchmarks.md shows
     python -m bench.cluster --only relay --clusters 'Ringgate|redis-benchmark' --rounds 5
 
-All on one Redis server of the run's own.  In each round redis-benchmark, Ringgate with and without history,
-and one gateway alone are measured in turn; the other clusters once.  Nothing is pinned: four processes share
-what cores there are.  So the CPU time of each process for each publication is told, which depends least on
-that.  build/bench/cluster.json holds every single measurement.
+All on one Redis server of the run's own, but for other shapes of Redis.  In each round redis-benchmark,
+Ringgate with and without history, and one gateway alone are measured in turn; the other clusters, and the
+other shapes, once.  Nothing is pinned: four processes share what cores there are.  So the CPU time of each
+process for each publication is told, which depends least on that.  build/bench/cluster.json holds every
+single measurement.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ CLUSTERS: Final = (
 )
 REFERENCE: Final = "redis-benchmark"
 REFERENCE_HEARD: Final = "redis-benchmark, one subscriber"
-_SHAPED: Final = (ringgate.AOF, ringgate.SHARDS)
-_OURS: Final = (ringgate.NAME, ringgate.NO_HISTORY, ringgate.ALONE, *_SHAPED)
+REFERENCE_KEPT: Final = "redis-benchmark, kept"
+_SHAPED: Final = ringgate.SHAPED
+_EACH_ROUND: Final = (ringgate.NAME, ringgate.NO_HISTORY, ringgate.ALONE)
+_OURS: Final = (*_EACH_ROUND, *_SHAPED)
 _MARK: Final = "{payload}"
 
 Record = dict[str, Any]
@@ -92,17 +95,17 @@ def _round(
     options: argparse.Namespace,
     missing: dict[str, str],
 ) -> Iterator[Record]:
-    """Measure everything once, rivals in the first round only."""
+    """Measure everything once; rivals, and Redis in other shapes, in the first round only."""
     cases = [case for case in ALL if re.search(options.only, case.title)]
     yield from _references(redis, cases, options)
     for cluster in clusters:
-        if cluster.name in missing or (number and cluster.name not in _OURS):
+        if cluster.name in missing or (number and cluster.name not in _EACH_ROUND):
             continue
         of_cluster = [case for case in cases if _wanted(case, cluster)]
         try:
             with (
-                shaped(redis, cluster) as servers,
-                running(cluster, " ".join(s.url for s in servers)) as nodes,
+                shaped(redis, cluster) as (url, servers),
+                running(cluster, url) as nodes,
             ):
                 for case in of_cluster:
                     seconds = options.seconds if cluster.name in _OURS else min(options.seconds, 1.5)
@@ -114,15 +117,18 @@ def _round(
 
 
 def _references(redis: RedisServer, cases: Sequence[Case], options: argparse.Namespace) -> Iterator[Record]:
-    """Measure redis-benchmark as it is compared with the cases, each way once."""
+    """Measure redis-benchmark as it is compared with the cases, each way once.
+
+    A PUBLISH, which the target names; one that is received; and what is nearest to what a node asks of Redis.
+    """
     if not re.search(options.clusters, REFERENCE):
         return
     pipelines = dict.fromkeys((case.pipeline, case.size) for case in cases if case in RELAYS)
     for (connections, pipeline), size in pipelines:
-        for name, heard in ((REFERENCE, False), (REFERENCE_HEARD, True)):
+        for name in (REFERENCE, REFERENCE_HEARD, REFERENCE_KEPT):
             got = redis_benchmark(
                 redis, connections=connections, pipeline=pipeline, size=size, seconds=options.seconds / 2,
-                subscriber=heard,
+                subscriber=name != REFERENCE, keep=name == REFERENCE_KEPT,
             )  # fmt: skip
             each = {"redis": got.redis_us, "load": got.own_us}
             result = {"per_second": got.per_second, "cpu_us_each": each, "faults": []}
@@ -196,8 +202,9 @@ def _told(case: Case, cluster: Cluster, result: runs.Result, url: str) -> Record
     """Return the record of a result, with what each process used for each publication."""
     told = report.as_json(result, url=url, version=ringgate_version())
     published = result.messages * case.batch
-    names = ["a", "b", "redis", "redis 2"][: 2 + cluster.shards] if cluster.nodes > 1 else ["a"]
     each_s = [*result.usage.server_cpu_each_s, result.usage.own_cpu_s]
+    servers = [f"redis {number}" if number > 1 else "redis" for number in range(1, len(each_s) - 2)]
+    names = ["a", "b", *servers] if cluster.nodes > 1 else ["a"]
     told["per_second"] = published / result.usage.wall_s
     if published:
         told["cpu_us_each"] = {

@@ -21,14 +21,16 @@ from bench.compare import ROOT
 from gateway.bench.processes import cpu_s
 from gateway.bench.target import BenchError
 from tests.support.redis_servers import RedisServer
+from tests.support.redis_sets import RedisCluster, SentinelSet
 
-from .rivals.cluster import Addresses, Cluster
+from .rivals.cluster import SENTINEL, Addresses, Cluster
 
 START_S: Final = 30.0
 SETTLE_S: Final = 10.0
 _CHANNEL: Final = b"bench"
 # A subscriber that is slower than redis-benchmark is not to be dropped: it stands for a node.
 _REDIS: Final = (("client-output-buffer-limit", "pubsub 0 0 0"),)
+_LONG_MS: Final = 30_000  # nobody is to be taken for dead because the machine is busy
 
 
 class Node(NamedTuple):
@@ -48,16 +50,26 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @contextlib.contextmanager
-def shaped(redis: RedisServer, cluster: Cluster) -> Iterator[list[RedisServer]]:
-    """Give the servers that a cluster wants: this one, which is emptied, and more beside it."""
+def shaped(redis: RedisServer, cluster: Cluster) -> Iterator[tuple[str, list[RedisServer]]]:
+    """Give the URL of what a cluster wants, and its servers: this one, emptied, and more beside it."""
     redis.ask("FLUSHALL")
     with contextlib.ExitStack() as stack:
+        if cluster.deployment:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            if cluster.deployment == SENTINEL:
+                sentinels = SentinelSet(folder, down_after_ms=_LONG_MS, options=_REDIS)
+                deployment: SentinelSet | RedisCluster = stack.enter_context(sentinels)
+            else:
+                masters = RedisCluster(folder, replicas=False, node_timeout_ms=_LONG_MS, options=_REDIS)
+                deployment = stack.enter_context(masters)
+            yield deployment.url, deployment.servers
+            return
         servers = [redis, *(stack.enter_context(redis_server()) for _ in range(cluster.shards - 1))]
         if cluster.aof:
             for server in servers:
                 stack.callback(server.ask, "CONFIG", "SET", "appendonly", "no")
                 server.ask("CONFIG", "SET", "appendonly", "yes")
-        yield servers
+        yield " ".join(server.url for server in servers), servers
 
 
 @contextlib.contextmanager
@@ -96,8 +108,18 @@ def _addresses(cluster: Cluster, process: subprocess.Popen[bytes], log: int) -> 
     raise BenchError(f"{cluster.name} does not listen: {said[-300:]}")
 
 
+KEEP_AND_PUBLISH: Final = """\
+local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
+redis.call('XADD', KEYS[2], 'MAXLEN', '=', 100, offset .. '-0', 'd', ARGV[1])
+redis.call('PUBLISH', KEYS[3], ARGV[1])
+return offset
+"""
+"""As little as one can do to number a publication, keep the last hundred, and publish it."""
+_KEYS: Final = ("bench.meta", "bench.stream", _CHANNEL.decode())
+
+
 class Published(NamedTuple):
-    """What redis-benchmark reached, and what a PUBLISH cost Redis and redis-benchmark, in µs."""
+    """What redis-benchmark reached, and what a publication cost Redis and redis-benchmark, in µs."""
 
     per_second: float
     redis_us: float
@@ -105,16 +127,31 @@ class Published(NamedTuple):
 
 
 def redis_benchmark(
-    redis: RedisServer, *, connections: int, pipeline: int, size: int, seconds: float, subscriber: bool
+    redis: RedisServer,
+    *,
+    connections: int,
+    pipeline: int,
+    size: int,
+    seconds: float,
+    subscriber: bool,
+    keep: bool = False,
 ) -> Published:
-    """PUBLISH for about so long; with a `subscriber`, which takes everything.  Raises BenchError."""
+    """PUBLISH for about so long, or (`keep`) have a script number, keep and publish.
+
+    With a `subscriber`, which takes everything.  Raises BenchError.
+    """
+    command = ["PUBLISH", _CHANNEL.decode(), "x" * size]
+    if keep:
+        redis.ask("DEL", *_KEYS[:2])
+        sha = redis.ask("SCRIPT", "LOAD", KEEP_AND_PUBLISH).decode()
+        command = ["EVALSHA", sha, str(len(_KEYS)), *_KEYS, "x" * size]
     heard = _subscriber(redis) if subscriber else contextlib.nullcontext()
     with heard:
-        rate = _publish(redis, connections, pipeline, size, 20_000)[0]
+        rate = _publish(redis, connections, pipeline, command, 20_000)
         count = max(int(rate * seconds), 20_000)
         redis_s = cpu_s(redis.pid)
         own_s = _children_s()
-        rate, _ = _publish(redis, connections, pipeline, size, count)
+        rate = _publish(redis, connections, pipeline, command, count)
         redis_us = 1e6 * (cpu_s(redis.pid) - redis_s) / count
         return Published(rate, redis_us, 1e6 * (_children_s() - own_s) / count)
 
@@ -124,14 +161,15 @@ def _children_s() -> float:
     return times.children_user + times.children_system
 
 
-def _publish(redis: RedisServer, connections: int, pipeline: int, size: int, count: int) -> tuple[float, str]:
-    command = ["redis-benchmark", "-h", redis.address[0], "-p", str(redis.port), "--csv"]
-    command += ["-c", str(connections), "-P", str(pipeline), "-n", str(count)]
-    command += ["PUBLISH", _CHANNEL.decode(), "x" * size]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
+def _publish(
+    redis: RedisServer, connections: int, pipeline: int, command: Sequence[str], count: int
+) -> float:
+    tool = ["redis-benchmark", "-h", redis.address[0], "-p", str(redis.port), "--csv"]
+    tool += ["-c", str(connections), "-P", str(pipeline), "-n", str(count), *command]
+    done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
     lines = done.stdout.strip().splitlines()
     try:
-        return float(lines[-1].split('","')[1].strip('"')), done.stdout
+        return float(lines[-1].split('","')[1].strip('"'))
     except (IndexError, ValueError):
         raise BenchError(f"redis-benchmark: {(done.stderr or done.stdout).strip()[-200:]}") from None
 

@@ -19,17 +19,17 @@ from bench.page import PAGE, filled, target_table
 from bench.targets import NOT_MEASURED, Row, at_least, at_most
 from gateway.bench.histogram import duration
 
-from .__main__ import CLUSTERS, REFERENCE, REFERENCE_HEARD, reference_title
-from .cases import LATENCIES, LATENCY_1000, RELAYS, SHAPES, SPREADS
+from .__main__ import CLUSTERS, REFERENCE, REFERENCE_HEARD, REFERENCE_KEPT, reference_title
+from .cases import LATENCIES, LATENCY_1000, RELAYS, SHAPES, SPREADS, Case
 from .rivals.cluster import WS
-from .rivals.ringgate import ALONE, AOF, NAME, NO_HISTORY, SHARDS
+from .rivals.ringgate import ALONE, AOF, CLUSTERED, NAME, NO_HISTORY, SENTINELS, SHAPED, SHARDS
 
 BLOCK: Final = "cluster"
 RELAY_TARGET: Final = 0.5
 LATENCY_TARGET_MS: Final = 1.0
 _PROCESSES: Final = ("a", "b", "redis")
 
-_COMPARED: Final = [cluster for cluster in CLUSTERS if cluster.name not in (AOF, SHARDS)]
+_COMPARED: Final = [cluster for cluster in CLUSTERS if cluster.name not in SHAPED]
 
 Record = dict[str, Any]
 
@@ -114,10 +114,7 @@ def target_rows(figures: Figures) -> list[Row]:
         rates = [ours["per_second"] / theirs["per_second"] for ours, theirs in pairs]
         checks = [at_least(rates, RELAY_TARGET, "x the publications a second")]
         what = f"publications relayed, 2 nodes: {case.title.removeprefix('relay, ')}"
-        busy = [_busiest(theirs) / _busiest(ours) for ours, theirs in pairs]
-        rows.append(
-            Row("relay", what, _SAME, checks, f"{median(busy):.2f} x by the busiest process" if busy else "")
-        )
+        rows.append(Row("relay", what, _SAME, checks, _beside(figures, case, pairs)))
     title = LATENCY_1000.title
     both = figures.pairs(title, NAME, title, ALONE)
     added = [(_p50_ns(ours) - _p50_ns(alone)) / 1e6 for ours, alone in both]
@@ -125,6 +122,24 @@ def target_rows(figures: Figures) -> list[Row]:
     what = "added p50 latency against local delivery, 1,000 messages/s"
     rows.append(Row("added-latency", what, "at most 1 ms", checks))
     return rows
+
+
+def _beside(figures: Figures, case: Case, pairs: list[tuple[Record, Record]]) -> str:
+    """Return what the ratio would be with a core for each process, and beside a PUBLISH that is received."""
+    if not pairs:
+        return ""
+    busy = [_busiest(theirs) / _busiest(ours) for ours, theirs in pairs]
+    notes = [f"{median(busy):.2f} x by the busiest process"]
+    others = (
+        (NAME, REFERENCE_HEARD, "x one with a subscriber"),
+        (NO_HISTORY, REFERENCE, "x without history"),
+        (NAME, REFERENCE_KEPT, "x a script that keeps, too"),
+    )
+    for ours_name, theirs_name, what in others:
+        found = figures.pairs(case.title, ours_name, reference_title(case.pipeline), theirs_name)
+        rates = [ours["per_second"] / theirs["per_second"] for ours, theirs in found]
+        notes += [f"{median(rates):.2f} {what}"] if rates else []
+    return "; ".join(notes)
 
 
 _SAME: Final = "at least 0.5 x redis-benchmark PUBLISH, as many connections and publications in flight"
@@ -140,23 +155,24 @@ def _busiest(result: Record) -> float:
 def relay_table(figures: Figures) -> str:
     """Return what two nodes relay, beside redis-benchmark, and what each process used for a publication."""
     head = [
-        "published to A by", "redis-benchmark, a second", "the same, one subscriber", "relayed, a second",
-        "without history", "one gateway alone",
+        "published to A by", "redis-benchmark, a second", "the same, one subscriber",
+        "a script that keeps, one subscriber", "relayed, a second", "without history", "one gateway alone",
     ]  # fmt: skip
     rows = []
     for case in RELAYS:
         reference = reference_title(case.pipeline)
-        servers = [(reference, REFERENCE), (reference, REFERENCE_HEARD)]
+        servers = [(reference, name) for name in (REFERENCE, REFERENCE_HEARD, REFERENCE_KEPT)]
         servers += [(case.title, name) for name in (NAME, NO_HISTORY, ALONE)]
         cells = [_rate(figures, title, name) for title, name in servers]
         rows.append([case.title.removeprefix("relay, "), *cells])
     used = [
-        "CPU for a publication, µs", "redis-benchmark: Redis", "node A", "node B", "Redis", "load",
-        "A, no history", "Redis, no history", "one gateway alone",
+        "CPU for a publication, µs", "redis-benchmark: Redis", "a script that keeps: Redis", "node A",
+        "node B", "Redis", "load", "A, no history", "Redis, no history", "one gateway alone",
     ]  # fmt: skip
     costs = []
     for case in RELAYS:
-        cells = [_cost(figures, reference_title(case.pipeline), REFERENCE, "redis")]
+        reference = reference_title(case.pipeline)
+        cells = [_cost(figures, reference, name, "redis") for name in (REFERENCE, REFERENCE_KEPT)]
         cells += [_cost(figures, case.title, NAME, who) for who in (*_PROCESSES, "load")]
         cells += [_cost(figures, case.title, NO_HISTORY, who) for who in ("a", "redis")]
         cells += [_cost(figures, case.title, ALONE, "a")]
@@ -199,6 +215,8 @@ _SHAPE_NAMES: Final = {
     "one server, nothing on disk": NAME,
     "append-only file, synchronised every second": AOF,
     "two independent servers (one channel is on one of them)": SHARDS,
+    "Sentinel: a master, a replica (the second figure of Redis)": SENTINELS,
+    "Redis Cluster of three masters (one channel is on one of them)": CLUSTERED,
 }
 
 

@@ -13,6 +13,8 @@ from gateway.bench.runs import Subscribing
 
 WS: Final = "ws"
 HTTP: Final = "http"
+SENTINEL: Final = "sentinel"
+CLUSTER: Final = "cluster"
 BATCH: Final = "batch"
 
 
@@ -38,7 +40,8 @@ class Cluster:
     `missing` tells what this machine lacks, "" when nothing; `path` is where clients connect, `how` tells how
     they subscribe and publish; `nodes` is how many there are (a single one: nothing is relayed);
     `publishing` are the ways in which it can be published to.  `shards` is the number of independent Redis
-    servers; with `aof` they keep an append-only file, synchronised once a second.
+    servers; with `aof` they keep an append-only file, synchronised once a second.  `deployment` is SENTINEL
+    (a master, a replica and three Sentinels), CLUSTER (three masters), or "" for those servers.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Cluster:
     publishing: Sequence[str] = (WS,)
     shards: int = 1
     aof: bool = False
+    deployment: str = ""
 
 
 def python_cluster(name: str, module: str, *needs: str, how: Subscribing, path: str = "/ws") -> Cluster:

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from .cluster import BATCH, HTTP, WS, Addresses, Cluster
+from .cluster import BATCH, CLUSTER, HTTP, SENTINEL, WS, Addresses, Cluster
 
 NAME: Final = "Ringgate"
 NO_HISTORY: Final = "Ringgate, no history"
 ALONE: Final = "Ringgate, one node, memory"
 AOF: Final = "Ringgate, append-only file"
 SHARDS: Final = "Ringgate, two Redis servers"
+SENTINELS: Final = "Ringgate, Sentinel"
+CLUSTERED: Final = "Ringgate, Redis Cluster"
+SHAPED: Final = (AOF, SHARDS, SENTINELS, CLUSTERED)
 _FLAGS: Final = (
     "--listen=127.0.0.1:0",
     "--api-listen=127.0.0.1:0",
@@ -44,4 +47,6 @@ CLUSTERS: Final = (
     Cluster(ALONE, _command(redis=False), addresses=_addresses, nodes=1),
     Cluster(AOF, _command(), addresses=_addresses, aof=True),
     Cluster(SHARDS, _command(), addresses=_addresses, shards=2),
+    Cluster(SENTINELS, _command(), addresses=_addresses, deployment=SENTINEL),
+    Cluster(CLUSTERED, _command(), addresses=_addresses, deployment=CLUSTER),
 )
