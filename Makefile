@@ -15,11 +15,12 @@ T ?= tests bench
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
 SECONDS ?= 3600
+SEEDS ?= 10000
 COMPARE ?=
 CLUSTER ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint format bench bench-cluster checker chaos crowd soak conformance fuzz js proto asyncapi sanitize wheels hooks clean
+.PHONY: help run build test lint format bench bench-cluster checker chaos simulate crowd soak conformance fuzz js proto asyncapi sanitize wheels hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -49,8 +50,11 @@ bench: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure inside the process an
 	@$(BIN)/python -m bench.page
 	@$(BIN)/python -m bench.tls
 	@$(BIN)/python -m bench.hooks
+	@$(BIN)/python -m bench.bystanders
 	@$(BIN)/python -m bench.passed
+	@$(BIN)/python -m bench.encodings
 	@$(BIN)/python -m bench.bundle
+	@$(BIN)/python -m bench.python_clients
 
 bench-cluster: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure two nodes around one Redis, and others in their place (CLUSTER='--only relay')
 	@command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null || \
@@ -59,13 +63,16 @@ bench-cluster: $(DONE)/build $(DONE)/test $(DONE)/bench ## measure two nodes aro
 	@$(BIN)/python -m bench.cluster.page
 
 checker: $(DONE)/build $(DONE)/test ## the checker of chaos runs against its planted bugs, each of which it has to find
-	@$(PYTEST) -m "full or not full" tests/chaos/test_checker.py tests/chaos/test_planted_in_parts.py $(ARGS)
+	@$(PYTEST) -m "full or not full" tests/chaos/test_checker.py tests/chaos/test_hearing.py tests/chaos/test_converging.py tests/chaos/test_membership.py tests/chaos/test_planted_in_parts.py $(ARGS)
 
-chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 -k killed'): 52 rows, for some of which minutes
+chaos: $(DONE)/build $(DONE)/test ## the whole matrix of faults (ARGS='--seed 7 -k killed'): 107 rows, for some of which minutes
 	@$(PYTEST) -m full tests/chaos/test_matrix.py -s $(ARGS)
 
-crowd: $(DONE)/build $(DONE)/test ## 1,000 Python clients through the restart of their node, killed and drained: half a minute
-	@$(PYTEST) -m full tests/integration/test_client_crowd.py -s $(ARGS)
+simulate: $(DONE)/build $(DONE)/test ## SEEDS (10000) simulated runs of three nodes on a simulated Redis (ARGS='--jobs 2 --first 5000')
+	@$(BIN)/python -m tests.simulated --seeds $(SEEDS) $(ARGS)
+
+crowd: $(DONE)/build $(DONE)/test ## 1,000 clients, Python and JavaScript, through the restart of their node, killed and drained: a minute
+	@$(PYTEST) -m full tests/integration/test_client_crowd.py tests/integration/test_js_crowd.py -s $(ARGS)
 
 conformance: $(DONE)/build $(DONE)/test ## all 517 cases of Autobahn|Testsuite: about ten minutes (VARIANT=plain, tls, workers or passed)
 	@$(PYTEST) -m full tests/conformance -s -k "$(VARIANT)" $(ARGS)
@@ -83,8 +90,9 @@ js: $(DONE)/build $(DONE)/test ## build the JavaScript client, clients/js/dist, 
 proto: $(DONE)/proto ## generate the Protobuf module from gateway/message/ringgate.proto
 	@$(BIN)/python scripts/generate_proto.py
 
-asyncapi: $(DONE)/build $(DONE)/test ## generate docs/asyncapi.yaml from the records
+asyncapi: $(DONE)/build $(DONE)/test $(DONE)/asyncapi ## generate docs/asyncapi.yaml from the records, and ask the official parser about it
 	@$(BIN)/python -m scripts.generate_asyncapi
+	@node scripts/asyncapi/validate.mjs docs/asyncapi.yaml
 
 sanitize: $(DONE)/build $(DONE)/test ## the tests of the C-like parts under AddressSanitizer and UBSan
 	@scripts/sanitize $(BIN)/python $(ARGS)
@@ -96,7 +104,7 @@ hooks: $(DONE)/lint ## check what is committed with pre-commit
 	@$(BIN)/pre-commit install
 
 clean: ## remove what was built, and .venv
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules clients/js/node_modules bench/cluster/rivals/node_modules
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks tests/clients/node_modules clients/js/node_modules scripts/asyncapi/node_modules bench/cluster/rivals/node_modules
 	find gateway -name '*.so' -delete
 
 # --- what the targets stand on -------------------------------------------------------------------
@@ -120,6 +128,11 @@ $(DONE)/test: pyproject.toml scripts/test-tools tests/clients/package-lock.json 
 	@echo "==> installing what the tests need"
 	@$(PIP) --group test
 	@scripts/test-tools
+	@touch $@
+
+$(DONE)/asyncapi: scripts/asyncapi/package-lock.json $(DONE)/test
+	@echo "==> installing the parser of AsyncAPI"
+	@npm ci --prefix scripts/asyncapi --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 $(DONE)/bench $(DONE)/lint $(DONE)/fuzz $(DONE)/proto: $(DONE)/%: pyproject.toml $(DONE)/install
