@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -173,10 +174,11 @@ class Gateway:
         await services.stop()
         _log.info("stopped")
 
-    def reload(self, config: Config) -> None:
+    def reload(self, config: Config, then: Callable[[], None] | None = None) -> None:
         """Take from another configuration what can change while the gateway runs; log what cannot.
 
-        Raises InvalidConfigError when that does not go together with what cannot change.
+        Calls `then` once it holds.  Raises InvalidConfigError when that does not go together with what cannot
+        change.
         """
         if self._node is None or self._http is None:
             raise UsageError("the gateway is not running")
@@ -189,19 +191,21 @@ class Gateway:
             self._tls.reload()
         if self._limiting is not None:
             self._limiting.reload(reload.config)
-        self._node.spawn(self._reload_services(self._node, reload))
+        self._node.spawn(self._reload_services(self._node, reload, then))
 
-    async def _reload_services(self, node: Node, reload: Reload) -> None:
+    async def _reload_services(self, node: Node, reload: Reload, then: Callable[[], None] | None) -> None:
         edge, services = self._edge, self._services
         if edge is None or services is None:
             return
 
-        def then() -> None:
+        def change() -> None:
             change_edge(reload.config, edge, node, services, api_ports=self.listeners.api_ports)
 
-        await services.reload(reload.config, node, then)
+        await services.reload(reload.config, node, change)
         self.running.took(reload.config, reload.refused)
         log_reload(reload)
+        if then is not None:
+            then()
 
     async def publish(self, channel: str, data: object, *, key: str = "", exclude: str = "") -> Position:
         """Publish JSON-serialisable data, or bytes, to a channel; return where it stands.
@@ -246,8 +250,8 @@ class Servable(Protocol):
     async def stop(self) -> None:
         """Let every client go, and end."""
 
-    def reload(self, config: Config) -> None:
-        """Take what can change.  Raises InvalidConfigError."""
+    def reload(self, config: Config, then: Callable[[], None] | None = None) -> None:
+        """Take what can change, and call `then` once it holds.  Raises InvalidConfigError."""
 
 
 def usable_cores() -> int:
@@ -291,8 +295,12 @@ def _reload(gateway: Servable, read_again: Callable[[], Config]) -> None:
     try:
         config = read_again()
         wanted = config.server.workers or usable_cores()
-        gateway.reload(replace(config, server=replace(config.server, workers=wanted)))
-        logging.getLogger().setLevel(config.server.log_level.upper())
+        level = logging.getLevelNamesMapping()[config.server.log_level.upper()]
+        root = logging.getLogger()
+        gateway.reload(
+            replace(config, server=replace(config.server, workers=wanted)), partial(root.setLevel, level)
+        )
+        root.setLevel(min(root.level, level))  # what is said of the reload is heard if either level lets it
     except ConfigError as problem:
         gateway.running.failed()
         _log.error("the configuration was not reloaded: %s", problem)

@@ -202,10 +202,10 @@ class Supervisor:
             worker.kill()
         await asyncio.gather(*ends)
 
-    def reload(self, config: Config) -> None:
+    def reload(self, config: Config, then: Callable[[], None] | None = None) -> None:
         """Take from another configuration what can change, here and in the workers; log what cannot.
 
-        Raises InvalidConfigError when that does not go together with what cannot change.
+        Calls `then` once it holds everywhere.  Raises InvalidConfigError when that does not go together with what cannot change.
         """
         if self._node is None or self._http is None:
             raise UsageError("the gateway is not running")
@@ -218,9 +218,15 @@ class Supervisor:
             self._tally.reload(reload.config)
         text = self._worker_config().encode()
         told = [asyncio.ensure_future(_tell(worker, text)) for worker in self._workers.values()]
-        self._node.spawn(self._finish_reload(self._node, reload, told))
+        self._node.spawn(self._finish_reload(self._node, reload, told, then))
 
-    async def _finish_reload(self, node: Node, reload: Reload, told: Sequence[asyncio.Future[None]]) -> None:
+    async def _finish_reload(
+        self,
+        node: Node,
+        reload: Reload,
+        told: Sequence[asyncio.Future[None]],
+        then: Callable[[], None] | None,
+    ) -> None:
         try:
             if self._services is not None:
                 await self._services.reload(reload.config, node)
@@ -228,6 +234,8 @@ class Supervisor:
             await asyncio.gather(*told)
         self.running.took(reload.config, reload.refused)
         log_reload(reload)
+        if then is not None:
+            then()
 
     # -- workers --------------------------------------------------------------------------
 
