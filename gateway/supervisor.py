@@ -205,7 +205,8 @@ class Supervisor:
     def reload(self, config: Config, then: Callable[[], None] | None = None) -> None:
         """Take from another configuration what can change, here and in the workers; log what cannot.
 
-        Calls `then` once it holds everywhere.  Raises InvalidConfigError when that does not go together with what cannot change.
+        Calls `then` once it holds everywhere.  Raises InvalidConfigError when that does not go together with
+        what cannot change.
         """
         if self._node is None or self._http is None:
             raise UsageError("the gateway is not running")
